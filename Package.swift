@@ -1,0 +1,74 @@
+// swift-tools-version: 6.2
+// The house in one place: which room may use which. Arrows point down only:
+//   kerb -> Gateway -> { FieldBus, Store } -> StreamCore      VirtualSite -> FieldBus (profiles only)
+import PackageDescription
+
+/// A cross build has no Embedded standard library for its target: KERB_NO_EMBEDDED=1 leaves the gate out there.
+let embeddedGate = Context.environment["KERB_NO_EMBEDDED"] == nil
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+]
+
+var targets: [Target] = [
+  .systemLibrary(name: "CModbus", pkgConfig: "libmodbus", providers: [.apt(["libmodbus-dev"])]),
+  .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+  .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+  .target(name: "CLinux"),
+  .target(name: "CToml", cxxSettings: [.define("TOML_HEADER_ONLY", to: "1")]),
+
+  .target(name: "StreamCore", swiftSettings: strict),
+  .target(
+    name: "FieldBus",
+    dependencies: ["StreamCore", "CModbus", "CSodium", "CLinux", "CToml"],
+    swiftSettings: strict),
+  .target(name: "Store", dependencies: ["StreamCore", "CSQLite", "CLinux"], swiftSettings: strict),
+  .target(
+    name: "Gateway",
+    dependencies: [
+      "FieldBus", "Store", "StreamCore", "CLinux", "CSodium",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+      .product(name: "Logging", package: "swift-log"),
+    ],
+    swiftSettings: strict),
+  .target(
+    name: "VirtualSite", dependencies: ["FieldBus", "StreamCore", "CModbus", "CLinux"], swiftSettings: strict),
+  .executableTarget(
+    name: "kerb",
+    dependencies: [
+      "Gateway", "VirtualSite",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    ],
+    swiftSettings: strict),
+
+  .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
+  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus"], swiftSettings: strict),
+  .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
+  .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: strict),
+  .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),
+]
+
+if embeddedGate {
+  targets.append(
+    .target(
+      name: "StreamCoreEmbedded",
+      swiftSettings: strict + [
+        .enableExperimentalFeature("Embedded"),
+        .unsafeFlags(["-wmo", "-no-allocations"]),
+      ]))
+}
+
+let package = Package(
+  name: "kerb",
+  products: [.executable(name: "kerb", targets: ["kerb"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+  ],
+  targets: targets,
+  cxxLanguageStandard: .cxx17
+)

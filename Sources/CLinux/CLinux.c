@@ -1,0 +1,187 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/timex.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t clock_ns(clockid_t id) {
+  struct timespec now;
+  clock_gettime(id, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t kerb_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+int64_t kerb_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
+
+int kerb_clock_synchronised(void) {
+  struct timex state;
+  memset(&state, 0, sizeof state);
+  if (adjtimex(&state) < 0) return 0;
+  return (state.status & STA_UNSYNC) == 0;
+}
+
+struct kerb_gate {
+  pthread_mutex_t mutex;
+  pthread_cond_t condition;
+};
+
+kerb_gate *kerb_gate_new(void) {
+  kerb_gate *gate = calloc(1, sizeof *gate);
+  if (!gate) return NULL;
+  pthread_condattr_t attributes;
+  pthread_mutex_init(&gate->mutex, NULL);
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&gate->condition, &attributes);
+  pthread_condattr_destroy(&attributes);
+  return gate;
+}
+
+void kerb_gate_free(kerb_gate *gate) {
+  pthread_cond_destroy(&gate->condition);
+  pthread_mutex_destroy(&gate->mutex);
+  free(gate);
+}
+
+void kerb_gate_lock(kerb_gate *gate) { pthread_mutex_lock(&gate->mutex); }
+void kerb_gate_unlock(kerb_gate *gate) { pthread_mutex_unlock(&gate->mutex); }
+void kerb_gate_signal(kerb_gate *gate) { pthread_cond_broadcast(&gate->condition); }
+
+int kerb_gate_wait_until(kerb_gate *gate, int64_t monotonic_ns) {
+  if (monotonic_ns == INT64_MAX) {
+    pthread_cond_wait(&gate->condition, &gate->mutex);
+    return 1;
+  }
+  struct timespec deadline = {monotonic_ns / 1000000000, monotonic_ns % 1000000000};
+  return pthread_cond_timedwait(&gate->condition, &gate->mutex, &deadline) == ETIMEDOUT ? 0 : 1;
+}
+
+void kerb_thread_name(const char *name) {
+  char bounded[16]; /* the kernel's limit, with its end */
+  strncpy(bounded, name, sizeof bounded - 1);
+  bounded[sizeof bounded - 1] = 0;
+  pthread_setname_np(pthread_self(), bounded);
+}
+
+void kerb_block_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  sigdelset(&all, SIGSEGV);
+  sigdelset(&all, SIGBUS);
+  sigdelset(&all, SIGFPE);
+  sigdelset(&all, SIGILL);
+  sigdelset(&all, SIGTRAP);
+  sigdelset(&all, SIGABRT);
+  pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+int kerb_wait_signal(int timeout_ms) {
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  sigaddset(&awaited, SIGTERM);
+  sigaddset(&awaited, SIGINT);
+  sigaddset(&awaited, SIGHUP);
+  sigaddset(&awaited, SIGUSR1);
+  sigaddset(&awaited, SIGCHLD);
+  struct timespec timeout = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
+  int number = sigtimedwait(&awaited, NULL, &timeout);
+  return number < 0 ? 0 : number;
+}
+
+int kerb_tty_exclusive(int fd) { return ioctl(fd, TIOCEXCL) < 0 ? -errno : 0; }
+
+static speed_t speed_of(int baud) {
+  switch (baud) {
+  case 1200: return B1200;
+  case 2400: return B2400;
+  case 4800: return B4800;
+  case 9600: return B9600;
+  case 19200: return B19200;
+  case 38400: return B38400;
+  case 57600: return B57600;
+  case 115200: return B115200;
+  case 230400: return B230400;
+  case 460800: return B460800;
+  case 921600: return B921600;
+  default: return B0;
+  }
+}
+
+int kerb_tty_raw(int fd, int baud, char parity, int stop_bits) {
+  struct termios line;
+  speed_t speed = speed_of(baud);
+  if (speed == B0) return -EINVAL;
+  if (tcgetattr(fd, &line) < 0) return -errno;
+  cfmakeraw(&line);
+  cfsetispeed(&line, speed);
+  cfsetospeed(&line, speed);
+  line.c_cflag |= CLOCAL | CREAD;
+  line.c_cflag &= ~(CSTOPB | PARENB | PARODD);
+  if (stop_bits == 2) line.c_cflag |= CSTOPB;
+  if (parity == 'E') line.c_cflag |= PARENB;
+  if (parity == 'O') line.c_cflag |= PARENB | PARODD;
+  line.c_cc[VMIN] = 0;
+  line.c_cc[VTIME] = 0;
+  return tcsetattr(fd, TCSANOW, &line) < 0 ? -errno : 0;
+}
+
+int kerb_fd_flock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0; }
+
+int kerb_fd_nonblocking(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  return fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size) {
+  int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, slave_path, slave_path_size) != 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  *master = fd;
+  return 0;
+}
+
+int kerb_fd_readable(int fd) {
+  int count = 0;
+  return ioctl(fd, FIONREAD, &count) < 0 ? -errno : count;
+}
+
+int kerb_fd_wait_readable(int fd, int64_t timeout_ns) {
+  struct pollfd waited = {fd, POLLIN, 0};
+  if (timeout_ns < 0) timeout_ns = 0;
+  struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+  int ready = ppoll(&waited, 1, &timeout, NULL);
+  if (ready < 0) return -errno;
+  if (ready == 0) return 0;
+  if (waited.revents & POLLIN) return 1;
+  return -EPIPE;
+}
+
+int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -errno;
+  *pid = (uint32_t)peer.pid;
+  *uid = peer.uid;
+  *gid = peer.gid;
+  return 0;
+}
+
+void kerb_die_with_parent(int signal_number) { prctl(PR_SET_PDEATHSIG, signal_number); }

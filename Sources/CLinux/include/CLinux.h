@@ -1,0 +1,44 @@
+#pragma once
+/* What Glibc's Swift import can't say: variadic calls, macros, and structures that hide behind feature tests.
+   Every function returns 0 or a count, or a negated errno. */
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Time. Nanoseconds on CLOCK_MONOTONIC / CLOCK_REALTIME. */
+int64_t kerb_monotonic_ns(void);
+int64_t kerb_realtime_ns(void);
+/* 1: the kernel's clock is disciplined (adjtimex without STA_UNSYNC), 0: it is not. */
+int kerb_clock_synchronised(void);
+
+/* A mutex and a condition on the monotonic clock, in one preallocated block. */
+typedef struct kerb_gate kerb_gate;
+kerb_gate *kerb_gate_new(void);
+void kerb_gate_free(kerb_gate *gate);
+void kerb_gate_lock(kerb_gate *gate);
+void kerb_gate_unlock(kerb_gate *gate);
+void kerb_gate_signal(kerb_gate *gate);
+/* Call with the gate locked. 1: signalled (or spurious), 0: the deadline passed. INT64_MAX waits for ever. */
+int kerb_gate_wait_until(kerb_gate *gate, int64_t monotonic_ns);
+
+void kerb_thread_name(const char *name);
+/* Blocks every signal in the calling thread and in those it starts. */
+void kerb_block_signals(void);
+/* Waits up to timeout_ms for one of SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD; 0 on time-out, else the number. */
+int kerb_wait_signal(int timeout_ms);
+
+/* Lines. */
+int kerb_tty_exclusive(int fd);            /* TIOCEXCL */
+int kerb_tty_raw(int fd, int baud, char parity, int stop_bits);
+int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
+int kerb_fd_nonblocking(int fd);
+int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
+/* Bytes that can be read now, or a negated errno. */
+int kerb_fd_readable(int fd);
+/* poll() for input: 1 readable, 0 time-out, or a negated errno; EPIPE for a hang-up without data. */
+int kerb_fd_wait_readable(int fd, int64_t timeout_ns);
+
+/* Processes. */
+int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid);
+/* Kills this process when its parent dies. */
+void kerb_die_with_parent(int signal_number);

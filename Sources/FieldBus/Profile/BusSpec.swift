@@ -1,0 +1,84 @@
+// A bus and its devices, as configured and checked: what FieldBus is built from.
+
+import StreamCore
+
+package enum BusProtocol: String, Sendable, CaseIterable {
+  case modbusRTU = "modbus-rtu"
+  case modbusTCP = "modbus-tcp"
+  /// Lines of text that a device sends on its own.
+  case serial
+}
+
+package enum Parity: String, Sendable, CaseIterable {
+  case none, even, odd
+}
+
+/// Baud, parity and stop bits: what a character costs on the wire.
+package struct LineFormat: Sendable, Hashable {
+  package var baud = 9600
+  package var parity = Parity.none
+  package var stopBits = 1
+
+  package init(baud: Int = 9600, parity: Parity = .none, stopBits: Int = 1) {
+    self.baud = baud
+    self.parity = parity
+    self.stopBits = stopBits
+  }
+
+  /// Start bit, eight data bits, parity, stop bits.
+  package var bitsPerCharacter: Int { 9 + (parity == .none ? 0 : 1) + stopBits }
+  package var characterNs: Int64 { Int64(bitsPerCharacter) * 1_000_000_000 / Int64(baud) }
+  /// The silence between frames (Modbus over Serial Line V1.02, 2.5.1.1): 3.5 characters, fixed above 19,200 baud.
+  package var silenceNs: Int64 { baud > 19_200 ? 1_750_000 : characterNs * 7 / 2 }
+}
+
+package enum BusEndpoint: Sendable, Hashable {
+  case serialPort(path: String)
+  case tcp(host: String, port: Int)
+}
+
+package struct BusSpec: Sendable {
+  package var name: String
+  package var place: SourcePlace
+  package var busProtocol: BusProtocol
+  package var endpoint: BusEndpoint
+  package var format = LineFormat()
+  /// The ceiling for a reply.
+  package var responseTimeoutNs: Int64 = 500_000_000
+  /// Extra silence that a slow device needs.
+  package var turnaroundNs: Int64 = 0
+  package var retries = 1
+
+  package init(name: String, place: SourcePlace, busProtocol: BusProtocol, endpoint: BusEndpoint) {
+    self.name = name
+    self.place = place
+    self.busProtocol = busProtocol
+    self.endpoint = endpoint
+  }
+}
+
+package struct DeviceSpec: Sendable {
+  package var name: String
+  package var place: SourcePlace
+  /// Index in the configuration's buses.
+  package var bus: Int
+  /// Modbus unit 1 to 247 (0 to 255 on TCP); 0 on a serial bus.
+  package var address: Int
+  /// "manhole-cover/generic"; empty if the device has only points of its own.
+  package var profile: String
+  package var kind: String
+  package var labels: [String: String] = [:]
+  package var registersMax = Limits.registersPerReadMax
+  /// The profile's points with the device's own merged in (same name: the device's wins).
+  package var points: [PointSpec] = []
+  package var alarms: [AlarmSpec] = []
+
+  package init(name: String, place: SourcePlace, bus: Int, address: Int, profile: String, kind: String) {
+    self.name = name
+    self.place = place
+    self.bus = bus
+    self.address = address
+    self.profile = profile
+    self.kind = kind
+  }
+}

@@ -1,0 +1,136 @@
+// What a device profile says: its points, windows and alarms, as read from TOML and not yet placed on a bus.
+
+import StreamCore
+
+/// Where in the configuration something stands. Lines and columns count from 1.
+package struct SourcePlace: Sendable, Hashable {
+  package var file: String
+  package var line: Int
+  package var column: Int
+  package init(file: String, line: Int, column: Int) {
+    self.file = file
+    self.line = line
+    self.column = column
+  }
+}
+
+package enum RegisterTable: UInt8, Sendable, CaseIterable {
+  case holding, input, coil, discrete
+
+  package var isBits: Bool { self == .coil || self == .discrete }
+}
+
+package enum ValueType: Sendable, Hashable {
+  case bool, u16, i16, u32, i32, u64, i64, f32, f64, bcd16, bcd32
+  /// ASCII or UTF-8, `characters` bytes, two in a register, high byte first.
+  case text(characters: Int)
+
+  /// Registers that a value takes; 1 for a bit.
+  package var registers: Int {
+    switch self {
+    case .bool, .u16, .i16, .bcd16: return 1
+    case .u32, .i32, .f32, .bcd32: return 2
+    case .u64, .i64, .f64: return 4
+    case .text(let characters): return (characters + 1) / 2
+    }
+  }
+}
+
+/// The order in which a value's bytes arrive; A is the most significant. CDAB swaps words, BADC the bytes in each word.
+package enum WordOrder: UInt8, Sendable, CaseIterable {
+  case abcd, cdab, badc, dcba
+}
+
+package enum PointSource: Hashable, Sendable {
+  /// Zero-based protocol address.
+  case register(RegisterTable, address: Int)
+  /// Column of a line of text that a serial device sends on its own; from 1.
+  case field(Int)
+}
+
+package enum WriteAccess: UInt8, Sendable, CaseIterable {
+  case no, maintenance, upstream
+}
+
+package enum Statistic: UInt8, Sendable, CaseIterable {
+  case min, max, mean, last, count, sum
+}
+
+package struct WindowSpec: Sendable, Hashable {
+  package var everyNs: Int64
+  package var statistics: [Statistic]
+  package init(everyNs: Int64, statistics: [Statistic]) {
+    self.everyNs = everyNs
+    self.statistics = statistics
+  }
+}
+
+package struct PointSpec: Sendable {
+  package var name: String
+  package var place: SourcePlace
+  package var source: PointSource
+  package var type: ValueType = .u16
+  package var order: WordOrder = .abcd
+  /// Bits of the raw integer, the lowest is 0; inclusive.
+  package var bits: ClosedRange<Int>?
+  package var scale = 1.0
+  package var offset = 0.0
+  package var unit: String?
+  /// 0: as often as the line allows.
+  package var everyNs: Int64 = 1_000_000_000
+  package var range: ClosedRange<Double>?
+  /// Raw values (after `bits`) that mean «no value».
+  package var invalid: [Int64] = []
+  package var values: [Int64: String] = [:]
+  package var deadband = 0.0
+  /// 0: only on change.
+  package var heartbeatNs: Int64 = 0
+  package var personal = false
+  package var write: WriteAccess = .no
+  package var windows: [WindowSpec] = []
+
+  package init(name: String, place: SourcePlace, source: PointSource) {
+    self.name = name
+    self.place = place
+    self.source = source
+  }
+}
+
+package struct AlarmSpec: Sendable {
+  package var name: String
+  package var place: SourcePlace
+  /// The condition's text, and where it stands.
+  package var when: String
+  package var whenPlace: SourcePlace
+  package var forNs: Int64 = 0
+  /// Nil: not `when`.
+  package var clear: String?
+  package var clearPlace: SourcePlace?
+  package var clearForNs: Int64 = 0
+  package var severity: Severity = .warning
+  /// By language; `{device}` and `{point}` are filled in.
+  package var message: [String: String] = [:]
+
+  package init(name: String, place: SourcePlace, when: String, whenPlace: SourcePlace) {
+    self.name = name
+    self.place = place
+    self.when = when
+    self.whenPlace = whenPlace
+  }
+}
+
+package struct Profile: Sendable {
+  /// "manhole-cover/generic"
+  package var id: String
+  package var kind: String
+  package var title: [String: String] = [:]
+  package var source = ""
+  package var registersMax = Limits.registersPerReadMax
+  package var points: [PointSpec] = []
+  package var alarms: [AlarmSpec] = []
+
+  package init(id: String, kind: String) {
+    self.id = id
+    self.kind = kind
+  }
+}

@@ -1,0 +1,67 @@
+// What the rest of the house may know about the field: copies, made without stopping a bus thread.
+
+import StreamCore
+
+package enum BusState: String, Sendable {
+  case starting, running, lost, stopped
+}
+
+package struct BusReport: Sendable {
+  package var name = ""
+  package var state = BusState.starting
+  /// Of the last ten seconds, the part in which the wire was in use, 0 to 1.
+  package var utilisation = 0.0
+  /// Ideal wire time of the transactions ÷ wall time in which something was due, 0 to 1.
+  package var efficiency = 0.0
+  /// The last full round through everything due, in milliseconds.
+  package var cycleMs = 0.0
+  package var transactions: Int64 = 0
+  package var good: Int64 = 0
+  package var timeouts: Int64 = 0
+  package var crcErrors: Int64 = 0
+  package var exceptions: Int64 = 0
+  package var lateReplies: Int64 = 0
+  package var strayBytes: Int64 = 0
+  package var reopened: Int64 = 0
+  /// Why the port can't be used; empty if it can.
+  package var problem = ""
+  /// Samples and events that the bus's pipeline has made since start, and those that found no free batch.
+  package var produced: Int64 = 0
+  package var lost: Int64 = 0
+
+  package init() {}
+}
+
+package enum DeviceState: String, Sendable {
+  case unknown, online, offline
+}
+
+package struct DeviceReport: Sendable {
+  package var name = ""
+  package var kind = ""
+  package var bus = ""
+  package var address = 0
+  package var state = DeviceState.unknown
+  /// The last good reply.
+  package var lastSeen: Instant?
+  package var transactions: Int64 = 0
+  package var good: Int64 = 0
+  package var timeouts: Int64 = 0
+  package var crcErrors: Int64 = 0
+  package var exceptions: Int64 = 0
+
+  package init() {}
+}
+
+/// A point's latest value.
+package struct PointReport: Sendable {
+  package var quality = Quality.bad
+  /// See the series' encoding; 0 for texts.
+  package var raw: Int64 = 0
+  /// Of texts and pseudonyms.
+  package var text: [UInt8] = []
+  /// When it was read last; nil: never.
+  package var readAt: Instant?
+
+  package init() {}
+}

@@ -1,0 +1,102 @@
+// The names behind the numbers: what each series, alarm and device number means. Built from the configuration, stored once
+// for each version beside the data, so that old blocks keep their meaning after a change of the configuration.
+
+import FieldBus
+import StreamCore
+
+package struct CatalogueDevice: Sendable, Equatable {
+  package var name: String
+  package var kind: String
+  package var bus: String
+  package var address: Int
+  package var profile: String
+  package var labels: [String: String]
+}
+
+/// What has a name upstream: a point, or one statistic of one of its windows.
+package struct CatalogueSeries: Sendable, Equatable {
+  /// Index in `devices`.
+  package var device: Int
+  package var point: String
+  package var encoding: Encoding
+  /// A `bool` point, or one bit: true or false upstream.
+  package var isBool: Bool
+  package var scale: Double
+  package var offset: Double
+  package var unit: String?
+  package var personal: Bool
+  /// Names of an enumeration's values.
+  package var values: [Int64: String]
+  /// Nil: the point itself.
+  package var statistic: Statistic?
+  package var windowNs: Int64
+}
+
+package struct CatalogueAlarm: Sendable, Equatable {
+  package var device: Int
+  package var name: String
+  package var severity: Severity
+  package var message: [String: String]
+}
+
+package struct Catalogue: Sendable, Equatable {
+  package var gatewayID = ""
+  package var devices: [CatalogueDevice] = []
+  /// A sample's `series` is its index here. The first `pointCount` are the points, in the configuration's order.
+  package var series: [CatalogueSeries] = []
+  package var pointCount = 0
+  package var alarms: [CatalogueAlarm] = []
+
+  package init() {}
+}
+
+extension Catalogue {
+  package init(_ configuration: Configuration) {
+    gatewayID = configuration.gatewayID
+    for (index, device) in configuration.devices.enumerated() {
+      devices.append(
+        CatalogueDevice(
+          name: device.name, kind: device.kind, bus: configuration.buses[device.bus].name, address: device.address,
+          profile: device.profile, labels: device.labels))
+      for point in device.points {
+        series.append(CatalogueSeries(device: index, point: point, statistic: nil, windowNs: 0))
+      }
+      for alarm in device.alarms {
+        alarms.append(
+          CatalogueAlarm(device: index, name: alarm.name, severity: alarm.severity, message: alarm.message))
+      }
+    }
+    pointCount = series.count
+    for (index, device) in configuration.devices.enumerated() {
+      for point in device.points {
+        for window in point.windows {
+          for statistic in window.statistics {
+            series.append(
+              CatalogueSeries(device: index, point: point, statistic: statistic, windowNs: window.everyNs))
+          }
+        }
+      }
+    }
+  }
+
+  /// "manhole-17/tilt"
+  package func pointName(_ series: CatalogueSeries) -> String { "\(devices[series.device].name)/\(series.point)" }
+  package func alarmName(_ alarm: CatalogueAlarm) -> String { "\(devices[alarm.device].name)/\(alarm.name)" }
+}
+
+extension CatalogueSeries {
+  fileprivate init(device: Int, point: PointSpec, statistic: Statistic?, windowNs: Int64) {
+    self.device = device
+    self.point = point.name
+    encoding = statistic?.encoding(of: point.encoding) ?? point.encoding
+    isBool = point.isBool && (statistic == nil || statistic == .last)
+    let computed = statistic == .mean || statistic == .sum || statistic == .count
+    scale = computed ? 1 : point.scale
+    offset = computed ? 0 : point.offset
+    unit = statistic == .count ? "count" : point.unit
+    personal = point.personal
+    values = statistic == nil || statistic == .last ? point.values : [:]
+    self.statistic = statistic
+    self.windowNs = windowNs
+  }
+}

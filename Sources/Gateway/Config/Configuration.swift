@@ -1,0 +1,73 @@
+// The whole configuration, read and checked. What stands here is possible: `kerb run` starts with nothing else.
+
+import FieldBus
+import StreamCore
+
+package enum ListenAddress: Sendable, Hashable {
+  case tcp(host: String, port: Int)
+  case unix(path: String)
+}
+
+/// `auto`: the wall clock is believed once the kernel says that it is disciplined. `trusted`: at once (a box with a
+/// battery-backed clock and no time server).
+package enum ClockTrust: String, Sendable, CaseIterable {
+  case auto, trusted
+}
+
+package enum Lane: UInt8, Sendable, CaseIterable {
+  case alarms = 0
+  case telemetry = 1
+
+  package var name: String { self == .alarms ? "alarms" : "telemetry" }
+}
+
+package enum PersonalTreatment: String, Sendable, CaseIterable {
+  case omit, pseudonym
+}
+
+/// A platform: who it is, what it may see. An empty list of the scope means «all».
+package struct ConsumerSpec: Sendable {
+  package var name: String
+  package var place: SourcePlace
+  /// SHA-256 of the token, 64 lower-case hexadecimal digits.
+  package var tokenSHA256: String
+  package var devices: [String] = []
+  package var kinds: [String] = []
+  /// All of these must be equal on the device.
+  package var labels: [String: String] = [:]
+  /// "point", or "device/point"
+  package var points: [String] = []
+  package var severityMin: Severity = .notice
+  package var lanes: [Lane] = [.alarms, .telemetry]
+  package var personal: PersonalTreatment = .omit
+
+  package init(name: String, place: SourcePlace, tokenSHA256: String) {
+    self.name = name
+    self.place = place
+    self.tokenSHA256 = tokenSHA256
+  }
+}
+
+package struct Configuration: Sendable {
+  /// Files read, in order.
+  package var files: [String] = []
+  package var gatewayID = "kerb"
+  package var statePath = "/var/lib/kerb"
+  package var runtimePath = "/run/kerb"
+  package var memoryLimitBytes = Limits.memoryLimitBytesDefault
+  package var clock: ClockTrust = .auto
+
+  package var telemetryBytes = 256 << 20
+  package var alarmBytes = 16 << 20
+  package var commitNs: Int64 = 60_000_000_000
+
+  package var listen: [ListenAddress] = []
+  /// Plain HTTP on other than loopback and unix sockets was asked for in so many words.
+  package var insecure = false
+
+  package var consumers: [ConsumerSpec] = []
+  package var buses: [BusSpec] = []
+  package var devices: [DeviceSpec] = []
+
+  package init() {}
+}

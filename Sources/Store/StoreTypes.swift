@@ -1,0 +1,241 @@
+// What passes between the store and the rest of the house: values only, no handle, no pointer.
+
+import StreamCore
+
+package struct StoreConfiguration: Sendable {
+  /// Folder of telemetry.db and alarm.db; it exists and is ours.
+  package var statePath: String
+  package var telemetryBytes: Int
+  package var alarmBytes: Int
+  /// Telemetry is committed this often; alarms at once.
+  package var commitNs: Int64
+  /// The catalogue in its encoded form; the store keeps one copy for each version.
+  package var catalogue: [UInt8]
+  package var seriesCount: Int
+  /// "device/alarm" by alarm number: an alarm's state outlives a change of its number.
+  package var alarmNames: [String]
+  /// Names of the consumers; each gets its cursors.
+  package var consumers: [String]
+
+  package init(
+    statePath: String, telemetryBytes: Int, alarmBytes: Int, commitNs: Int64, catalogue: [UInt8], seriesCount: Int,
+    alarmNames: [String], consumers: [String]
+  ) {
+    self.statePath = statePath
+    self.telemetryBytes = telemetryBytes
+    self.alarmBytes = alarmBytes
+    self.commitNs = commitNs
+    self.catalogue = catalogue
+    self.seriesCount = seriesCount
+    self.alarmNames = alarmNames
+    self.consumers = consumers
+  }
+}
+
+/// What the caller does next, with SQLite's extended code or errno as payload.
+package enum StoreFailure: Error, Sendable {
+  /// Another process has it: says who. Don't start.
+  case held(by: String)
+  /// The folder or a file can't be opened or made. Don't start.
+  case unusable(path: String, code: Int32)
+  /// Disk or quota is full: keep, and try again.
+  case full
+  /// A read, write or sync failed: close, reopen, verify.
+  case io(code: Int32)
+  /// Not to be trusted: quarantine, start anew.
+  case corrupt(code: Int32)
+  /// The store is closing down.
+  case closed
+}
+
+/// The last sequence that somebody holds, on each lane; 0: nothing yet. The first sequence is 1.
+package struct Position: Sendable, Hashable {
+  package var alarms: Int64
+  package var telemetry: Int64
+  package init(alarms: Int64 = 0, telemetry: Int64 = 0) {
+    self.alarms = alarms
+    self.telemetry = telemetry
+  }
+}
+
+package enum GapReason: UInt8, Sendable {
+  /// The ring came round before the consumer did.
+  case evicted = 1
+  /// The store was behind and the RAM between bus and store was full.
+  case overflow = 2
+  /// A block's checksum was wrong.
+  case damaged = 3
+
+  package var name: String {
+    switch self {
+    case .evicted: return "evicted"
+    case .overflow: return "overflow"
+    case .damaged: return "damaged"
+    }
+  }
+}
+
+/// Sequences that will never come, and why. Bounds inclusive; times where they are known, on the clock of `epoch`.
+package struct Gap: Sendable, Hashable {
+  package var from: Int64
+  package var to: Int64
+  package var epoch: UInt32
+  package var start: Instant?
+  package var end: Instant?
+  package var reason: GapReason
+  package var count: Int64 { to - from + 1 }
+
+  package init(from: Int64, to: Int64, epoch: UInt32, start: Instant?, end: Instant?, reason: GapReason) {
+    self.from = from
+    self.to = to
+    self.epoch = epoch
+    self.start = start
+    self.end = end
+    self.reason = reason
+  }
+}
+
+/// One block of the telemetry ring, checked and decoded: a batch that never changes. Sample `i` has sequence
+/// `firstSequence + i`; a sample with text points into `texts`.
+package struct StoredBatch: Sendable {
+  package var firstSequence: Int64
+  package var epoch: UInt32
+  package var catalogueVersion: UInt32
+  package var samples: [Sample]
+  package var texts: [UInt8]
+
+  package init(firstSequence: Int64, epoch: UInt32, catalogueVersion: UInt32, samples: [Sample], texts: [UInt8]) {
+    self.firstSequence = firstSequence
+    self.epoch = epoch
+    self.catalogueVersion = catalogueVersion
+    self.samples = samples
+    self.texts = texts
+  }
+}
+
+/// One entry of the alarm log.
+package struct StoredEvent: Sendable {
+  package var sequence: Int64
+  package var epoch: UInt32
+  package var catalogueVersion: UInt32
+  package var event: AlarmEvent
+
+  package init(sequence: Int64, epoch: UInt32, catalogueVersion: UInt32, event: AlarmEvent) {
+    self.sequence = sequence
+    self.epoch = epoch
+    self.catalogueVersion = catalogueVersion
+    self.event = event
+  }
+}
+
+/// Wall time of one epoch: wall = monotonic + offset, where known.
+package struct EpochClock: Sendable, Hashable {
+  package var epoch: UInt32
+  /// Nanoseconds to add to a monotonic instant to get Unix time; nil until the clock was known to be right.
+  package var offsetNs: Int64?
+  package init(epoch: UInt32, offsetNs: Int64?) {
+    self.epoch = epoch
+    self.offsetNs = offsetNs
+  }
+}
+
+package struct ReadRequest: Sendable {
+  package var after: Position
+  /// Which lanes; alarms come first.
+  package var alarms: Bool
+  package var telemetry: Bool
+  /// At most this many records in all, samples and events together.
+  package var recordsMax: Int
+  package init(after: Position, alarms: Bool, telemetry: Bool, recordsMax: Int) {
+    self.after = after
+    self.alarms = alarms
+    self.telemetry = telemetry
+    self.recordsMax = recordsMax
+  }
+}
+
+package struct ReadAnswer: Sendable {
+  package var alarmGaps: [Gap] = []
+  package var telemetryGaps: [Gap] = []
+  package var events: [StoredEvent] = []
+  /// Whole blocks, or a block's beginning or end where `after` or `recordsMax` cuts it.
+  package var batches: [StoredBatch] = []
+  /// Everything up to here is in this answer (or was before).
+  package var next = Position()
+  /// There is more behind `next` already.
+  package var more = false
+  /// Of every epoch that occurs in the answer.
+  package var clocks: [EpochClock] = []
+  package init() {}
+}
+
+/// An alarm's durable state.
+package struct StoredAlarm: Sendable {
+  /// "device/alarm"
+  package var name: String
+  /// The sequence of the log entry that brought it here: it names this state in acknowledgements.
+  package var sequence: Int64
+  package var epoch: UInt32
+  package var catalogueVersion: UInt32
+  package var event: AlarmEvent
+
+  package init(name: String, sequence: Int64, epoch: UInt32, catalogueVersion: UInt32, event: AlarmEvent) {
+    self.name = name
+    self.sequence = sequence
+    self.epoch = epoch
+    self.catalogueVersion = catalogueVersion
+    self.event = event
+  }
+}
+
+package struct ConsumerReport: Sendable {
+  package var name: String
+  package var held: Position
+  /// Records behind the newest durable one, both lanes.
+  package var lagRecords: Int64
+  /// Sequences that were reported to it as gaps, and are acknowledged.
+  package var gapRecords: Int64
+  /// Of this epoch; nil: not yet.
+  package var lastSeen: Instant?
+
+  package init(name: String, held: Position, lagRecords: Int64, gapRecords: Int64, lastSeen: Instant?) {
+    self.name = name
+    self.held = held
+    self.lagRecords = lagRecords
+    self.gapRecords = gapRecords
+    self.lastSeen = lastSeen
+  }
+}
+
+package enum StoreState: String, Sendable {
+  case good, full, failing
+}
+
+package struct StoreReport: Sendable {
+  /// Lower-case, with hyphens.
+  package var storeID = ""
+  package var epoch: UInt32 = 0
+  package var state = StoreState.good
+  /// The newest durable sequences.
+  package var durable = Position()
+  /// The oldest sequences that are still stored (newest + 1 if none).
+  package var oldest = Position()
+  /// Samples taken over from the buses but not yet durable.
+  package var pendingSamples: Int64 = 0
+  /// Samples and events stored now.
+  package var storedSamples: Int64 = 0
+  package var storedEvents: Int64 = 0
+  /// Since this start: taken over from the buses (samples, events), reported lost by them.
+  package var acceptedSamples: Int64 = 0
+  package var acceptedEvents: Int64 = 0
+  package var lostSamples: Int64 = 0
+  /// Overwritten by the ring since the store was made.
+  package var evictedSamples: Int64 = 0
+  package var bytes: Int64 = 0
+  package var capacityBytes: Int64 = 0
+  package var oldestAt: Instant?
+  package var oldestEpoch: UInt32 = 0
+  package var commits: Int64 = 0
+  package var consumers: [ConsumerReport] = []
+  package init() {}
+}

@@ -1,0 +1,102 @@
+// Every bound of the program, and the reason for its value. A limit that follows from others is computed here.
+
+package enum Limits {
+  // MARK: The site
+
+  /// A box has four to eight ports; serial servers over TCP may add some.
+  package static let busesMax = 32
+  /// A community of 2,000 devices is read by several boxes.
+  package static let devicesMax = 1_000
+  /// Fits UInt16 with room; 8 points a device on average.
+  package static let pointsMax = 8_000
+  /// A series is what has a name upstream: a point, or one statistic of one of its windows. Fits UInt16.
+  package static let seriesMax = 40_000
+  package static let alarmsMax = 4_000
+  package static let consumersMax = 16
+  package static let listenersMax = 8
+
+  // MARK: Names and texts
+
+  /// «box/device/point/window-stat» must stay readable in one line of a terminal.
+  package static let nameBytesMax = 64
+  /// Sixteen registers of text; longer texts are of no use in a time series.
+  package static let textBytesMax = 32
+  /// 128 bits of HMAC-SHA-256: no two cards of a city collide.
+  package static let pseudonymBytes = 16
+  package static let messageBytesMax = 256
+
+  // MARK: Modbus (Modbus Application Protocol V1.1b3, sections 6.1 to 6.4)
+
+  package static let registersPerReadMax = 125
+  package static let bitsPerReadMax = 2_000
+  package static let registersPerPointMax = textBytesMax / 2
+
+  // MARK: Stream
+
+  /// One batch is what a bus hands over in a second: 256 samples at 115200 baud are 2 s of a full line.
+  package static let samplesPerBatchMax = 256
+  /// Texts are rare (a card shown, a firmware version); 64 full ones.
+  package static let textBytesPerBatch = 64 * textBytesMax
+  /// A batch with an alarm is handed over at once; sixteen can change in one transaction.
+  package static let eventsPerBatchMax = 16
+  /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7 s at full
+  /// speed, and of minutes at the usual rate.
+  package static let batchesPerBus = 8
+  /// A batch waits this long for more samples.
+  package static let batchAgeNsMax: Int64 = 1_000_000_000
+  package static let windowsPerPointMax = 4
+  /// Operations in a condition: enough for ten comparisons joined.
+  package static let programLengthMax = 48
+  package static let programStackMax = 16
+  package static let causesPerAlarmMax = 4
+
+  // MARK: Memory
+
+  /// What `memory_limit` may be set to at most: half of a 64 MiB box.
+  package static let memoryLimitBytesMax = 32 << 20
+  package static let memoryLimitBytesDefault = 8 << 20
+
+  // MARK: Polling
+
+  package static let responseTimeoutNsMin: Int64 = 10_000_000
+  package static let responseTimeoutNsMax: Int64 = 10_000_000_000
+  package static let retriesMax = 5
+  /// A dead device is probed at least this often.
+  package static let backoffNsMax: Int64 = 60_000_000_000
+  package static let reopenNsMin: Int64 = 250_000_000
+  /// A replugged adapter is noticed in under 2 s.
+  package static let reopenNsMax: Int64 = 2_000_000_000
+
+  // MARK: Store
+
+  package static let pageBytes = 4_096
+  /// One block fills one table leaf: page, less the page's and the cell's headers, and 5 bytes of slack.
+  package static let blockBytes = 4_048
+  package static let telemetryBytesMin = 1 << 20
+  package static let telemetryBytesMax = 64 << 30
+  package static let alarmBytesMin = 1 << 20
+  package static let alarmBytesMax = 1 << 30
+  package static let commitNsMin: Int64 = 1_000_000_000
+  package static let commitNsMax: Int64 = 600_000_000_000
+  /// Cursors are written this often, and at shutdown.
+  package static let cursorCommitNs: Int64 = 30_000_000_000
+
+  // MARK: Upstream
+
+  package static let connectionsMax = 64
+  package static let connectionsPerAddressMax = 16
+  package static let headerBytesMax = 8_192
+  package static let bodyBytesMax = 65_536
+  package static let headerNsMax: Int64 = 10_000_000_000
+  package static let idleNsMax: Int64 = 75_000_000_000
+  package static let longPollsMax = 32
+  package static let waitSecondsMax = 60
+  package static let recordsPerAnswerDefault = 1_000
+  package static let recordsPerAnswerMax = 10_000
+  package static let answerBytesMax = 1 << 20
+
+  // MARK: Control socket
+
+  package static let controlConnectionsMax = 16
+  package static let controlLineBytesMax = 65_536
+}
