@@ -197,9 +197,10 @@ package struct Batch: BitwiseCopyable, @unchecked Sendable {
     return true
   }
 
-  package func addLost(_ count: Int, at: Instant) {
-    if header.pointee.lostCount == 0 { header.pointee.lostFrom = at }
-    header.pointee.lostTo = at
+  package func addLost(_ count: Int, from: Instant, to: Instant) {
+    if isEmpty { header.pointee.openedAt = to }
+    header.pointee.lostFrom = from
+    header.pointee.lostTo = to
     header.pointee.lostCount += Int64(truncatingIfNeeded: count)
   }
 }

@@ -44,6 +44,8 @@ package enum Limits {
   package static let batchesPerBus = 8
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
+  /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
+  package static let handOverRetryNs: Int64 = 10_000_000
   package static let windowsPerPointMax = 4
   /// Operations in a condition: enough for ten comparisons joined.
   package static let programLengthMax = 48
