@@ -86,8 +86,7 @@ extension BusLoop where Line: ~Copyable {
       for read in request.reads {
         let spec = specs[read.point]
         bindings[binding] = Binding(spec, point: read.point, offset: read.offset)
-        bindings[binding].firstInvalid = UInt32(firstInvalid[read.point])
-        bindings[binding].invalidCount = UInt16(spec.invalid.count)
+        bindings[binding].setSentinels(first: firstInvalid[read.point], count: spec.invalid.count)
         binding += 1
       }
       machine.requests[index] = slot

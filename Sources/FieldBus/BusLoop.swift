@@ -115,7 +115,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   private mutating func transact(_ index: Int, discard: Bool) {
     let request = machine.requests[index]
     let unit = Int(request.unit)
-    drain(late: false)
+    drain(late: discard)
     guard machine.portIsOpen else { return }
     let started = port.now
     let readySince = Swift.max(request.dueAt, machine.silenceUntil)

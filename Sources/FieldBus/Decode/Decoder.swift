@@ -52,6 +52,11 @@ package struct Binding: BitwiseCopyable, Sendable {
     }
   }
 
+  package mutating func setSentinels(first: Int, count: Int) {
+    firstInvalid = UInt32(first)
+    invalidCount = UInt16(count)
+  }
+
   static let none = Binding(
     PointSpec(name: "", place: SourcePlace(file: "", line: 0, column: 0), source: .field(0)), point: 0, offset: 0)
 }
@@ -61,6 +66,7 @@ package struct Decoded {
   package var raw: Int64 = 0
   package var quality = Quality.good
   package var textLength = 0
+  package init() {}
 }
 
 package struct Decoder: ~Copyable {
