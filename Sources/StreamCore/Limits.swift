@@ -25,10 +25,34 @@ package enum Limits {
   package static let pseudonymBytes = 16
   package static let messageBytesMax = 256
 
+  // MARK: Configuration
+
+  /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
+  package static let configurationBytesMax = 4 << 20
+  package static let profileBytesMax = 256 << 10
+  /// Names of an enumeration's values.
+  package static let valuesPerPointMax = 64
+  /// Sentinels for «no value»: a device has one or two.
+  package static let invalidPerPointMax = 8
+  package static let labelsPerDeviceMax = 16
+  /// Longer unit texts are sentences.
+  package static let unitBytesMax = 32
+  /// Reading, reporting and reducing rarer than once a day is a report, not a time series.
+  package static let intervalNsMax: Int64 = 86_400_000_000_000
+  /// A window shorter than a batch's age reduces nothing.
+  package static let windowNsMin: Int64 = 1_000_000_000
+  package static let frameEndBytesMax = 4
+  /// Fields of a line of text; a reader's record has three to ten.
+  package static let textFieldsMax = 32
+  /// sockaddr_un.sun_path, less the terminating zero.
+  package static let unixPathBytesMax = 107
+
   // MARK: Modbus (Modbus Application Protocol V1.1b3, sections 6.1 to 6.4)
 
   package static let registersPerReadMax = 125
   package static let bitsPerReadMax = 2_000
+  /// Protocol addresses are 16 bits wide.
+  package static let registersPerTable = 65_536
   package static let registersPerPointMax = textBytesMax / 2
 
   // MARK: Stream
@@ -61,6 +85,8 @@ package enum Limits {
   package static let responseTimeoutNsMin: Int64 = 10_000_000
   package static let responseTimeoutNsMax: Int64 = 10_000_000_000
   package static let retriesMax = 5
+  /// The slowest meter known to the trade wants 200 ms between frames.
+  package static let turnaroundNsMax: Int64 = 1_000_000_000
   /// A dead device is probed at least this often.
   package static let backoffNsMax: Int64 = 60_000_000_000
   package static let reopenNsMin: Int64 = 250_000_000
