@@ -30,6 +30,8 @@ package enum Limits {
   /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
   package static let configurationBytesMax = 4 << 20
   package static let profileBytesMax = 256 << 10
+  /// RFC 1035, 2.3.4.
+  package static let hostBytesMax = 253
   /// Names of an enumeration's values.
   package static let valuesPerPointMax = 64
   /// Sentinels for «no value»: a device has one or two.
@@ -50,6 +52,10 @@ package enum Limits {
   // MARK: Modbus (Modbus Application Protocol V1.1b3, sections 6.1 to 6.4)
 
   package static let registersPerReadMax = 125
+  /// Unit addresses (Modbus over Serial Line V1.02, 2.2; over TCP a gateway may be 0 or 255).
+  package static let rtuUnits = 1...247
+  package static let tcpUnits = 0...255
+  package static let modbusPort = 502
   package static let bitsPerReadMax = 2_000
   /// Protocol addresses are 16 bits wide.
   package static let registersPerTable = 65_536
@@ -76,6 +82,8 @@ package enum Limits {
 
   // MARK: Memory
 
+  /// The threads, the store's page caches and one bus fit in this.
+  package static let memoryLimitBytesMin = 1 << 20
   /// What `memory_limit` may be set to at most: half of a 64 MiB box.
   package static let memoryLimitBytesMax = 32 << 20
   package static let memoryLimitBytesDefault = 8 << 20
@@ -109,6 +117,7 @@ package enum Limits {
 
   // MARK: Upstream
 
+  package static let pullPortDefault = 8_480
   package static let connectionsMax = 64
   package static let connectionsPerAddressMax = 16
   package static let headerBytesMax = 8_192

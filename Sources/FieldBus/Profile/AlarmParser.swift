@@ -4,23 +4,31 @@
 import StreamCore
 
 package enum AlarmParser {
-  /// `points` are those that a message may name, `broken` those that were reported already.
-  package static func alarms(of owner: TableReader, points: [PointSpec], broken: Set<String>) -> [AlarmSpec] {
+  /// `points` are those that a message may name, `broken` those that were reported already; if not even their names are
+  /// all known, the list is not complete.
+  package static func alarms(
+    of owner: TableReader, points: [PointSpec], broken: Set<String>, isComplete: Bool = true
+  ) -> [AlarmSpec] {
+    let known = KnownPoints(points: points, broken: broken, isComplete: isComplete)
     var result: [AlarmSpec] = []
     var names = UniqueNames()
     for reader in owner.tables("alarm") {
       let name = reader.name()
       if let name { names.claim(name, in: reader) }
-      let alarm = alarm(name: name ?? "", reader, points, broken)
+      let alarm = alarm(name: name ?? "", reader, known)
       reader.finish()
       if let alarm, name != nil { result.append(alarm) }
     }
     return result
   }
 
-  private static func alarm(
-    name: String, _ reader: TableReader, _ points: [PointSpec], _ broken: Set<String>
-  ) -> AlarmSpec? {
+  private struct KnownPoints {
+    var points: [PointSpec]
+    var broken: Set<String>
+    var isComplete: Bool
+  }
+
+  private static func alarm(name: String, _ reader: TableReader, _ known: KnownPoints) -> AlarmSpec? {
     reader.notSupported("remind", "escalate")
     let when = reader.requiredString("when")
     var alarm = AlarmSpec(
@@ -32,31 +40,30 @@ package enum AlarmParser {
     alarm.severity = reader.choice("severity", among: Severity.words) ?? .warning
     for (language, text, place) in reader.translations("message") ?? [] {
       alarm.message[language] = text
-      check(text, reader.keyPath("message.\(language)"), place, points, broken, reader.diagnostics)
+      check(text, reader.keyPath("message.\(language)"), place, known, reader.diagnostics)
     }
     return when == nil ? nil : alarm
   }
 
   private static func check(
-    _ text: String, _ key: String, _ place: SourcePlace, _ points: [PointSpec], _ broken: Set<String>,
-    _ diagnostics: Diagnostics
+    _ text: String, _ key: String, _ place: SourcePlace, _ known: KnownPoints, _ diagnostics: Diagnostics
   ) {
     guard let template = MessageTemplate(text) else {
       diagnostics.report(place, key, "a brace has no partner: write {point}, {device} or {gateway}")
       return
     }
-    let known = MessageTemplate.commonPlaceholders + points.map(\.name)
+    let names = MessageTemplate.commonPlaceholders + known.points.map(\.name)
     for name in template.placeholders where !MessageTemplate.commonPlaceholders.contains(name) {
-      if let point = points.first(where: { $0.name == name }) {
+      if let point = known.points.first(where: { $0.name == name }) {
         if point.personal {
           diagnostics.report(place, key, "{\(name)} is personal: it can't be part of a message")
         }
-      } else if !broken.contains(name) {
+      } else if known.isComplete, !known.broken.contains(name) {
         var message = "{\(name)} is not a point of this device"
-        if let near = nearestMatch(to: name, among: known) {
+        if let near = nearestMatch(to: name, among: names) {
           message += "; did you mean {\(near)}?"
         } else {
-          message += "; known are \(known.map { "{\($0)}" }.joined(separator: " "))"
+          message += "; known are \(names.map { "{\($0)}" }.joined(separator: " "))"
         }
         diagnostics.report(place, key, message)
       }
