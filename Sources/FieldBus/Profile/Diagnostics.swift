@@ -16,18 +16,23 @@ package struct Diagnostic: Sendable, Hashable {
 
   /// "kerb.toml:12:3: bus.rs485-1.baud: …"
   package var text: String {
-    let where_ = place.line > 0 ? "\(place.file):\(place.line):\(place.column)" : place.file
-    return key.isEmpty ? "\(where_): \(message)" : "\(where_): \(key): \(message)"
+    key.isEmpty ? "\(place.text): \(message)" : "\(place.text): \(key): \(message)"
   }
 }
 
 /// Collects; never throws. Passed along by reference while files are read.
 package final class Diagnostics {
   package private(set) var all: [Diagnostic] = []
+  /// By section ("bus", "point"): every key that a reader asked for. The documentation and the schemas are checked by it.
+  package private(set) var knownKeys: [String: Set<String>] = [:]
 
   package init() {}
 
   package var isEmpty: Bool { all.isEmpty }
+  /// Grows with every report: compare before and after to know whether a part was sound.
+  package var count: Int { all.count }
+
+  package func know(_ keys: Set<String>, in section: String) { knownKeys[section, default: []].formUnion(keys) }
 
   package func report(_ place: SourcePlace, _ key: String, _ message: String) {
     let diagnostic = Diagnostic(place: place, key: key, message: message)
