@@ -45,7 +45,7 @@ var targets: [Target] = [
     swiftSettings: strict),
 
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
-  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus"], swiftSettings: strict),
+  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: strict),
   .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),

@@ -23,16 +23,17 @@ package struct BusLayout: Sendable {
   /// The parts of the bus's memory, by name, in bytes: what `kerb plan` prints.
   package var memory: [(part: String, bytes: Int)] {
     let bindings = plan.requests.reduce(0) { $0 + $1.reads.count }
+    let requests =
+      spec.busProtocol == .serial
+      ? ListenLoop.bytes(points: size.points, sentinels: sentinels.count)
+      : BusMachine.bytes(requests: plan.requests.count, units: devices.count)
+        + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
+        + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
     return [
       ("points", size.pointBytes + PointBoard.bytes(points: size.points)),
       ("windows", size.windowBytes),
       ("alarms", size.alarmBytes),
-      (
-        "requests",
-        BusMachine.bytes(requests: plan.requests.count, units: devices.count)
-          + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
-          + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
-      ),
+      ("requests", requests),
       (
         "counters",
         Counters<BusCounter>.bytes(BusCounter.allCases.count)

@@ -2,27 +2,17 @@
 
 import StreamCore
 
-extension BusLoop where Line: ~Copyable {
-  mutating func fill(_ layout: BusLayout, _ alarmStates: [AlarmState]) {
-    var specs: [PointSpec] = []
-    var firstInvalid: [Int] = []
+extension BusLayout {
+  /// Points, windows, alarms and their programs. `alarmStates`: as they were at the last stop, by alarm of the bus.
+  func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
     var point = 0
     var window = 0
     var alarm = 0
     var instruction = 0
-    var invalid = 0
-    for (index, device) in layout.devices.enumerated() {
-      machine.units[index].address = UInt8(truncatingIfNeeded: device.address)
-      machine.units[index].firstPoint = UInt16(point)
-      machine.units[index].pointCount = UInt16(device.points.count)
-      machine.units[index].firstAlarm = UInt16(alarm)
-      machine.units[index].alarmCount = UInt16(device.alarms.count)
+    for (index, device) in devices.enumerated() {
       for (number, spec) in device.points.enumerated() {
-        specs.append(spec)
-        firstInvalid.append(invalid)
-        invalid += spec.invalid.count
-        setPoint(spec, point, series: layout.firstPoint[index] + number, firstWindow: window)
-        var series = layout.firstWindowSeries[point]
+        pipeline.setPoint(point, rule(of: spec, series: firstPoint[index] + number, firstWindow: window))
+        var series = firstWindowSeries[point]
         for spec in spec.windows {
           var rule = WindowRule(point: point, everyNs: spec.everyNs, firstSeries: series)
           for statistic in spec.statistics { rule.add(statistic.windowStatistic) }
@@ -33,19 +23,18 @@ extension BusLoop where Line: ~Copyable {
         point += 1
       }
       for (number, spec) in device.alarms.enumerated() {
-        var rule = AlarmRule(alarm: layout.firstAlarm[index] + number, severity: spec.severity)
+        var rule = AlarmRule(alarm: firstAlarm[index] + number, severity: spec.severity)
         rule.forNs = spec.forNs
         rule.clearForNs = spec.clearForNs
-        rule.when = place(layout.whenPrograms[alarm], &instruction)
-        rule.clear = place(layout.clearPrograms[alarm], &instruction)
+        rule.when = place(whenPrograms[alarm], &pipeline, &instruction)
+        rule.clear = place(clearPrograms[alarm], &pipeline, &instruction)
         pipeline.setAlarm(alarm, rule, state: alarm < alarmStates.count ? alarmStates[alarm] : .normal)
         alarm += 1
       }
     }
-    setRequests(layout, specs, firstInvalid)
   }
 
-  private mutating func place(_ program: [Instruction], _ next: inout Int) -> Program {
+  private func place(_ program: [Instruction], _ pipeline: inout Pipeline, _ next: inout Int) -> Program {
     let start = next
     for instruction in program {
       pipeline.setInstruction(next, instruction)
@@ -54,7 +43,7 @@ extension BusLoop where Line: ~Copyable {
     return Program(start: start, length: program.count)
   }
 
-  private mutating func setPoint(_ spec: PointSpec, _ point: Int, series: Int, firstWindow: Int) {
+  private func rule(of spec: PointSpec, series: Int, firstWindow: Int) -> PointRule {
     var rule = PointRule()
     rule.scale = spec.scale
     rule.offset = spec.offset
@@ -68,10 +57,34 @@ extension BusLoop where Line: ~Copyable {
     rule.series = UInt16(series)
     rule.firstWindow = UInt16(firstWindow)
     rule.windowCount = UInt8(spec.windows.count)
-    pipeline.setPoint(point, rule)
+    if case .field = spec.source { rule.isOccurrence = true }
+    return rule
   }
+}
 
-  private mutating func setRequests(_ layout: BusLayout, _ specs: [PointSpec], _ firstInvalid: [Int]) {
+extension BusLoop where Line: ~Copyable {
+  /// Units, requests and what is cut out of each.
+  mutating func fill(_ layout: BusLayout) {
+    var specs: [PointSpec] = []
+    var firstInvalid: [Int] = []
+    var alarm = 0
+    var invalid = 0
+    for (index, device) in layout.devices.enumerated() {
+      machine.units[index].address = UInt8(truncatingIfNeeded: device.address)
+      machine.units[index].firstPoint = UInt16(specs.count)
+      machine.units[index].pointCount = UInt16(device.points.count)
+      machine.units[index].firstAlarm = UInt16(alarm)
+      machine.units[index].alarmCount = UInt16(device.alarms.count)
+      alarm += device.alarms.count
+      for spec in device.points {
+        specs.append(spec)
+        firstInvalid.append(invalid)
+        invalid += spec.invalid.count
+      }
+      let range = layout.plan.requestsOfDevice[index]
+      machine.units[index].firstRequest = UInt16(range.lowerBound)
+      machine.units[index].requestCount = UInt16(range.count)
+    }
     var binding = 0
     for (index, request) in layout.plan.requests.enumerated() {
       var slot = RequestSlot()
@@ -90,10 +103,6 @@ extension BusLoop where Line: ~Copyable {
         binding += 1
       }
       machine.requests[index] = slot
-    }
-    for (device, range) in layout.plan.requestsOfDevice.enumerated() {
-      machine.units[device].firstRequest = UInt16(range.lowerBound)
-      machine.units[device].requestCount = UInt16(range.count)
     }
   }
 }

@@ -30,7 +30,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let bindingCount = layout.plan.requests.reduce(0) { $0 + $1.reads.count }
     bindings = arena.take(Binding.self, count: bindingCount, first: Binding.none)
     words = arena.take(UInt16.self, count: BusLayout.wordCount, first: 0)
-    fill(layout, alarmStates)
+    layout.fill(&pipeline, alarmStates)
+    fill(layout)
   }
 
   // MARK: At work

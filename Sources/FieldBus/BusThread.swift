@@ -72,7 +72,7 @@ package final class BusThread: @unchecked Sendable {
   private let name: String
 
   /// Deep enough for libmodbus's select and the decoder; a tenth of the default.
-  private static let stackBytes = 256 << 10
+  package static let stackBytes = 256 << 10
   /// With nothing to do, a turn a second keeps the watchdog's heartbeat moving.
   private static let idleNs: Int64 = 1_000_000_000
 

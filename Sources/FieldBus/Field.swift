@@ -86,7 +86,11 @@ package final class Field: @unchecked Sendable {
         layout: layouts[bus], board: boards[bus], channel: channels[bus], key: pseudonymKey,
         alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
         bytes: loopMemory[bus].bytes)
-      thread.start(control: control) { piece.makeLoop() }
+      if case .serialPort(let path) = layouts[bus].spec.endpoint, let frame = layouts[bus].devices.first?.frame {
+        thread.start(control: control) { piece.makeListener(path: path, frame: frame) }
+      } else {
+        thread.start(control: control) { piece.makeMaster() }
+      }
     }
   }
 
@@ -208,7 +212,14 @@ private struct LoopPiece: @unchecked Sendable {
   let memory: UnsafeMutableRawPointer
   let bytes: Int
 
-  func makeLoop() -> BusLoop<ModbusPort> {
+  func makeListener(path: String, frame: TextFrame) -> ListenLoop {
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    return ListenLoop(
+      layout: layout, path: path, frame: frame, board: board, channel: channel, pseudonymKey: key,
+      alarmStates: alarmStates, arena: &arena)
+  }
+
+  func makeMaster() -> BusLoop<ModbusPort> {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return BusLoop(
       layout: layout, port: ModbusPort(layout.spec), board: board, channel: channel, pseudonymKey: key,

@@ -46,6 +46,8 @@ package enum Limits {
   package static let frameEndBytesMax = 4
   /// Fields of a line of text; a reader's record has three to ten.
   package static let textFieldsMax = 32
+  /// A line with all its fields, eight bytes each, and room for one long text.
+  package static let textLineBytesMax = 512
   /// sockaddr_un.sun_path, less the terminating zero.
   package static let unixPathBytesMax = 107
 
@@ -114,6 +116,8 @@ package enum Limits {
   package static let alarmBytesMax = 1 << 30
   package static let commitNsMin: Int64 = 1_000_000_000
   package static let commitNsMax: Int64 = 600_000_000_000
+  /// SQLite's page caches and its heap, for both files together.
+  package static let storeCacheBytes = 1_200 << 10
   /// Cursors are written this often, and at shutdown.
   package static let cursorCommitNs: Int64 = 30_000_000_000
 

@@ -18,6 +18,8 @@ package struct PointRule: BitwiseCopyable, Sendable {
   package var series: UInt16 = 0
   package var firstWindow: UInt16 = 0
   package var windowCount: UInt8 = 0
+  /// Each reading is an event of its own (a card was shown), reported even if it equals the one before.
+  package var isOccurrence = false
   package init() {}
 }
 
@@ -184,7 +186,7 @@ package struct Pipeline: ~Copyable {
   private func isDue(
     _ rule: PointRule, _ state: PointState, value: Double, identity: Int64, quality: Quality, at now: Instant
   ) -> Bool {
-    if !state.hasReported || quality != state.reportedQuality { return true }
+    if rule.isOccurrence || !state.hasReported || quality != state.reportedQuality { return true }
     if rule.heartbeatNs > 0, now - state.reportedAt >= rule.heartbeatNs { return true }
     if quality > .uncertain { return false }
     if rule.deadband > 0, !rule.encoding.hasText { return (value - state.reportedValue).magnitude > rule.deadband }

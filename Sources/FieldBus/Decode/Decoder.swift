@@ -3,6 +3,7 @@
 // «no value».
 
 import CSodium
+import Glibc
 import StreamCore
 
 /// How one point is cut out of a request's registers. 40 bytes, in the bus's arena.
@@ -57,6 +58,20 @@ package struct Binding: BitwiseCopyable, Sendable {
     invalidCount = UInt16(count)
   }
 
+  /// Whether an integer is in the type's range.
+  func holds(_ value: Int64) -> Bool {
+    switch kind {
+    case .unsigned16: return value >= 0 && value <= 0xFFFF
+    case .signed16: return Int16(exactly: value) != nil
+    case .unsigned32: return value >= 0 && value <= 0xFFFF_FFFF
+    case .signed32: return Int32(exactly: value) != nil
+    case .bcd16: return value >= 0 && value <= 9_999
+    case .bcd32: return value >= 0 && value <= 99_999_999
+    case .bit: return value == 0 || value == 1
+    default: return true
+    }
+  }
+
   static let none = Binding(
     PointSpec(name: "", place: SourcePlace(file: "", line: 0, column: 0), source: .field(0)), point: 0, offset: 0)
 }
@@ -67,6 +82,7 @@ package struct Decoded {
   package var quality = Quality.good
   package var textLength = 0
   package init() {}
+  init(bad: Void) { quality = .bad }
 }
 
 package struct Decoder: ~Copyable {
@@ -104,15 +120,19 @@ package struct Decoder: ~Copyable {
       if binding.bitCount > 0, binding.bitCount < 64 {
         decoded.raw = decoded.raw >> Int64(binding.bitShift) & (1 << Int64(binding.bitCount) - 1)
       }
-      for index in 0..<Int(binding.invalidCount) where invalid[Int(binding.firstInvalid) + index] == decoded.raw {
-        decoded.quality = .bad
-      }
+      markInvalid(binding, &decoded)
     }
     if binding.personal {
       pseudonymise(binding, &decoded)
       wipe(binding, first)
     }
     return decoded
+  }
+
+  private func markInvalid(_ binding: Binding, _ decoded: inout Decoded) {
+    for index in 0..<Int(binding.invalidCount) where invalid[Int(binding.firstInvalid) + index] == decoded.raw {
+      decoded.quality = .bad
+    }
   }
 
   // MARK: Numbers
@@ -173,17 +193,68 @@ package struct Decoder: ~Copyable {
     setText(length, &decoded)
   }
 
-  /// Takes `bytes` as a text field of a line.
-  package func decodeText(
-    _ bytes: UnsafeBufferPointer<UInt8>, personal: Bool
-  ) -> Decoded {
+  /// A field of a line of text: a text, or a number in decimal digits.
+  package func decode(_ binding: Binding, field: UnsafeBufferPointer<UInt8>) -> Decoded {
     var decoded = Decoded()
-    let length = Swift.min(bytes.count, Limits.textBytesMax)
-    for index in 0..<length { text[index] = bytes[index] }
-    setText(length, &decoded)
-    if bytes.count > Limits.textBytesMax, decoded.quality == .good { decoded.quality = .bad }
-    if personal { pseudonymise(nil, &decoded) }
+    switch binding.kind {
+    case .text:
+      let length = Swift.min(field.count, Int(binding.textBytes))
+      for index in 0..<length { text[index] = field[index] }
+      setText(length, &decoded)
+      // Half a card number is another card's.
+      if field.count > Int(binding.textBytes) { decoded.quality = .bad }
+    case .float32, .float64:
+      let value = Self.number(field)
+      if value.isFinite {
+        decoded.raw =
+          binding.kind == .float32
+          ? Int64(Float(value).bitPattern) : Int64(bitPattern: value.bitPattern)
+      } else {
+        decoded.quality = .bad
+      }
+    default:
+      decoded = integerField(binding, field)
+    }
+    if decoded.quality == .bad { decoded.textLength = 0 }
+    if binding.kind != .text { markInvalid(binding, &decoded) }
+    if binding.personal { pseudonymise(binding, &decoded) }
     return decoded
+  }
+
+  private func integerField(_ binding: Binding, _ field: UnsafeBufferPointer<UInt8>) -> Decoded {
+    var decoded = Decoded()
+    var isNegative = false
+    var value: Int64 = 0
+    var digits = 0
+    for (index, byte) in field.enumerated() {
+      if index == 0, byte == 0x2D || byte == 0x2B {
+        isNegative = byte == 0x2D
+        continue
+      }
+      let (product, overflow) = value.multipliedReportingOverflow(by: 10)
+      guard byte >= 0x30, byte <= 0x39, !overflow, product <= .max - 9 else {
+        decoded.quality = .bad
+        return decoded
+      }
+      value = product + Int64(byte - 0x30)
+      digits += 1
+    }
+    decoded.raw = isNegative ? -value : value
+    if digits == 0 || !binding.holds(decoded.raw) { decoded = Decoded(bad: ()) }
+    return decoded
+  }
+
+  /// NaN if the field is no number.
+  private static func number(_ field: UnsafeBufferPointer<UInt8>) -> Double {
+    guard field.count > 0, field.count < 48 else { return .nan }
+    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 48) { copy in
+      for (index, byte) in field.enumerated() { copy[index] = CChar(bitPattern: byte) }
+      copy[field.count] = 0
+      var end: UnsafeMutablePointer<CChar>?
+      guard let start = copy.baseAddress else { return .nan }
+      let value = strtod(start, &end)
+      return end == start + field.count ? value : .nan
+    }
   }
 
   private func setText(_ bytes: Int, _ decoded: inout Decoded) {
@@ -212,8 +283,8 @@ package struct Decoder: ~Copyable {
 
   /// Replaces the value by its HMAC. A number counts as its decimal digits, so that a card has the same pseudonym whether
   /// one reader sends it as text and another as an integer. No value, no pseudonym.
-  private func pseudonymise(_ binding: Binding?, _ decoded: inout Decoded) {
-    if let binding, binding.kind != .text, decoded.quality == .good {
+  private func pseudonymise(_ binding: Binding, _ decoded: inout Decoded) {
+    if binding.kind != .text, decoded.quality == .good {
       decoded.textLength = putDecimal(decoded.raw, unsigned: binding.kind == .wide64)
     }
     decoded.raw = 0
