@@ -7,6 +7,19 @@ package let packageRoot = #filePath.split(separator: "/").dropLast(3).reduce("")
 
 package struct FolderProblem: Error { package var code: Int32 }
 
+package func text(ofFile path: String) throws -> String {
+  guard let stream = fopen(path, "r") else { throw FolderProblem(code: errno) }
+  defer { fclose(stream) }
+  var bytes: [UInt8] = []
+  var part = [UInt8](repeating: 0, count: 65_536)
+  while true {
+    let count = fread(&part, 1, part.count, stream)
+    if count == 0 { break }
+    bytes += part[..<count]
+  }
+  return String(decoding: bytes, as: UTF8.self)
+}
+
 /// Gone with its owner, and everything that was written through it.
 package final class TemporaryFolder {
   package let path: String
