@@ -49,6 +49,8 @@ package final class Diagnostics {
 
 /// The candidate that is nearest to `word`, if one is near enough to be a slip of the finger.
 package func nearestMatch(to word: String, among candidates: some Sequence<String>) -> String? {
+  // Of a word of one or two letters nothing would be left.
+  guard word.count > 2 else { return nil }
   let allowed = Swift.max(1, word.count / 3)
   var best: (distance: Int, word: String)?
   for candidate in candidates.sorted() {

@@ -70,7 +70,7 @@ package struct PointParser {
   // MARK: Where it is read
 
   private func source() -> PointSource? {
-    if !reader.has("compute") { reader.require("read") }
+    if reader.table["compute"] == nil { reader.require("read") }
     guard let text = reader.string("read") else { return nil }
     let words = text.split(separator: " ")
     guard words.count == 2, let address = Self.address(words[1]) else {
@@ -308,9 +308,8 @@ package struct PointParser {
     _ value: Int64, in raw: ClosedRange<Int64>?, _ type: ValueType?, at place: SourcePlace, key: String
   ) {
     guard let raw, let type, !raw.contains(value) else { return }
-    var message = "\(value) never comes from a \(type.word)"
-    if raw.upperBound != type.rawRange?.upperBound { message += " with these bits" }
-    message += ": its raw values are \(raw.lowerBound) to \(raw.upperBound)"
+    let what = raw == type.rawRange ? type.word : "these bits"
+    var message = "\(value) never occurs: the raw values of \(what) are \(raw.lowerBound) to \(raw.upperBound)"
     let span = raw.upperBound.subtractingReportingOverflow(raw.lowerBound).partialValue
     if raw.lowerBound < 0, value > raw.upperBound, value - span - 1 < 0 {
       message += "; did you mean \(value - span - 1)?"

@@ -226,6 +226,7 @@ package final class TableReader {
   package func reject(_ keys: [String], because reason: String) {
     for key in keys {
       asked.insert(key)
+      guard !rejected.contains(key) else { continue }
       if let member = table[key] { diagnostics.report(member.keyPlace, keyPath(key), reason) }
       rejected.insert(key)
     }

@@ -19,6 +19,8 @@ package struct ConfigurationReader {
   var configuration = Configuration()
   var buses: [BusEntry] = []
   var devices: [DeviceEntry] = []
+  /// Every file could be read and parsed: a name that is not found is unknown, and not in a part that is missing.
+  var isWhole = true
 
   /// Nil if anything is wrong. `profileDirectories` are looked through before the system's and the configuration's own.
   package static func read(
@@ -57,6 +59,7 @@ package struct ConfigurationReader {
         root?.merge(table, diagnostics: diagnostics)
       }
     } catch {
+      isWhole = false
       diagnostics.report(SourcePlace(file: confFolder, line: 0, column: 0), "", error.message)
     }
     return root
@@ -66,8 +69,11 @@ package struct ConfigurationReader {
     do {
       let text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax)
       configuration.files.append(path)
-      return TomlFile.parse(text, file: path, into: diagnostics)
+      let table = TomlFile.parse(text, file: path, into: diagnostics)
+      if table == nil { isWhole = false }
+      return table
     } catch {
+      isWhole = false
       diagnostics.report(
         SourcePlace(file: path, line: 0, column: 0), "",
         error.isAbsent ? "there is no such file: write one, or name another with --config" : error.message)
@@ -130,7 +136,7 @@ package struct ConfigurationReader {
   private func defaultID(_ reader: TableReader?) -> String {
     let text = (try? TextFile.read(machineIDPath, bytesMax: 4_096)) ?? ""
     let digits = text.prefix { $0.isHexDigit }.prefix(12)
-    if digits.count < 12 {
+    if digits.count < 12, isWhole {
       let place = reader?.table.place ?? SourcePlace(file: configuration.files.first ?? "", line: 1, column: 1)
       diagnostics.report(place, "gateway.id", "is missing, and \(machineIDPath) holds none: write id = \"box-1\"")
     }

@@ -63,7 +63,7 @@ extension ConfigurationReader {
     guard let texts = reader.placedStrings(key) else { return [] }
     if texts.isEmpty { reader.report(key, "is empty: leave it out for all, or name what this consumer may see") }
     for (text, place) in texts {
-      if let problem = problem(text) { diagnostics.report(place, reader.keyPath(key), problem) }
+      if isWhole, let problem = problem(text) { diagnostics.report(place, reader.keyPath(key), problem) }
     }
     return texts.map(\.text)
   }

@@ -51,6 +51,7 @@ extension ConfigurationReader {
   private func bus(_ reader: TableReader) -> Int? {
     guard let name = reader.requiredString("bus") else { return nil }
     if let index = buses.firstIndex(where: { $0.spec.name == name }) { return index }
+    guard isWhole else { return nil }
     let known = buses.map(\.spec.name).filter { !$0.isEmpty }
     var message = "there is no bus \"\(name)\""
     if let near = nearestMatch(to: name, among: known) {
