@@ -36,7 +36,7 @@ package struct StoreConfiguration: Sendable {
 package enum StoreFailure: Error, Sendable {
   /// Another process has it: says who. Don't start.
   case held(by: String)
-  /// The folder or a file can't be opened or made. Don't start.
+  /// The folder or a file can't be opened or made. Don't start. `code` is SQLite's, or a negated errno.
   case unusable(path: String, code: Int32)
   /// Disk or quota is full: keep, and try again.
   case full
@@ -44,6 +44,10 @@ package enum StoreFailure: Error, Sendable {
   case io(code: Int32)
   /// Not to be trusted: quarantine, start anew.
   case corrupt(code: Int32)
+  /// A newer program wrote it. Don't start: going back would lose what it means.
+  case newer(path: String, version: Int32)
+  /// Too many requests wait already: ask again.
+  case busy
   /// The store is closing down.
   case closed
 }
