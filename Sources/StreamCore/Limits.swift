@@ -85,6 +85,8 @@ package enum Limits {
 
   package static let connectionsMax = 64
   package static let connectionsPerAddressMax = 16
+  /// Over the limit, but still told so before they are closed; of one address a quarter.
+  package static let connectionsTurnedAwayMax = 16
   package static let headerBytesMax = 8_192
   package static let bodyBytesMax = 65_536
   package static let headerNsMax: Int64 = 10_000_000_000
