@@ -1,6 +1,7 @@
 #pragma once
 /* What Glibc's Swift import can't say: variadic calls, macros, and structures that hide behind feature tests.
    Every function returns 0 or a count, or a negated errno. */
+#include "CLinuxSockets.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>

@@ -1,0 +1,21 @@
+// What the pull server and the control socket ask of the buffer: the store thread in the agent, a scripted one in the tests.
+// Completions run on the store's thread; the caller hops.
+
+import Store
+import StreamCore
+
+package protocol BatchSource: Sendable {
+  func read(
+    _ request: ReadRequest, for consumer: String?,
+    _ completion: @escaping @Sendable (Result<ReadAnswer, StoreFailure>) -> Void)
+  /// `consumer` holds everything up to `position`. Monotone: an older position changes nothing.
+  func acknowledge(_ position: Position, by consumer: String, at: Instant)
+  func position(of consumer: String, completion: @escaping @Sendable (Position) -> Void)
+  func catalogue(version: UInt32, completion: @escaping @Sendable ([UInt8]?) -> Void)
+  /// The wall time of epochs, for what does not come with `read`.
+  func clocks(of epochs: [UInt32], completion: @escaping @Sendable ([EpochClock]) -> Void)
+  func alarms(completion: @escaping @Sendable ([StoredAlarm]) -> Void)
+  func report(completion: @escaping @Sendable (StoreReport) -> Void)
+  /// Commits what is pending, then calls.
+  func flush(completion: @escaping @Sendable () -> Void)
+}

@@ -1,0 +1,263 @@
+// Builds the body of one answer of /v1/batches from what the store gives: filters, renders, and cuts where the consumer's limit
+// or the size of an answer is reached. A value; decides nothing about waiting.
+//
+// Invariants:
+//  1. `position` is behind the last sequence that was looked at: everything before it is in the body, or outside the
+//     consumer's scope, or in a gap of the body. Nothing behind it is in the body.
+//  2. A batch's id is never given to other records (for one consumer). Telemetry is sent in pieces that end at multiples of
+//     `Limits.recordsPerBatchMax` or at a block's end, wherever the cursor began and whatever the limit is; only a piece
+//     that does not fit into an empty answer is cut. The id names the first and the last sequence. An alarm is a batch
+//     of its own.
+//  3. The body has at most `limit` records and `bytesMax` bytes.
+
+import Store
+import StreamCore
+
+struct BatchWriter {
+  let consumer: Consumer
+  let storeID: String
+  let limit: Int
+  let bytesMax: Int
+
+  private(set) var position: Position
+  /// Records and gaps in the body.
+  private(set) var records = 0
+  private(set) var gaps = 0
+  /// Sequences looked at.
+  private(set) var scanned = 0
+  /// No more fits.
+  private(set) var isFull = false
+  /// What was offered last ended within a piece, whose rest is yet to be read.
+  private(set) var leftTail = false
+
+  private var timeline: Timeline
+  private var gapList = JSONWriter()
+  private var batchList = JSONWriter()
+
+  /// Names, braces and the cursor around the lists.
+  private static let envelopeBytes = 1_024
+
+  init(
+    consumer: Consumer, storeID: String, after: Position, limit: Int, timeline: Timeline,
+    bytesMax: Int = Limits.answerBytesMax
+  ) {
+    self.consumer = consumer
+    self.storeID = storeID
+    position = after
+    self.limit = limit
+    self.timeline = timeline
+    self.bytesMax = bytesMax - Self.envelopeBytes
+  }
+
+  var isEmpty: Bool { records == 0 && gaps == 0 }
+
+  // MARK: What the store gives
+
+  /// `lanes`: those that were read. `views`: the catalogues that could be read; what was written under another one is
+  /// reported as damaged.
+  mutating func take(_ answer: ReadAnswer, lanes: [Lane], views: [UInt32: CatalogueView], at now: Instant) {
+    leftTail = false
+    timeline.now = now
+    timeline.add(answer.clocks)
+    let before = position
+    if lanes.contains(.alarms) {
+      takeAlarms(answer, views)
+      if isFull { return }
+      position.alarms = max(position.alarms, answer.next.alarms)
+    }
+    if lanes.contains(.telemetry) {
+      takeTelemetry(answer, views, isFirst: position.alarms == before.alarms)
+      if isFull || leftTail { return }
+      position.telemetry = max(position.telemetry, answer.next.telemetry)
+    }
+  }
+
+  private mutating func takeAlarms(_ answer: ReadAnswer, _ views: [UInt32: CatalogueView]) {
+    var gaps = answer.alarmGaps.sorted { $0.from < $1.from }[...]
+    for stored in answer.events {
+      while let gap = gaps.first, gap.from < stored.sequence {
+        gaps.removeFirst()
+        guard append(gap, lane: .alarms) else { return }
+      }
+      guard append(stored, view: views[stored.catalogueVersion]) else { return }
+    }
+    for gap in gaps {
+      guard append(gap, lane: .alarms) else { return }
+    }
+  }
+
+  private mutating func takeTelemetry(_ answer: ReadAnswer, _ views: [UInt32: CatalogueView], isFirst: Bool) {
+    var gaps = answer.telemetryGaps.sorted { $0.from < $1.from }[...]
+    var isFirst = isFirst
+    for batch in answer.batches {
+      for piece in Self.pieces(of: batch) {
+        while let gap = gaps.first, gap.from < piece.first {
+          gaps.removeFirst()
+          guard append(gap, lane: .telemetry) else { return }
+          isFirst = false
+        }
+        let endsRead = piece.last == answer.next.telemetry && answer.more
+        if endsRead, !isFirst, piece.last % Int64(Limits.recordsPerBatchMax) != 0 {
+          leftTail = true
+          return
+        }
+        guard append(piece, of: batch, view: views[batch.catalogueVersion]) else { return }
+        isFirst = false
+      }
+    }
+    for gap in gaps {
+      guard append(gap, lane: .telemetry) else { return }
+    }
+  }
+
+  private struct Piece {
+    var first: Int64
+    var last: Int64
+  }
+
+  private static func pieces(of batch: StoredBatch) -> [Piece] {
+    var pieces: [Piece] = []
+    let size = Int64(Limits.recordsPerBatchMax)
+    let end = batch.firstSequence + Int64(batch.samples.count) - 1
+    var first = batch.firstSequence
+    while first <= end {
+      let last = min(end, (first - 1) / size * size + size)
+      pieces.append(Piece(first: first, last: last))
+      first = last + 1
+    }
+    return pieces
+  }
+
+  // MARK: What goes into the body
+
+  /// False: it does not fit, and the body is as before.
+  private mutating func append(_ gap: Gap, lane: Lane) -> Bool {
+    let mark = gapList.mark
+    gapList.object {
+      $0.member("lane", lane.name)
+      $0.member("from", gap.from)
+      $0.member("to", gap.to)
+      $0.member("count", gap.count)
+      for (name, at) in [("start", gap.start), ("end", gap.end)] {
+        guard let at, let ms = timeline.unixMs(at, epoch: gap.epoch) else { continue }
+        $0.key(name)
+        $0.seconds(milliseconds: ms)
+      }
+      $0.member("reason", gap.reason.name)
+    }
+    guard gapList.count + batchList.count <= bytesMax else {
+      gapList.rewind(to: mark)
+      isFull = true
+      return false
+    }
+    gaps += 1
+    advance(lane, to: gap.to)
+    return true
+  }
+
+  private mutating func append(_ stored: StoredEvent, view: CatalogueView?) -> Bool {
+    guard let view, view.catalogue.alarms.indices.contains(Int(stored.event.alarm)) else {
+      return append(unreadable(stored.sequence, stored.sequence, stored.epoch), lane: .alarms)
+    }
+    let scope = view.scope(of: consumer)
+    let alarm = Int(stored.event.alarm)
+    if scope.allows(alarm: alarm), stored.event.severity >= consumer.spec.severityMin {
+      let writer = recordWriter(view)
+      var record = JSONWriter()
+      writer.write(stored.event, epoch: stored.epoch, allows: scope.allows(series:), into: &record)
+      guard append(record.bytes, count: 1, .alarms, epoch: stored.epoch, id: "\(stored.sequence)") else { return false }
+    }
+    scanned += 1
+    advance(.alarms, to: stored.sequence)
+    return true
+  }
+
+  private mutating func append(_ piece: Piece, of batch: StoredBatch, view: CatalogueView?) -> Bool {
+    guard let view else { return append(unreadable(piece.first, piece.last, batch.epoch), lane: .telemetry) }
+    let scope = view.scope(of: consumer)
+    let writer = recordWriter(view)
+    var list = JSONWriter(reservingCapacity: 96 * Limits.recordsPerBatchMax)
+    var count = 0
+    var last = piece.first - 1
+    for sequence in piece.first...piece.last {
+      let sample = batch.samples[Int(sequence - batch.firstSequence)]
+      if scope.allows(series: Int(sample.series)) {
+        let mark = list.mark
+        writer.write(sample, texts: batch.texts, epoch: batch.epoch, into: &list)
+        if records + count == limit || gapList.count + batchList.count + list.count + 256 > bytesMax {
+          list.rewind(to: mark)
+          break
+        }
+        count += 1
+      }
+      last = sequence
+    }
+    if last < piece.last {
+      isFull = true
+      // Cut it only if the answer would be without a record otherwise.
+      if records > 0 || count == 0 { return false }
+    }
+    if count > 0 {
+      guard append(list.bytes, count: count, .telemetry, epoch: batch.epoch, id: "\(piece.first)-\(last)") else {
+        return false
+      }
+    }
+    scanned += Int(last - piece.first + 1)
+    advance(.telemetry, to: last)
+    return !isFull
+  }
+
+  /// `records`: their JSON, with commas between.
+  private mutating func append(_ json: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
+    let mark = batchList.mark
+    batchList.object {
+      $0.member("id", "\(storeID).\(epoch).\(lane.name).\(id)")
+      $0.member("lane", lane.name)
+      $0.key("records")
+      $0.array { $0.raw(json) }
+    }
+    guard records + count <= limit, gapList.count + batchList.count <= bytesMax else {
+      batchList.rewind(to: mark)
+      isFull = true
+      return false
+    }
+    records += count
+    return true
+  }
+
+  private mutating func advance(_ lane: Lane, to sequence: Int64) {
+    if lane == .alarms {
+      position.alarms = max(position.alarms, sequence)
+    } else {
+      position.telemetry = max(position.telemetry, sequence)
+    }
+  }
+
+  /// Its names are lost, so its values mean nothing any more: that is said, not passed over.
+  private func unreadable(_ from: Int64, _ to: Int64, _ epoch: UInt32) -> Gap {
+    Gap(from: from, to: to, epoch: epoch, start: nil, end: nil, reason: .damaged)
+  }
+
+  private func recordWriter(_ view: CatalogueView) -> RecordWriter {
+    RecordWriter(
+      catalogue: view.catalogue, timeline: timeline,
+      pseudonymKey: consumer.spec.personal == .pseudonym ? consumer.pseudonymKey : nil)
+  }
+
+  // MARK: The body
+
+  func body(gateway: String, more: Bool) -> [UInt8] {
+    var writer = JSONWriter(reservingCapacity: gapList.count + batchList.count + Self.envelopeBytes)
+    writer.object {
+      $0.member("gateway", gateway)
+      $0.member("store", storeID)
+      $0.member("next", consumer.seal.token(position))
+      $0.member("more", more)
+      $0.key("gaps")
+      $0.array { $0.raw(gapList.bytes) }
+      $0.key("batches")
+      $0.array { $0.raw(batchList.bytes) }
+    }
+    return writer.bytes
+  }
+}

@@ -1,0 +1,75 @@
+// Who may ask: the consumers with the hashes of their tokens. Immutable but for the counters of refused tokens; lives on the
+// event loop.
+
+import Logging
+import NIOHTTP1
+import StreamCore
+
+/// A consumer that has shown its token.
+package struct Consumer: Sendable {
+  /// Place in the configuration.
+  package var index: Int
+  package var spec: ConsumerSpec
+  package var seal: CursorSeal
+  /// Turns the box's pseudonyms into those of this consumer.
+  package var pseudonymKey: [UInt8]
+  package var name: String { spec.name }
+}
+
+final class ConsumerRegister {
+  private let consumers: [(hash: [UInt8], consumer: Consumer)]
+  private let logger: Logger
+  /// Requests with a token that is nobody's, since start.
+  private(set) var refusedTokens: Int64 = 0
+  private var loggedRefusals: Int64 = 0
+  private var loggedAt: Instant?
+
+  init(_ specs: [ConsumerSpec], storeID: String, keys: BoxKey, logger: Logger) {
+    self.logger = logger
+    var consumers: [(hash: [UInt8], consumer: Consumer)] = []
+    for (index, spec) in specs.enumerated() {
+      guard let hash = Hexadecimal.bytes(spec.tokenSHA256), hash.count == Sodium.hashBytes,
+        let seal = CursorSeal(storeID: storeID, key: keys.cursorKey(consumer: spec.name))
+      else {
+        logger.error("consumer has no usable token hash and is locked out", metadata: ["consumer": "\(spec.name)"])
+        continue
+      }
+      let consumer = Consumer(index: index, spec: spec, seal: seal, pseudonymKey: keys.consumerKey(spec.name))
+      consumers.append((hash, consumer))
+    }
+    self.consumers = consumers
+  }
+
+  func authenticate(_ request: PullRequest, at now: Instant) throws(PullRefusal) -> Consumer {
+    let given = request.headers["authorization"]
+    guard given.count == 1 else {
+      throw Self.refusal("send one header «Authorization: Bearer TOKEN»", challenge: "")
+    }
+    let words = given[0].split(separator: " ", maxSplits: 1)
+    guard words.count == 2, words[0].lowercased() == "bearer" else {
+      throw Self.refusal("the Authorization header must be «Bearer TOKEN»", challenge: "")
+    }
+    let hash = Sodium.sha256(Array(words[1].utf8))
+    // All are compared, whoever it is: time tells nobody anything.
+    var found: Consumer?
+    for entry in consumers where Sodium.areEqual(entry.hash, hash) { found = entry.consumer }
+    if let found { return found }
+    refusedTokens += 1
+    logRefusal(from: request.peer, at: now)
+    throw Self.refusal(
+      "nobody has this token; `kerb consumer add NAME` on the box makes a new one", challenge: ", error=\"invalid_token\"")
+  }
+
+  private static func refusal(_ detail: String, challenge: String) -> PullRefusal {
+    PullRefusal(
+      .problem(.unauthorized, detail, headers: [("WWW-Authenticate", "Bearer realm=\"kerb\"\(challenge)")]))
+  }
+
+  private func logRefusal(from peer: String, at now: Instant) {
+    if let last = loggedAt, now - last < Limits.refusalLogNs { return }
+    logger.warning(
+      "refused an unknown token", metadata: ["peer": "\(peer)", "times": "\(refusedTokens - loggedRefusals)"])
+    loggedRefusals = refusedTokens
+    loggedAt = now
+  }
+}

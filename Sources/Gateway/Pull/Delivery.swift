@@ -1,0 +1,161 @@
+// One request for batches on its way: acknowledge, read, filter, perhaps wait, answer. Lives on the event loop, from the
+// request to its answer.
+//
+//   position known ──► reading ──► answered
+//                        ▲  │ nothing yet, and time left
+//               durable  │  ▼
+//                       waiting ──► answered (time over, or the server stops)
+//
+// Invariants:
+//  1. It answers exactly once, or never after `cancel()`.
+//  2. The cursor that it gives is behind everything in the answer and everything outside the scope in front of it.
+
+import NIOCore
+import Store
+import StreamCore
+
+final class Delivery: @unchecked Sendable {
+  // Unchecked: touched on the desk's loop only, which every entry from another thread's completion goes through.
+
+  private enum State { case reading, waiting, answered }
+
+  private let desk: PullDesk
+  private let consumer: Consumer
+  private let query: BatchesQuery
+  private let lanes: [Lane]
+  private let deadline: NIODeadline
+  private var reply: ((PullAnswer) -> Void)?
+  private var state = State.reading
+  private var begin = Position()
+  private var writer: BatchWriter?
+  private var timeOver: Scheduled<Void>?
+  /// Sequences looked at since it last waited.
+  private var scannedBefore = 0
+
+  init(desk: PullDesk, consumer: Consumer, query: BatchesQuery, reply: @escaping (PullAnswer) -> Void) {
+    self.desk = desk
+    self.consumer = consumer
+    self.query = query
+    self.reply = reply
+    lanes = query.lane.map { [$0] } ?? consumer.spec.lanes
+    deadline = .now() + .nanoseconds(query.waitNs)
+  }
+
+  /// From `position`, or from the consumer's stored cursor.
+  func start(at position: Position?) {
+    if let position { return begin(at: position) }
+    desk.source.position(of: consumer.name) { stored in
+      self.desk.loop.execute { self.begin(at: stored) }
+    }
+  }
+
+  /// The connection is gone.
+  func cancel() {
+    reply = nil
+    leave()
+  }
+
+  private func begin(at position: Position) {
+    begin = position
+    writer = BatchWriter(
+      consumer: consumer, storeID: desk.storeID, after: position, limit: query.limit,
+      timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []))
+    read()
+  }
+
+  // MARK: Reading
+
+  private func read() {
+    guard state != .answered, let writer else { return }
+    state = .reading
+    // As much as is wanted, and more each time that most of it was outside the scope.
+    let wanted = max(query.limit - writer.records + Limits.recordsPerBatchMax, writer.scanned)
+    let request = ReadRequest(
+      after: writer.position, alarms: lanes.contains(.alarms), telemetry: lanes.contains(.telemetry),
+      recordsMax: min(wanted, Limits.recordsPerReadMax))
+    desk.source.read(request, for: consumer.name) { result in
+      self.desk.loop.execute { self.got(result) }
+    }
+  }
+
+  private func got(_ result: Result<ReadAnswer, StoreFailure>) {
+    guard state != .answered else { return }
+    switch result {
+    case .failure(let failure): answer(PullDesk.unavailable(failure))
+    case .success(let found):
+      desk.noteDurable(found.next)
+      let versions = Set(found.events.map(\.catalogueVersion) + found.batches.map(\.catalogueVersion))
+      desk.shelf.views(versions) { self.took(found, views: $0) }
+    }
+  }
+
+  private func took(_ found: ReadAnswer, views: [UInt32: CatalogueView]) {
+    guard state != .answered, var writer else { return }
+    // Only one copy may be alive, or every append copies the body.
+    self.writer = nil
+    writer.take(found, lanes: lanes, views: views, at: desk.now())
+    self.writer = writer
+    let more = writer.isFull || writer.leftTail || found.more
+    let isSpent = writer.scanned - scannedBefore >= Limits.recordsScannedPerAnswerMax
+    if more, !writer.isFull, writer.records < query.limit, !isSpent { return read() }
+    if !writer.isEmpty || more { return answerWithBody(more: more) }
+    waitOrAnswer()
+  }
+
+  // MARK: Waiting
+
+  private func waitOrAnswer() {
+    guard let writer else { return }
+    if desk.isStopping || deadline <= .now() { return answerWithNothing() }
+    if desk.hasMore(than: writer.position, lanes: lanes) { return read() }
+    guard desk.wait(self) else {
+      return answer(
+        .tryLater(
+          .serviceUnavailable, "too many requests wait at once (\(Limits.longPollsMax)); ask without `wait`, or later",
+          afterSeconds: 5))
+    }
+    state = .waiting
+    scannedBefore = writer.scanned
+    if timeOver == nil {
+      timeOver = desk.loop.assumeIsolated().scheduleTask(deadline: deadline) { self.timeIsOver() }
+    }
+  }
+
+  /// More became durable.
+  func wake() {
+    guard state == .waiting, let writer, desk.hasMore(than: writer.position, lanes: lanes) else { return }
+    desk.leave(self)
+    read()
+  }
+
+  /// The server stops, or the time is over: what there is goes out.
+  func timeIsOver() {
+    if state == .waiting { answerWithNothing() }
+  }
+
+  // MARK: Answering
+
+  private func answerWithNothing() {
+    // What lies outside the scope must not be looked at again and again: then the answer is an empty one with a cursor.
+    if let writer, writer.position != begin { answerWithBody(more: false) } else { answer(.nothing) }
+  }
+
+  private func answerWithBody(more: Bool) {
+    guard let writer else { return }
+    answer(.json(writer.body(gateway: desk.gatewayID, more: more)))
+  }
+
+  private func answer(_ answer: PullAnswer) {
+    let reply = reply
+    cancel()
+    reply?(answer)
+  }
+
+  private func leave() {
+    state = .answered
+    timeOver?.cancel()
+    timeOver = nil
+    writer = nil
+    desk.leave(self)
+  }
+}

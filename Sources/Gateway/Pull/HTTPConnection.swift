@@ -1,0 +1,270 @@
+// One connection of a platform: takes requests apart by the decoder's parts, has them answered one after the other, keeps the
+// limits of time and size. Lives on the event loop.
+//
+//   idle ──first byte──► head ──► body ──► queued ──► answering ──► idle
+//
+// Invariants:
+//  1. Answers go out in the order of the requests, one whole answer after the other.
+//  2. Something is always timed: the head and the body of a request (`headerNs`), the next request and the writing of an
+//     answer (`idleNs`). Only an answer in the making is not: it has its own end.
+//  3. After an error of the protocol no more is read as a request: one problem goes out, then the connection ends.
+
+import NIOCore
+import NIOHTTP1
+import StreamCore
+
+/// The spans that a connection is given; the tests make them short.
+package struct ConnectionTimes: Sendable {
+  package var headerNs = Limits.headerNsMax
+  package var idleNs = Limits.idleNsMax
+  package var farewellNs = Limits.farewellNs
+  package init() {}
+}
+
+final class HTTPConnection: ChannelDuplexHandler {
+  typealias InboundIn = HTTPServerRequestPart
+  typealias OutboundIn = HTTPServerResponsePart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  private enum Phase { case idle, head, body }
+
+  private let desk: PullDesk
+  private let peer: String
+  private let times: ConnectionTimes
+  /// Answers the first request, whatever it is: there are too many connections.
+  private let turnedAway: PullAnswer?
+
+  private var phase = Phase.idle
+  private var receiving: HTTPRequestHead?
+  private var headBytes = 0
+  private var bodyBytes = 0
+  private var queue = CircularBuffer<HTTPRequestHead>()
+  private var isAnswering = false
+  private var delivery: Delivery?
+  /// Goes out after what is queued; nothing more is received.
+  private var lastWord: PullAnswer?
+  private var isClosing = false
+  private var wantsRead = false
+  private var timer: Scheduled<Void>?
+  private var context: ChannelHandlerContext?
+
+  init(desk: PullDesk, peer: String, times: ConnectionTimes, turnedAway: PullAnswer?) {
+    self.desk = desk
+    self.peer = peer
+    self.times = times
+    self.turnedAway = turnedAway
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func channelActive(context: ChannelHandlerContext) {
+    arm(times.headerNs)
+    context.fireChannelActive()
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    timer?.cancel()
+    delivery?.cancel()
+    delivery = nil
+    self.context = nil
+    context.fireChannelInactive()
+  }
+
+  func handlerRemoved(context: ChannelHandlerContext) {
+    timer?.cancel()
+    delivery?.cancel()
+    self.context = nil
+  }
+
+  // MARK: Receiving
+
+  /// From the meter in front of the decoder, before the decoder has them.
+  func bytesArrive() {
+    guard phase == .idle, !isClosing else { return }
+    phase = .head
+    headBytes = 0
+    if !isAnswering { arm(times.headerNs) }
+  }
+
+  /// After the decoder has taken them. False: no more may be fed to it.
+  func bytesTaken(_ count: Int) -> Bool {
+    guard phase == .head else { return lastWord == nil }
+    headBytes += count
+    if headBytes > Limits.headerBytesMax { end(with: Self.headTooLarge) }
+    return lastWord == nil
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard lastWord == nil, !isClosing else { return }
+    switch unwrapInboundIn(data) {
+    case .head(let head): began(head)
+    case .body(let bytes):
+      bodyBytes += bytes.readableBytes
+      if bodyBytes > Limits.bodyBytesMax { end(with: Self.bodyTooLarge) }
+    case .end:
+      guard let head = receiving else { return }
+      receiving = nil
+      // What follows in the same read is a head of its own.
+      phase = .idle
+      if !isAnswering { timer?.cancel() }
+      queue.append(head)
+      answerNext()
+    }
+  }
+
+  private func began(_ head: HTTPRequestHead) {
+    phase = .body
+    bodyBytes = 0
+    receiving = head
+    let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+    if size > Limits.headerBytesMax { return end(with: Self.headTooLarge) }
+    if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > Limits.bodyBytesMax {
+      return end(with: Self.bodyTooLarge)
+    }
+    if !isAnswering { arm(times.headerNs) }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    switch error {
+    case HTTPParserError.headerOverflow: end(with: Self.headTooLarge)
+    case HTTPParserError.invalidVersion:
+      end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1"))
+    case is HTTPParserError: end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"))
+    default: context.close(promise: nil)
+    }
+  }
+
+  /// No read while many requests wait: what the client sends stays in its own buffers.
+  func read(context: ChannelHandlerContext) {
+    if queue.count >= Limits.requestsWaitingMax { wantsRead = true } else { context.read() }
+  }
+
+  static let headTooLarge = PullAnswer.problem(
+    .requestHeaderFieldsTooLarge, "the request's head may have \(Limits.headerBytesMax) bytes; send fewer or shorter headers")
+  static let bodyTooLarge = PullAnswer.problem(
+    .payloadTooLarge, "a request's body may have \(Limits.bodyBytesMax) bytes; nothing here needs one")
+
+  // MARK: Answering
+
+  private func end(with answer: PullAnswer) {
+    guard lastWord == nil, !isClosing else { return }
+    lastWord = answer.closing
+    receiving = nil
+    if !isAnswering { answerNext() }
+  }
+
+  private func answerNext() {
+    guard !isAnswering, !isClosing, context != nil else { return }
+    guard let head = queue.popFirst() else {
+      if let lastWord { write(lastWord, to: nil) }
+      return
+    }
+    isAnswering = true
+    timer?.cancel()
+    if let turnedAway { return write(turnedAway.closing, to: head) }
+    do throws(PullRefusal) {
+      let request = try PullRequest(head, peer: peer)
+      // Answered already when it comes back: then there is nothing to cancel.
+      var isAnswered = false
+      let delivery = desk.answer(request) { answer in
+        isAnswered = true
+        self.delivery = nil
+        self.write(answer, to: head)
+      }
+      if !isAnswered { self.delivery = delivery }
+    } catch {
+      write(error.answer, to: head)
+    }
+  }
+
+  private func write(_ answer: PullAnswer, to request: HTTPRequestHead?) {
+    guard let context, !isClosing else { return }
+    isAnswering = true
+    // An upgrade or a tunnel ends what the decoder understands.
+    let leavesHTTP = request.map { $0.method == .CONNECT || $0.headers.contains(name: "upgrade") } ?? true
+    let closes = answer.closes || leavesHTTP || desk.isStopping || !(request?.isKeepAlive ?? false)
+    isClosing = closes
+    var head = HTTPResponseHead(version: .http1_1, status: answer.status)
+    for header in answer.headers { head.headers.add(name: header.name, value: header.value) }
+    if !answer.contentType.isEmpty { head.headers.add(name: "Content-Type", value: answer.contentType) }
+    if answer.status != .noContent { head.headers.add(name: "Content-Length", value: "\(answer.body.count)") }
+    head.headers.add(name: "Cache-Control", value: "no-store")
+    if closes {
+      head.headers.add(name: "Connection", value: "close")
+    } else if request?.version.minor == 0 {
+      head.headers.add(name: "Connection", value: "keep-alive")
+    }
+    arm(times.idleNs)
+    context.write(wrapOutboundOut(.head(head)), promise: nil)
+    if request?.method != .HEAD, !answer.body.isEmpty {
+      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: answer.body)))), promise: nil)
+    }
+    let written = context.eventLoop.makePromise(of: Void.self)
+    written.futureResult.assumeIsolated().whenComplete { _ in self.wrote() }
+    context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+  }
+
+  private func wrote() {
+    guard let context else { return }
+    isAnswering = false
+    if isClosing {
+      // The client may still be sending: closing at once would throw our answer away with its bytes. So: say the end, then
+      // wait for its.
+      arm(times.farewellNs)
+      context.close(mode: .output, promise: nil)
+      return
+    }
+    if queue.isEmpty, lastWord == nil { arm(phase == .idle ? times.idleNs : times.headerNs) }
+    if wantsRead, queue.count < Limits.requestsWaitingMax {
+      wantsRead = false
+      context.read()
+    }
+    answerNext()
+  }
+
+  /// The server stops. A connection with nothing to answer ends now, another one with its answer.
+  func farewell() {
+    if !isAnswering, queue.isEmpty { context?.close(promise: nil) }
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if event is FarewellEvent { farewell() } else { context.fireUserInboundEventTriggered(event) }
+  }
+
+  // MARK: Time
+
+  private func arm(_ spanNs: Int64) {
+    timer?.cancel()
+    guard let context else { return }
+    timer = context.eventLoop.assumeIsolated().scheduleTask(in: .nanoseconds(spanNs)) { self.timeIsOver() }
+  }
+
+  private func timeIsOver() {
+    guard let context else { return }
+    if phase == .idle || isAnswering || isClosing { return context.close(promise: nil) }
+    end(
+      with: .problem(.requestTimeout, "the request was not complete within \(times.headerNs / 1_000_000) ms; send it again"))
+  }
+}
+
+/// Told to every connection when the server stops.
+struct FarewellEvent: Sendable {}
+
+/// In front of the decoder: counts the bytes of a head that is not complete yet, which the decoder would keep without end.
+final class HeadMeter: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias InboundOut = ByteBuffer
+
+  private let connection: HTTPConnection
+  private var isShut = false
+
+  init(_ connection: HTTPConnection) { self.connection = connection }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    if isShut { return }
+    let count = unwrapInboundIn(data).readableBytes
+    connection.bytesArrive()
+    context.fireChannelRead(data)
+    isShut = !connection.bytesTaken(count)
+  }
+}

@@ -1,0 +1,247 @@
+// Where requests are answered: who asks, what for, and may they. Lives on the event loop; owns the consumers, the catalogues
+// and the requests that wait.
+//
+// Invariant: nothing changes in the store before the token, the parameters and the cursor are found right.
+
+import CLinux
+import FieldBus
+import Logging
+import NIOCore
+import NIOHTTP1
+import Store
+import StreamCore
+
+final class PullDesk: @unchecked Sendable {
+  // Unchecked: touched on `loop` only; `answer` and `durable` assert it.
+
+  let loop: any EventLoop
+  let source: any BatchSource
+  let field: any FieldView
+  let shelf: CatalogueShelf
+  let gatewayID: String
+  let storeID: String
+  let epoch: UInt32
+  let now: @Sendable () -> Instant
+  let register: ConsumerRegister
+  private var waiting: [ObjectIdentifier: Delivery] = [:]
+  /// Known to be durable; the store may be further already.
+  private var known: Position
+  private(set) var isStopping = false
+
+  init(
+    configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
+    source: any BatchSource, field: any FieldView, keys: BoxKey, loop: any EventLoop, logger: Logger,
+    now: @escaping @Sendable () -> Instant
+  ) {
+    self.loop = loop
+    self.source = source
+    self.field = field
+    self.storeID = storeID
+    self.epoch = epoch
+    self.now = now
+    gatewayID = configuration.gatewayID
+    known = Position()
+    shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
+    register = ConsumerRegister(configuration.consumers, storeID: storeID, keys: keys, logger: logger)
+  }
+
+  // MARK: What is there
+
+  var waitingCount: Int { waiting.count }
+
+  /// False: too many wait already.
+  func wait(_ delivery: Delivery) -> Bool {
+    guard waiting.count < Limits.longPollsMax else { return false }
+    waiting[ObjectIdentifier(delivery)] = delivery
+    return true
+  }
+
+  func leave(_ delivery: Delivery) { waiting[ObjectIdentifier(delivery)] = nil }
+
+  func noteDurable(_ position: Position) {
+    known.alarms = max(known.alarms, position.alarms)
+    known.telemetry = max(known.telemetry, position.telemetry)
+  }
+
+  func durable(_ position: Position) {
+    loop.preconditionInEventLoop()
+    noteDurable(position)
+    // A copy: a woken one leaves.
+    for delivery in Array(waiting.values) { delivery.wake() }
+  }
+
+  func hasMore(than position: Position, lanes: [Lane]) -> Bool {
+    lanes.contains(.alarms) && known.alarms > position.alarms
+      || lanes.contains(.telemetry) && known.telemetry > position.telemetry
+  }
+
+  /// Calls with the present moment, and the wall time of the epochs.
+  func timeline(of epochs: Set<UInt32>, _ completion: @escaping (Timeline) -> Void) {
+    let bound = NIOLoopBound(completion, eventLoop: loop)
+    source.clocks(of: epochs.sorted()) { clocks in
+      self.loop.execute { bound.value(Timeline(epoch: self.epoch, now: self.now(), clocks: clocks)) }
+    }
+  }
+
+  func stop() {
+    isStopping = true
+    for delivery in Array(waiting.values) { delivery.timeIsOver() }
+  }
+
+  static func unavailable(_ failure: StoreFailure) -> PullAnswer {
+    .tryLater(
+      .serviceUnavailable, "the buffer can't be read now (\(failure)); nothing is lost, repeat the request",
+      afterSeconds: 10)
+  }
+
+  // MARK: Routes
+
+  /// Answers through `reply`, at once or later; the delivery that is returned can be cancelled.
+  func answer(_ request: PullRequest, reply: @escaping (PullAnswer) -> Void) -> Delivery? {
+    loop.preconditionInEventLoop()
+    do throws(PullRefusal) {
+      if isStopping {
+        reply(.tryLater(.serviceUnavailable, "the agent is stopping; repeat the request", afterSeconds: 5).closing)
+        return nil
+      }
+      return try route(request, reply)
+    } catch {
+      reply(error.answer)
+      return nil
+    }
+  }
+
+  private func route(
+    _ request: PullRequest, _ reply: @escaping (PullAnswer) -> Void
+  ) throws(PullRefusal) -> Delivery? {
+    if request.path == "/healthz" {
+      try Self.requireGet(request)
+      HealthCheck(self, reply).start()
+      return nil
+    }
+    guard request.path.hasPrefix("/v1/") else { throw Self.notFound(request.path) }
+    let consumer = try register.authenticate(request, at: now())
+    let routes = ["/v1/batches", "/v1/points", "/v1/alarms", "/v1/devices", "/v1/schema"]
+    guard routes.contains(request.path) else { throw Self.notFound(request.path) }
+    try Self.requireGet(request)
+    try request.requireJSON()
+    let listing = Listing(desk: self, consumer: consumer)
+    switch request.path {
+    case "/v1/batches": return try batches(request, consumer, reply)
+    case "/v1/points": try listing.points(request, reply)
+    case "/v1/devices": try listing.devices(request, reply)
+    case "/v1/schema": reply(.json(try listing.schema(request)))
+    default: try listing.alarms(request, reply)
+    }
+    return nil
+  }
+
+  static func requireGet(_ request: PullRequest) throws(PullRefusal) {
+    guard request.method == .GET || request.method == .HEAD else {
+      throw PullRefusal(
+        .problem(
+          .methodNotAllowed, "\(request.path) can only be read; use GET", headers: [("Allow", "GET, HEAD")]))
+    }
+  }
+
+  private static func notFound(_ path: String) -> PullRefusal {
+    PullRefusal(
+      .problem(
+        .notFound,
+        "there is no \(path.prefix(200)); there are /v1/batches, /v1/points, /v1/alarms, /v1/devices, /v1/schema "
+          + "and /healthz"))
+  }
+
+  // MARK: Batches
+
+  private func batches(
+    _ request: PullRequest, _ consumer: Consumer, _ reply: @escaping (PullAnswer) -> Void
+  ) throws(PullRefusal) -> Delivery {
+    let query = try BatchesQuery(request)
+    if let lane = query.lane, !consumer.spec.lanes.contains(lane) {
+      throw PullRefusal(.problem(.forbidden, "lane \(lane.name) is outside the scope of \(consumer.name)"))
+    }
+    let delivery = Delivery(desk: self, consumer: consumer, query: query, reply: reply)
+    guard let token = query.after else {
+      delivery.start(at: nil)
+      return delivery
+    }
+    let position = try held(token, by: consumer)
+    if position.alarms <= known.alarms, position.telemetry <= known.telemetry {
+      accept(position, from: consumer, delivery)
+    } else {
+      verify(position, from: consumer, delivery, reply)
+    }
+    return delivery
+  }
+
+  private func held(_ token: String, by consumer: Consumer) throws(PullRefusal) -> Position {
+    do throws(CursorFailure) {
+      return try consumer.seal.position(token)
+    } catch {
+      if error == .otherStore { throw PullRefusal(conflict("is of another store (the box was set up anew)")) }
+      throw PullRequest.malformed("after", got: token, allowed: "a cursor that this box gave to you as `next`")
+    }
+  }
+
+  private func accept(_ position: Position, from consumer: Consumer, _ delivery: Delivery) {
+    source.acknowledge(position, by: consumer.name, at: now())
+    delivery.start(at: position)
+  }
+
+  /// Ahead of what is known here: the store is asked before it is called wrong.
+  private func verify(
+    _ position: Position, from consumer: Consumer, _ delivery: Delivery, _ reply: @escaping (PullAnswer) -> Void
+  ) {
+    let bound = NIOLoopBound(reply, eventLoop: loop)
+    source.report { report in
+      self.loop.execute {
+        self.noteDurable(report.durable)
+        if position.alarms <= self.known.alarms, position.telemetry <= self.known.telemetry {
+          self.accept(position, from: consumer, delivery)
+        } else {
+          delivery.cancel()
+          bound.value(self.conflict("is ahead of everything stored here (the store was put back to an older state)"))
+        }
+      }
+    }
+  }
+
+  private func conflict(_ what: String) -> PullAnswer {
+    .problem(
+      .conflict, "this cursor \(what); the store is now \(storeID): begin again without `after`",
+      members: [("store", storeID)])
+  }
+}
+
+/// Is the agent well? Answers within `Limits.healthNs`, whatever the store does. One at a time is kept by nobody: it costs the
+/// store one report.
+private final class HealthCheck: @unchecked Sendable {
+  // Unchecked: touched on the desk's loop only.
+  private let desk: PullDesk
+  private var reply: ((PullAnswer) -> Void)?
+
+  init(_ desk: PullDesk, _ reply: @escaping (PullAnswer) -> Void) {
+    self.desk = desk
+    self.reply = reply
+  }
+
+  func start() {
+    let tooLate = desk.loop.assumeIsolated().scheduleTask(in: .nanoseconds(Limits.healthNs)) {
+      self.finish("the buffer does not answer; look at the storage with `kerb status`")
+    }
+    desk.source.report { report in
+      self.desk.loop.execute {
+        tooLate.cancel()
+        self.finish(report.state == .failing ? "the storage fails; `kerb status` on the box says how" : nil)
+      }
+    }
+  }
+
+  private func finish(_ trouble: String?) {
+    guard let reply else { return }
+    self.reply = nil
+    guard let trouble else { return reply(.json(Array(#"{"status":"ok"}"#.utf8))) }
+    reply(.tryLater(.serviceUnavailable, trouble, afterSeconds: 30))
+  }
+}

@@ -1,0 +1,116 @@
+// A request as the routes see it: method, path, parameters once decoded, and the headers that matter.
+
+import NIOHTTP1
+import StreamCore
+
+package struct PullRequest: Sendable {
+  package let method: HTTPMethod
+  package let path: String
+  package let parameters: [(name: String, value: String)]
+  package let headers: HTTPHeaders
+  /// For the log: an address, or "unix socket".
+  package let peer: String
+
+  package init(_ head: HTTPRequestHead, peer: String) throws(PullRefusal) {
+    method = head.method
+    headers = head.headers
+    self.peer = peer
+    guard head.version.minor == 0 || head.headers["host"].count == 1 else {
+      throw PullRefusal(.problem(.badRequest, "the request must have exactly one Host header (RFC 9112, 3.2)"))
+    }
+    guard head.uri.utf8.first == UInt8(ascii: "/") else {
+      throw PullRefusal(.problem(.badRequest, "the request's target must begin with a slash, for example /v1/batches"))
+    }
+    let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    path = String(parts[0])
+    var parameters: [(name: String, value: String)] = []
+    for item in parts.count == 2 ? parts[1].split(separator: "&") : [] {
+      let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard let name = Self.decoded(pair[0]), let value = Self.decoded(pair.count == 2 ? pair[1] : "") else {
+        throw PullRefusal(.problem(.badRequest, "a parameter is not valid percent-encoded UTF-8"))
+      }
+      parameters.append((name, value))
+    }
+    self.parameters = parameters
+  }
+
+  /// Percent-decoding of one name or value; nil if it is broken.
+  static func decoded(_ text: Substring) -> String? {
+    var bytes: [UInt8] = []
+    var rest = text.utf8[...]
+    while let byte = rest.popFirst() {
+      switch byte {
+      case UInt8(ascii: "+"): bytes.append(0x20)
+      case UInt8(ascii: "%"):
+        guard let high = rest.popFirst().flatMap(Hexadecimal.value),
+          let low = rest.popFirst().flatMap(Hexadecimal.value)
+        else { return nil }
+        bytes.append(high << 4 | low)
+      default: bytes.append(byte)
+      }
+    }
+    return String(validating: bytes, as: UTF8.self)
+  }
+
+  /// The parameters by name. Refused: one that the route doesn't know, or that is given twice.
+  package func arguments(_ known: String...) throws(PullRefusal) -> [String: String] {
+    var result: [String: String] = [:]
+    for (name, value) in parameters {
+      guard known.contains(name) else {
+        let allowed = known.isEmpty ? "none here" : known.map { "`\($0)`" }.joined(separator: ", ")
+        throw PullRefusal(.problem(.badRequest, "unknown parameter `\(name)`; allowed: \(allowed)"))
+      }
+      guard result.updateValue(value, forKey: name) == nil else {
+        throw PullRefusal(.problem(.badRequest, "the parameter `\(name)` is given twice; give it once"))
+      }
+    }
+    return result
+  }
+
+  package static func malformed(_ name: String, got: String, allowed: String) -> PullRefusal {
+    PullRefusal(.problem(.badRequest, "`\(name)`: got \"\(got.prefix(80))\"; allowed: \(allowed)"))
+  }
+
+  /// This version writes JSON only; senml types come later.
+  package func requireJSON() throws(PullRefusal) {
+    let accepted = headers[canonicalForm: "accept"].map { $0.split(separator: ";")[0].lowercased() }
+    let ours = ["*/*", "application/*", "application/json"]
+    guard accepted.isEmpty || accepted.contains(where: ours.contains) else {
+      throw PullRefusal(
+        .problem(.notAcceptable, "only application/json is served; send Accept: application/json"))
+    }
+  }
+}
+
+/// The parameters of GET /v1/batches.
+package struct BatchesQuery: Sendable {
+  package var after: String?
+  package var limit = Limits.recordsPerAnswerDefault
+  package var waitNs: Int64 = 0
+  package var lane: Lane?
+
+  package init(_ request: PullRequest) throws(PullRefusal) {
+    let given = try request.arguments("after", "limit", "wait", "lane")
+    after = given["after"]
+    if let text = given["limit"] {
+      guard let value = Int(text), (1...Limits.recordsPerAnswerMax).contains(value) else {
+        throw PullRequest.malformed("limit", got: text, allowed: "1 to \(Limits.recordsPerAnswerMax)")
+      }
+      limit = value
+    }
+    if let text = given["wait"] {
+      // Double() also reads "inf" and hexadecimal.
+      let isDecimal = text.utf8.allSatisfy { (0x30...0x39).contains($0) || $0 == UInt8(ascii: ".") }
+      guard isDecimal, let value = Double(text), (0...Double(Limits.waitSecondsMax)).contains(value) else {
+        throw PullRequest.malformed("wait", got: text, allowed: "seconds from 0 to \(Limits.waitSecondsMax)")
+      }
+      waitNs = Int64(value * 1e9)
+    }
+    if let text = given["lane"] {
+      guard let value = Lane.allCases.first(where: { $0.name == text }) else {
+        throw PullRequest.malformed("lane", got: text, allowed: "alarms, telemetry; leave it out for both")
+      }
+      lane = value
+    }
+  }
+}

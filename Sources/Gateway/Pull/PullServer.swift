@@ -1,0 +1,212 @@
+// The pull server: its listeners, its connections, its stop. The face is for any thread; what is behind it runs on one loop of
+// the group that is given.
+//
+// Invariants:
+//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some more are told
+//     so, and any beyond that are closed unheard.
+//  2. After `stop()` no connection and no listener is left.
+
+import CLinux
+import Glibc
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Store
+import StreamCore
+
+package enum PullFailure: Error, Sendable {
+  /// Which address, and why; don't start.
+  case cannotListen(address: String, reason: String)
+
+  package var text: String {
+    switch self {
+    case .cannotListen(let address, let reason):
+      return "can't listen on \(address): \(reason); change `listen` under [pull], or end the program that holds it"
+    }
+  }
+}
+
+package final class PullServer: Sendable {
+  private let listen: [ListenAddress]
+  private let loop: any EventLoop
+  private let desk: PullDesk
+  private let ledger: ConnectionLedger
+  private let times: ConnectionTimes
+  private let logger: Logger
+
+  package init(
+    configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
+    store: any BatchSource, field: any FieldView, keys: BoxKey, group: any EventLoopGroup, logger: Logger,
+    times: ConnectionTimes = ConnectionTimes(),
+    now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) }
+  ) {
+    listen = configuration.listen
+    loop = group.next()
+    desk = PullDesk(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, storeID: storeID,
+      epoch: epoch, source: store, field: field, keys: keys, loop: loop, logger: logger, now: now)
+    ledger = ConnectionLedger(loop: loop)
+    self.times = times
+    self.logger = logger
+  }
+
+  /// Binds every address, or none. Returns what was bound, ports filled in. Not on an event loop.
+  @discardableResult
+  package func start() throws(PullFailure) -> [ListenAddress] {
+    var bound: [ListenAddress] = []
+    for address in listen {
+      do throws(PullFailure) {
+        let channel = try bind(address)
+        try? loop.submit { self.ledger.listeners.append(channel) }.wait()
+        bound.append(address.with(port: channel.localAddress?.port))
+        logger.info("listening", metadata: ["address": "\(address.with(port: channel.localAddress?.port).text)"])
+      } catch {
+        stop()
+        throw error
+      }
+    }
+    return bound
+  }
+
+  /// More is durable in the store. Any thread.
+  package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
+
+  /// Answers what waits, closes everything within `Limits.farewellNs`. Blocks; not on an event loop.
+  package func stop() {
+    let left = loop.makePromise(of: Void.self)
+    loop.execute { self.leave(left) }
+    try? left.futureResult.wait()
+  }
+
+  /// Long polls that wait now, connections that are open, and tokens refused since start. Any thread but the loop's.
+  package var counts: (waiting: Int, connections: Int, refusedTokens: Int64) {
+    let counts = loop.submit {
+      (self.desk.waitingCount, self.ledger.connections.count, self.desk.register.refusedTokens)
+    }
+    return (try? counts.wait()) ?? (0, 0, 0)
+  }
+
+  // MARK: Binding
+
+  private func bind(_ address: ListenAddress) throws(PullFailure) -> any Channel {
+    let bootstrap = ServerBootstrap(group: loop)
+      .serverChannelOption(.backlog, value: 64)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Limits.socketReadBytes))
+      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.welcome(channel) } }
+    do {
+      switch address {
+      case .tcp(let host, let port):
+        return try bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1).bind(host: host, port: port).wait()
+      case .unix(let path):
+        let socket = kerb_unix_listen(path, 0o660, 64)
+        guard socket >= 0 else { throw IOError(errnoCode: -socket, reason: "bind") }
+        return try bootstrap.withBoundSocket(socket).wait()
+      }
+    } catch {
+      let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+      throw .cannotListen(address: address.text, reason: reason)
+    }
+  }
+
+  /// On the loop: a new connection.
+  private func welcome(_ channel: any Channel) throws {
+    let peer = channel.remoteAddress?.ipAddress
+    let verdict = ledger.admit(channel, address: peer)
+    let connection: HTTPConnection
+    switch verdict {
+    case .closed:
+      channel.close(promise: nil)
+      return
+    case .served: connection = HTTPConnection(desk: desk, peer: peer ?? "unix socket", times: times, turnedAway: nil)
+    case .turnedAway(let answer):
+      connection = HTTPConnection(desk: desk, peer: peer ?? "unix socket", times: times, turnedAway: answer)
+    }
+    let pipeline = channel.pipeline.syncOperations
+    try pipeline.addHandler(HeadMeter(connection))
+    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
+    try pipeline.addHandler(HTTPResponseEncoder())
+    try pipeline.addHandler(connection)
+  }
+
+  // MARK: Stopping
+
+  private func leave(_ left: EventLoopPromise<Void>) {
+    let listeners = ledger.listeners
+    ledger.listeners = []
+    for listener in listeners { listener.close(promise: nil) }
+    for case .unix(let path) in listen where !listeners.isEmpty { unlink(path) }
+    desk.stop()
+    let open = Array(ledger.connections.values)
+    for channel in open { channel.pipeline.fireUserInboundEventTriggered(FarewellEvent()) }
+    let last = loop.scheduleTask(in: .nanoseconds(times.farewellNs)) {
+      for channel in self.ledger.connections.values { channel.close(promise: nil) }
+    }
+    EventLoopFuture.andAllComplete(open.map(\.closeFuture) + listeners.map(\.closeFuture), on: loop).whenComplete { _ in
+      last.cancel()
+      left.succeed()
+    }
+  }
+}
+
+/// Who is connected. Lives on the loop.
+private final class ConnectionLedger: @unchecked Sendable {
+  // Unchecked: touched on `loop` only, which `admit` asserts.
+
+  enum Verdict {
+    case served
+    case turnedAway(PullAnswer)
+    case closed
+  }
+
+  private let loop: any EventLoop
+  var listeners: [any Channel] = []
+  private(set) var connections: [ObjectIdentifier: any Channel] = [:]
+  private var perAddress: [String: Int] = [:]
+
+  init(loop: any EventLoop) { self.loop = loop }
+
+  func admit(_ channel: any Channel, address: String?) -> Verdict {
+    loop.preconditionInEventLoop()
+    let isOver = connections.count >= Limits.connectionsMax
+    let isOverHere = address.map { perAddress[$0, default: 0] >= Limits.connectionsPerAddressMax } ?? false
+    if connections.count >= Limits.connectionsMax + Limits.connectionsTurnedAwayMax { return .closed }
+    let id = ObjectIdentifier(channel)
+    connections[id] = channel
+    if let address { perAddress[address, default: 0] += 1 }
+    channel.closeFuture.assumeIsolated().whenComplete { _ in self.release(id, address) }
+    if isOverHere {
+      // Of one address no more than a few are told: the others would take everybody's place.
+      let count = address.flatMap { perAddress[$0] } ?? 0
+      if count > Limits.connectionsPerAddressMax + Limits.connectionsTurnedAwayMax / 4 { return .closed }
+      let text = "your address has \(Limits.connectionsPerAddressMax) connections open already; close some, or wait"
+      return .turnedAway(.tryLater(.tooManyRequests, text, afterSeconds: 5))
+    }
+    if isOver {
+      let text = "all \(Limits.connectionsMax) connections are in use; try again"
+      return .turnedAway(.tryLater(.serviceUnavailable, text, afterSeconds: 5))
+    }
+    return .served
+  }
+
+  private func release(_ id: ObjectIdentifier, _ address: String?) {
+    connections[id] = nil
+    guard let address, let count = perAddress[address] else { return }
+    perAddress[address] = count > 1 ? count - 1 : nil
+  }
+}
+
+extension ListenAddress {
+  package var text: String {
+    switch self {
+    case .tcp(let host, let port): return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    case .unix(let path): return "unix:\(path)"
+    }
+  }
+
+  fileprivate func with(port: Int?) -> ListenAddress {
+    if case .tcp(let host, _) = self, let port { return .tcp(host: host, port: port) }
+    return self
+  }
+}

@@ -1,0 +1,35 @@
+// What one consumer may see of one catalogue: a yes or no for every device, series and alarm, worked out once.
+// Immutable.
+
+import StreamCore
+
+package struct Scope: Sendable {
+  private let devices: [Bool]
+  private let series: [Bool]
+  private let alarms: [Bool]
+
+  package init(_ consumer: ConsumerSpec, of catalogue: Catalogue) {
+    let devices = catalogue.devices.map { device in
+      (consumer.devices.isEmpty || consumer.devices.contains(device.name))
+        && (consumer.kinds.isEmpty || consumer.kinds.contains(device.kind))
+        && consumer.labels.allSatisfy { device.labels[$0.key] == $0.value }
+    }
+    let points = Set(consumer.points)
+    series = catalogue.series.map { entry in
+      devices[entry.device] && (consumer.personal == .pseudonym || !entry.personal)
+        && (points.isEmpty || points.contains(entry.point) || points.contains(catalogue.pointName(entry)))
+    }
+    // `points` chooses values; an alarm belongs to its device.
+    alarms = catalogue.alarms.map { devices[$0.device] }
+    self.devices = devices
+  }
+
+  package func allows(device: Int) -> Bool { devices.indices.contains(device) && devices[device] }
+  package func allows(series number: Int) -> Bool { series.indices.contains(number) && series[number] }
+  package func allows(alarm number: Int) -> Bool { alarms.indices.contains(number) && alarms[number] }
+}
+
+extension ConsumerSpec {
+  /// Sees every device: to such a one it may be said that a device does not exist.
+  package var seesAllDevices: Bool { devices.isEmpty && kinds.isEmpty && labels.isEmpty && points.isEmpty }
+}
