@@ -48,7 +48,9 @@ var targets: [Target] = [
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: strict),
-  .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),
+  .testTarget(
+    name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux"],
+    swiftSettings: strict),
 ]
 
 if embeddedGate {
