@@ -91,7 +91,7 @@ enum RegisterCode {
     var rest = UInt64(Swift.max(0, value))
     var result: UInt64 = 0
     for digit in 0..<digits {
-      result |= rest % 10 << UInt64(4 * digit)
+      result |= (rest % 10) << UInt64(4 * digit)
       rest /= 10
     }
     return result
