@@ -120,9 +120,7 @@ final class PtyLoop {
       if speakers[index].nextAt <= now {
         let name = speakers[index].device
         let time = speakers[index].nextAt - line.startedAt
-        if let text = line.devices.withLock({ $0.device(name)?.spokenLine(atNs: time) }) {
-          speak([(name, text)])
-        }
+        if let said = line.devices.withLock({ $0.device(name)?.spokenLine(atNs: time) }) { speak([(name, said)]) }
         speakers[index].advance()
       }
       soonest = Swift.min(soonest, speakers[index].nextAt)
@@ -131,12 +129,12 @@ final class PtyLoop {
   }
 
   /// Nobody listens to a port that is not open: those bytes are gone.
-  private func speak(_ speech: [(device: String, text: String)]) {
-    for (device, text) in speech {
+  private func speak(_ speech: [(device: String, line: [UInt8])]) {
+    for (device, bytes) in speech {
       let now = kerb_monotonic_ns()
-      if (end?.openers ?? 0) > 0 { wire.plan([Emission(bytes: Array(text.utf8))], endedAt: now) }
-      let shown = text.last?.isNewline == true ? String(text.dropLast()) : text
-      line.happened(device, .spoke(shown), at: now)
+      if (end?.openers ?? 0) > 0 { wire.plan([Emission(bytes: bytes)], endedAt: now) }
+      let shown = bytes.filter { $0 >= 0x20 }
+      line.happened(device, .spoke(String(decoding: shown, as: UTF8.self)), at: now)
     }
   }
 }

@@ -89,13 +89,18 @@ final class VirtualDevice {
     }
   }
 
-  /// A serial device's line of text, from the columns of its profile; `\r\n` at its end.
-  func spokenLine(atNs time: Int64) -> String {
-    var columns: [Int: String] = [:]
+  /// A serial device's line of text: its fields in the profile's frame.
+  func spokenLine(atNs time: Int64) -> [UInt8] {
+    guard let frame = spec.profile.frame else { return [] }
+    var fields: [Int: String] = [:]
     for (index, point) in spec.profile.points.enumerated() {
-      if case .field(let column) = point.source { columns[column] = value(index, atNs: time).text }
+      if case .field(let number) = point.source { fields[number] = value(index, atNs: time).text }
     }
-    let last = columns.keys.max() ?? 0
-    return (1...Swift.max(1, last)).map { columns[$0] ?? "" }.joined(separator: ",") + "\r\n"
+    var line: [UInt8] = []
+    for number in 1...Swift.max(1, fields.keys.max() ?? 1) {
+      if number > 1, let split = frame.split { line.append(split) }
+      line += Array((fields[number] ?? "").utf8)
+    }
+    return line + frame.end
   }
 }

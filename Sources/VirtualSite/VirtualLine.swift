@@ -26,7 +26,7 @@ package final class VirtualLine: Sendable {
     var stopping = false
     var plugged = true
     /// Texts that wait to be sent on a serial line.
-    var speech: [(device: String, text: String)] = []
+    var speech: [(device: String, line: [UInt8])] = []
     /// Where a TCP line listens.
     var port = 0
   }
@@ -109,11 +109,11 @@ package final class VirtualLine: Sendable {
     wake.wake()
   }
 
-  /// Sends a text on a serial line as the device's own.
-  func speak(_ device: String, _ text: String? = nil) {
+  /// Sends a line of text as the device's own: what it has to say now, or these bytes.
+  func speak(_ device: String, _ bytes: [UInt8]? = nil) {
     let time = now()
-    guard let line = text ?? devices.withLock({ $0.device(device)?.spokenLine(atNs: time) }) else { return }
-    control.withLock { $0.speech.append((device, line)) }
+    guard let said = bytes ?? devices.withLock({ $0.device(device)?.spokenLine(atNs: time) }) else { return }
+    control.withLock { $0.speech.append((device, said)) }
     wake.wake()
   }
 

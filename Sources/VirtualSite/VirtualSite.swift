@@ -112,7 +112,8 @@ package final class VirtualSite: Sendable {
     return line.inject(device, fault)
   }
 
-  package func speak(_ device: String, _ text: String) { line(ofDevice: device)?.speak(device, text) }
+  /// These bytes on a serial line, as the device's own: whatever they are.
+  package func speak(_ device: String, _ bytes: [UInt8]) { line(ofDevice: device)?.speak(device, bytes) }
 
   /// Pulls the far end of a line out, and plugs it in again: the link comes back to another pty.
   package func unplug(line name: String) { line(name)?.plug(false) }
