@@ -39,7 +39,7 @@ var targets: [Target] = [
   .executableTarget(
     name: "kerb",
     dependencies: [
-      "Gateway", "VirtualSite",
+      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ],
     swiftSettings: strict),

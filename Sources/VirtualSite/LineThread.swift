@@ -3,10 +3,10 @@
 import CLinux
 import Glibc
 
-final class LineThread: Sendable {
+package final class LineThread: Sendable {
   private let handle: pthread_t
 
-  init(name: String, _ body: sending @escaping () -> Void) throws(SiteFailure) {
+  package init(name: String, _ body: sending @escaping () -> Void) throws(SiteFailure) {
     let box = Unmanaged.passRetained(ThreadBody(name: name, run: body))
     var made = pthread_t()
     let code = pthread_create(
@@ -27,7 +27,7 @@ final class LineThread: Sendable {
   }
 
   /// Once only.
-  func join() { pthread_join(handle, nil) }
+  package func join() { pthread_join(handle, nil) }
 }
 
 private final class ThreadBody {
