@@ -131,11 +131,37 @@ package enum Limits {
   package static let recordsPerAnswerDefault = 1_000
   package static let recordsPerAnswerMax = 10_000
   package static let answerBytesMax = 1 << 20
+  /// Telemetry goes out in batches whose ends are multiples of this sequence, so that a batch is the same whoever asks
+  /// and wherever they begin; about 5 KiB of JSON.
+  package static let recordsPerBatchMax = 64
+  /// Read from the store at once: about a hundred kilobytes of samples.
+  package static let recordsPerReadMax = 2_048
+  /// Looked at for one answer, in and out of scope: then it goes out as it is, so that a narrow scope behind a long
+  /// backlog can't keep the store from the others.
+  package static let recordsScannedPerAnswerMax = 65_536
+  /// Names, kinds and units of old blocks: the present catalogue and two before it.
+  package static let cataloguesCachedMax = 3
+  /// Requests of one connection that wait behind the one being answered; more are not read from the socket.
+  package static let requestsWaitingMax = 16
+  /// One read from a socket; a request's head is seldom longer.
+  package static let socketReadBytes = 4_096
+  /// Open answers are finished and connections closed in this time at a stop.
+  package static let farewellNs: Int64 = 2_000_000_000
+  /// A health check that the store doesn't answer in this time says so.
+  package static let healthNs: Int64 = 2_000_000_000
+  /// Refused tokens are logged this often at most, with their count: an attack must not fill the journal.
+  package static let refusalLogNs: Int64 = 10_000_000_000
+  /// Deeper JSON is nothing that Kerb reads.
+  package static let jsonDepthMax = 32
 
   // MARK: Control socket
 
   package static let controlConnectionsMax = 16
   package static let controlLineBytesMax = 65_536
+  /// The answer for 8,000 points fits.
+  package static let controlAnswerBytesMax = 4 << 20
+  /// The tools wait this long for the agent.
+  package static let controlWaitNs: Int64 = 10_000_000_000
 
   // MARK: Virtual sites
 
