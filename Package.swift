@@ -39,7 +39,7 @@ var targets: [Target] = [
   .executableTarget(
     name: "kerb",
     dependencies: [
-      "Gateway", "VirtualSite",
+      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ],
     swiftSettings: strict),
@@ -49,7 +49,9 @@ var targets: [Target] = [
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: strict),
-  .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),
+  .testTarget(
+    name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux"],
+    swiftSettings: strict),
 ]
 
 if embeddedGate {

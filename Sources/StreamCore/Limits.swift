@@ -205,4 +205,18 @@ package enum Limits {
   package static let controlAnswerBytesMax = 4 << 20
   /// The tools wait this long for the agent.
   package static let controlWaitNs: Int64 = 10_000_000_000
+
+  // MARK: Virtual sites
+
+  /// As large as a configuration: a site describes the same devices.
+  package static let siteBytesMax = 4 << 20
+  /// From the slowest meters to more than any RS-485 line can do.
+  package static let virtualBauds = 300...4_000_000
+  /// The shortest time in which something can happen: an agent doesn't look more often.
+  package static let siteIntervalNsMin: Int64 = 1_000_000
+  /// A reply is late by a thousandth of a second up to long after every timeout.
+  package static let siteDelayNsMin: Int64 = 1_000_000
+  package static let siteDelayNsMax: Int64 = 60_000_000_000
+  /// Nobody shows cards faster than ten a second.
+  package static let speaksEveryNsMin: Int64 = 100_000_000
 }

@@ -115,7 +115,7 @@ package struct PointParser {
   }
 
   /// Decimal, or hexadecimal after 0x.
-  static func address(_ text: Substring) -> Int? {
+  package static func address(_ text: Substring) -> Int? {
     guard text.utf8.first.map({ (0x30...0x39).contains($0) }) == true else { return nil }
     return text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
   }
