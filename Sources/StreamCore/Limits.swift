@@ -105,6 +105,9 @@ package enum Limits {
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
 
+  /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
+  package static let stallNsMax: Int64 = 30_000_000_000
+
   // MARK: Store
 
   package static let pageBytes = 4_096
