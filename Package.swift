@@ -44,6 +44,11 @@ var targets: [Target] = [
     ],
     swiftSettings: strict),
 
+  .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+  .executableTarget(
+    name: "allocation-probe",
+    dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CLinux", "CMallocCount"],
+    path: "Tests/AllocationProbe", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
