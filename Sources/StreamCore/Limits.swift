@@ -142,6 +142,8 @@ package enum Limits {
   package static let quickCheckNs: Int64 = 100_000_000
   /// 128 KiB a step: an alarm waits for it about 30 ms on the slowest card.
   package static let prefillSlotsPerStep = 32
+  /// Rows of the alarm log a step: as many bytes.
+  package static let prefillRowsPerStep = 37 * prefillSlotsPerStep
   /// 256 MiB are prepared in about two minutes, with half of the time left to others.
   package static let prefillEveryNs: Int64 = 50_000_000
   /// After a failed commit or open; the disk is asked again this often.
