@@ -44,10 +44,11 @@ var targets: [Target] = [
     ],
     swiftSettings: strict),
 
+  .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
-  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus"], swiftSettings: strict),
+  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
-  .testTarget(name: "GatewayTests", dependencies: ["Gateway"], swiftSettings: strict),
+  .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),
 ]
 

@@ -25,10 +25,40 @@ package enum Limits {
   package static let pseudonymBytes = 16
   package static let messageBytesMax = 256
 
+  // MARK: Configuration
+
+  /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
+  package static let configurationBytesMax = 4 << 20
+  package static let profileBytesMax = 256 << 10
+  /// RFC 1035, 2.3.4.
+  package static let hostBytesMax = 253
+  /// Names of an enumeration's values.
+  package static let valuesPerPointMax = 64
+  /// Sentinels for «no value»: a device has one or two.
+  package static let invalidPerPointMax = 8
+  package static let labelsPerDeviceMax = 16
+  /// Longer unit texts are sentences.
+  package static let unitBytesMax = 32
+  /// Reading, reporting and reducing rarer than once a day is a report, not a time series.
+  package static let intervalNsMax: Int64 = 86_400_000_000_000
+  /// A window shorter than a batch's age reduces nothing.
+  package static let windowNsMin: Int64 = 1_000_000_000
+  package static let frameEndBytesMax = 4
+  /// Fields of a line of text; a reader's record has three to ten.
+  package static let textFieldsMax = 32
+  /// sockaddr_un.sun_path, less the terminating zero.
+  package static let unixPathBytesMax = 107
+
   // MARK: Modbus (Modbus Application Protocol V1.1b3, sections 6.1 to 6.4)
 
   package static let registersPerReadMax = 125
+  /// Unit addresses (Modbus over Serial Line V1.02, 2.2; over TCP a gateway may be 0 or 255).
+  package static let rtuUnits = 1...247
+  package static let tcpUnits = 0...255
+  package static let modbusPort = 502
   package static let bitsPerReadMax = 2_000
+  /// Protocol addresses are 16 bits wide.
+  package static let registersPerTable = 65_536
   package static let registersPerPointMax = textBytesMax / 2
 
   // MARK: Stream
@@ -52,6 +82,8 @@ package enum Limits {
 
   // MARK: Memory
 
+  /// The threads, the store's page caches and one bus fit in this.
+  package static let memoryLimitBytesMin = 1 << 20
   /// What `memory_limit` may be set to at most: half of a 64 MiB box.
   package static let memoryLimitBytesMax = 32 << 20
   package static let memoryLimitBytesDefault = 8 << 20
@@ -61,6 +93,8 @@ package enum Limits {
   package static let responseTimeoutNsMin: Int64 = 10_000_000
   package static let responseTimeoutNsMax: Int64 = 10_000_000_000
   package static let retriesMax = 5
+  /// The slowest meter known to the trade wants 200 ms between frames.
+  package static let turnaroundNsMax: Int64 = 1_000_000_000
   /// A dead device is probed at least this often.
   package static let backoffNsMax: Int64 = 60_000_000_000
   package static let reopenNsMin: Int64 = 250_000_000
@@ -83,6 +117,7 @@ package enum Limits {
 
   // MARK: Upstream
 
+  package static let pullPortDefault = 8_480
   package static let connectionsMax = 64
   package static let connectionsPerAddressMax = 16
   /// Over the limit, but still told so before they are closed; of one address a quarter.

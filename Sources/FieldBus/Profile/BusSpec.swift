@@ -69,6 +69,8 @@ package struct DeviceSpec: Sendable {
   package var kind: String
   package var labels: [String: String] = [:]
   package var registersMax = Limits.registersPerReadMax
+  /// On a serial bus: how its lines are cut up.
+  package var frame: TextFrame?
   /// The profile's points with the device's own merged in (same name: the device's wins).
   package var points: [PointSpec] = []
   package var alarms: [AlarmSpec] = []

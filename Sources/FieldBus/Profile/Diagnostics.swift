@@ -16,18 +16,23 @@ package struct Diagnostic: Sendable, Hashable {
 
   /// "kerb.toml:12:3: bus.rs485-1.baud: …"
   package var text: String {
-    let where_ = place.line > 0 ? "\(place.file):\(place.line):\(place.column)" : place.file
-    return key.isEmpty ? "\(where_): \(message)" : "\(where_): \(key): \(message)"
+    key.isEmpty ? "\(place.text): \(message)" : "\(place.text): \(key): \(message)"
   }
 }
 
 /// Collects; never throws. Passed along by reference while files are read.
 package final class Diagnostics {
   package private(set) var all: [Diagnostic] = []
+  /// By section ("bus", "point"): every key that a reader asked for. The documentation and the schemas are checked by it.
+  package private(set) var knownKeys: [String: Set<String>] = [:]
 
   package init() {}
 
   package var isEmpty: Bool { all.isEmpty }
+  /// Grows with every report: compare before and after to know whether a part was sound.
+  package var count: Int { all.count }
+
+  package func know(_ keys: Set<String>, in section: String) { knownKeys[section, default: []].formUnion(keys) }
 
   package func report(_ place: SourcePlace, _ key: String, _ message: String) {
     let diagnostic = Diagnostic(place: place, key: key, message: message)
@@ -44,6 +49,8 @@ package final class Diagnostics {
 
 /// The candidate that is nearest to `word`, if one is near enough to be a slip of the finger.
 package func nearestMatch(to word: String, among candidates: some Sequence<String>) -> String? {
+  // Of a word of one or two letters nothing would be left.
+  guard word.count > 2 else { return nil }
   let allowed = Swift.max(1, word.count / 3)
   var best: (distance: Int, word: String)?
   for candidate in candidates.sorted() {

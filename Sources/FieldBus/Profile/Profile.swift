@@ -12,6 +12,9 @@ package struct SourcePlace: Sendable, Hashable {
     self.line = line
     self.column = column
   }
+
+  /// "kerb.toml:12:3"; a whole file has line 0.
+  package var text: String { line > 0 ? "\(file):\(line):\(column)" : file }
 }
 
 package enum RegisterTable: UInt8, Sendable, CaseIterable {
@@ -48,6 +51,26 @@ package enum PointSource: Hashable, Sendable {
   case field(Int)
 }
 
+/// How a serial device's text is cut up: into lines, and a line into fields.
+package struct TextFrame: Sendable, Hashable {
+  /// What ends a line, 1 to 4 bytes.
+  package var end: [UInt8]
+  /// What stands between two fields; nil: the whole line is field 1.
+  package var split: UInt8?
+  package init(end: [UInt8], split: UInt8?) {
+    self.end = end
+    self.split = split
+  }
+}
+
+/// What a device answers when it is asked who it is (Modbus functions 0x2B/0x0E and 0x11).
+package struct Identification: Sendable, Hashable {
+  package var vendor: String?
+  package var product: String?
+  package var revision: String?
+  package init() {}
+}
+
 package enum WriteAccess: UInt8, Sendable, CaseIterable {
   case no, maintenance, upstream
 }
@@ -78,6 +101,8 @@ package struct PointSpec: Sendable {
   package var unit: String?
   /// 0: as often as the line allows.
   package var everyNs: Int64 = 1_000_000_000
+  /// Where the interval is written; nil: nowhere, it is the default.
+  package var everyPlace: SourcePlace?
   package var range: ClosedRange<Double>?
   /// Raw values (after `bits`) that mean «no value».
   package var invalid: [Int64] = []
@@ -126,7 +151,12 @@ package struct Profile: Sendable {
   package var title: [String: String] = [:]
   package var source = ""
   package var registersMax = Limits.registersPerReadMax
+  /// Of a serial device that speaks lines of text; its points are fields then.
+  package var frame: TextFrame?
+  package var identification = Identification()
   package var points: [PointSpec] = []
+  /// Points that were reported as wrong and are not in `points`: whoever names one makes no second mistake.
+  package var brokenPoints: Set<String> = []
   package var alarms: [AlarmSpec] = []
 
   package init(id: String, kind: String) {

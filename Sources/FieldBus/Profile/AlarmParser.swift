@@ -1,0 +1,94 @@
+// One `[[alarm]]` table, of a profile or of a device. The conditions' text is taken as it stands: it is compiled where
+// all points of the device are known.
+
+import StreamCore
+
+package enum AlarmParser {
+  /// `points` are those that a message may name, `broken` those that were reported already; if not even their names are
+  /// all known, the list is not complete.
+  package static func alarms(
+    of owner: TableReader, points: [PointSpec], broken: Set<String>, isComplete: Bool = true
+  ) -> [AlarmSpec] {
+    let known = KnownPoints(points: points, broken: broken, isComplete: isComplete)
+    var result: [AlarmSpec] = []
+    var names = UniqueNames()
+    for reader in owner.tables("alarm") {
+      let name = reader.name()
+      if let name { names.claim(name, in: reader) }
+      let alarm = alarm(name: name ?? "", reader, known)
+      reader.finish()
+      if let alarm, name != nil { result.append(alarm) }
+    }
+    return result
+  }
+
+  private struct KnownPoints {
+    var points: [PointSpec]
+    var broken: Set<String>
+    var isComplete: Bool
+  }
+
+  private static func alarm(name: String, _ reader: TableReader, _ known: KnownPoints) -> AlarmSpec? {
+    reader.notSupported("remind", "escalate")
+    let when = reader.requiredString("when")
+    var alarm = AlarmSpec(
+      name: name, place: reader.table.place, when: when ?? "", whenPlace: reader.valuePlace("when"))
+    alarm.forNs = reader.duration("for", in: 0...Limits.intervalNsMax) ?? 0
+    alarm.clear = reader.string("clear")
+    if alarm.clear != nil { alarm.clearPlace = reader.valuePlace("clear") }
+    alarm.clearForNs = reader.duration("clear_for", in: 0...Limits.intervalNsMax) ?? 0
+    alarm.severity = reader.choice("severity", among: Severity.words) ?? .warning
+    for (language, text, place) in reader.translations("message") ?? [] {
+      alarm.message[language] = text
+      check(text, reader.keyPath("message.\(language)"), place, known, reader.diagnostics)
+    }
+    return when == nil ? nil : alarm
+  }
+
+  private static func check(
+    _ text: String, _ key: String, _ place: SourcePlace, _ known: KnownPoints, _ diagnostics: Diagnostics
+  ) {
+    guard let template = MessageTemplate(text) else {
+      diagnostics.report(place, key, "a brace has no partner: write {point}, {device} or {gateway}")
+      return
+    }
+    let names = MessageTemplate.commonPlaceholders + known.points.map(\.name)
+    for name in template.placeholders where !MessageTemplate.commonPlaceholders.contains(name) {
+      if let point = known.points.first(where: { $0.name == name }) {
+        if point.personal {
+          diagnostics.report(place, key, "{\(name)} is personal: it can't be part of a message")
+        }
+      } else if known.isComplete, !known.broken.contains(name) {
+        var message = "{\(name)} is not a point of this device"
+        if let near = nearestMatch(to: name, among: names) {
+          message += "; did you mean {\(near)}?"
+        } else {
+          message += "; known are \(names.map { "{\($0)}" }.joined(separator: " "))"
+        }
+        diagnostics.report(place, key, message)
+      }
+    }
+  }
+}
+
+extension TableReader {
+  /// Text by language: { en = "…", zh = "…" }.
+  package func translations(_ key: String) -> [(language: String, text: String, place: SourcePlace)]? {
+    guard let texts = placedTexts(key) else { return nil }
+    var result: [(String, String, SourcePlace)] = []
+    for (language, text, place) in texts {
+      let path = "\(keyPath(key)).\(language)"
+      let isLanguage =
+        (2...8).contains(language.utf8.count)
+        && language.utf8.allSatisfy { $0 == 0x2D || (0x41...0x5A).contains($0) || (0x61...0x7A).contains($0) }
+      if !isLanguage {
+        diagnostics.report(place, path, "\"\(language)\" is not a language: write for example \"en\" or \"zh\"")
+      } else if text.isEmpty || text.utf8.count > Limits.messageBytesMax {
+        diagnostics.report(place, path, "has \(text.utf8.count) bytes: allowed are 1 to \(Limits.messageBytesMax)")
+      } else {
+        result.append((language, text, place))
+      }
+    }
+    return result
+  }
+}

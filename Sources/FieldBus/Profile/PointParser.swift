@@ -1,0 +1,387 @@
+// One `[[point]]` table, of a profile or of a device: every rule of its keys, each broken one reported at its place.
+
+import StreamCore
+
+/// What a device's points are read from.
+package enum PointForm: Sendable {
+  case registers(max: Int)
+  case fields
+  /// Not known because something before was wrong: either is taken.
+  case any
+}
+
+/// The points of a table, and the names of those that were reported as wrong.
+package struct ParsedPoints {
+  package var points: [PointSpec] = []
+  package var broken: Set<String> = []
+}
+
+package struct PointParser {
+  private let reader: TableReader
+  private let form: PointForm
+  private let kind: String
+
+  /// All `[[point]]` tables of a profile or device.
+  package static func points(of owner: TableReader, form: PointForm, kind: String) -> ParsedPoints {
+    var result = ParsedPoints()
+    var names = UniqueNames()
+    for reader in owner.tables("point") {
+      let reportsBefore = owner.diagnostics.count
+      let name = reader.name()
+      if let name { names.claim(name, in: reader) }
+      let point = PointParser(reader: reader, form: form, kind: kind).point(name: name ?? "")
+      reader.finish()
+      if let point, owner.diagnostics.count == reportsBefore {
+        result.points.append(point)
+      } else if let name {
+        result.broken.insert(name)
+      }
+    }
+    return result
+  }
+
+  /// Nil without a source; what else is wrong is reported, and keeps its default.
+  private func point(name: String) -> PointSpec? {
+    reader.notSupported("compute")
+    let source = source()
+    let type = type(of: source)
+    let personal = reader.bool("personal") ?? false
+    rejectMeaningless(source: source, type: type, personal: personal)
+
+    var point = PointSpec(name: name, place: reader.table.place, source: source ?? .field(1))
+    point.type = type ?? .u16
+    point.personal = personal
+    if personal, let type, !type.isInteger, !type.isText {
+      reader.report("personal", "only a text or an integer can be personal: it becomes a pseudonym")
+    }
+    if let source, let type { checkPlace(source, type) }
+    point.order = reader.choice("order", among: WordOrder.words) ?? .abcd
+    point.bits = bits(of: type)
+    scaling(&point)
+    interval(&point, source)
+    let raw = point.bits.map { 0...((Int64(1) << $0.count) - 1) } ?? type?.rawRange
+    point.invalid = invalid(in: raw, type)
+    point.values = values(in: raw, type)
+    point.windows = windows(everyNs: point.everyNs)
+    point.write = write(source)
+    return source == nil ? nil : point
+  }
+
+  // MARK: Where it is read
+
+  private func source() -> PointSource? {
+    if reader.table["compute"] == nil { reader.require("read") }
+    guard let text = reader.string("read") else { return nil }
+    let words = text.split(separator: " ")
+    guard words.count == 2, let address = Self.address(words[1]) else {
+      reader.report("read", "\"\(text)\" is not understood: \(allowedForms)")
+      return nil
+    }
+    if words[0] == "field" {
+      if case .registers = form {
+        reader.report("read", "fields belong to a serial device with a [frame]; \(allowedForms)")
+        return nil
+      }
+      guard (1...Limits.textFieldsMax).contains(address) else {
+        reader.report("read", "field \(address) is out of range: allowed are 1 to \(Limits.textFieldsMax)")
+        return nil
+      }
+      return .field(address)
+    }
+    guard let table = RegisterTable.words.first(where: { $0.word == words[0] })?.value else {
+      let all = RegisterTable.words.map(\.word) + ["field"]
+      var message = "\"\(words[0])\" is not understood: \(allowedForms)"
+      if let near = nearestMatch(to: String(words[0]), among: all) { message += "; did you mean \"\(near)\"?" }
+      reader.report("read", message)
+      return nil
+    }
+    if case .fields = form {
+      reader.report("read", "a serial device has no registers; \(allowedForms)")
+      return nil
+    }
+    guard (0..<Limits.registersPerTable).contains(address) else {
+      reader.report("read", "address \(address) is out of range: allowed are 0 to \(Limits.registersPerTable - 1)")
+      return nil
+    }
+    return .register(table, address: address)
+  }
+
+  private var allowedForms: String {
+    switch form {
+    case .fields: return "write \"field N\", N from 1"
+    case .registers, .any:
+      return "write for example \"holding 0\", \"input 0x10\", \"coil 3\" or \"discrete 3\", with the address from 0"
+    }
+  }
+
+  /// Decimal, or hexadecimal after 0x.
+  static func address(_ text: Substring) -> Int? {
+    guard text.utf8.first.map({ (0x30...0x39).contains($0) }) == true else { return nil }
+    return text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
+  }
+
+  // MARK: What it is
+
+  private func type(of source: PointSource?) -> ValueType? {
+    var onBits = false
+    if case .register(let table, _) = source { onBits = table.isBits }
+    guard reader.has("type") else {
+      _ = reader.item("type")
+      return onBits ? .bool : .u16
+    }
+    guard let text = reader.string("type") else { return nil }
+    guard let type = ValueType.named(text) else {
+      reader.report("type", typeProblem(text))
+      return nil
+    }
+    if onBits, type != .bool {
+      reader.report("type", "a coil or discrete input is a bit: only \"bool\" fits, got \"\(text)\"")
+      return nil
+    }
+    if case .field = source, !type.fitsField {
+      reader.report("type", "\"\(text)\" is not a type of a text's field: allowed are text:N, integers, f32 and f64")
+      return nil
+    }
+    return type
+  }
+
+  private func typeProblem(_ text: String) -> String {
+    guard text.hasPrefix("text:") else {
+      return TableReader.unknownWord(text, among: ValueType.words.map(\.word) + ["text:N"])
+    }
+    guard let bytes = Int(text.dropFirst(5)), bytes > 0 else {
+      return "\"\(text)\" is not understood: write \"text:N\", N bytes from 1 to \(Limits.textBytesMax)"
+    }
+    let (registers, most) = (bytes / 2 + bytes % 2, Limits.registersPerReadMax)
+    if case .fields = form {} else if registers > most {
+      return "takes \(registers) registers: a request reads at most \(most), and a text is at most "
+        + "\(Limits.textBytesMax) bytes long"
+    }
+    return "a text is at most \(Limits.textBytesMax) bytes long, got \(bytes)"
+  }
+
+  /// Keys that say nothing about this kind of value are errors: whoever writes one expects an effect.
+  private func rejectMeaningless(source: PointSource?, type: ValueType?, personal: Bool) {
+    switch source {
+    case .field: reader.reject(["order", "bits", "every"], because: "has no meaning for a field of a text line")
+    case .register(let table, _) where table.isBits:
+      reader.reject(["order", "bits"], because: "has no meaning for a coil or discrete input")
+    default: break
+    }
+    let ofNumbers = ["scale", "offset", "unit", "range", "deadband"]
+    switch type {
+    case .text: reader.reject(["bits", "invalid", "values", "windows"] + ofNumbers, because: "has no meaning for a text")
+    case .bool: reader.reject(["bits", "invalid"] + ofNumbers, because: "has no meaning for a bool")
+    case .f32, .f64: reader.reject(["bits", "values"], because: "has no meaning for a floating-point number")
+    case .bcd16, .bcd32: reader.reject(["bits"], because: "has no meaning for decimal digits")
+    default: break
+    }
+    if personal {
+      reader.reject(
+        ["values", "windows"] + ofNumbers, because: "has no meaning for a personal point: only its pseudonym is kept")
+    }
+  }
+
+  /// A value is read in one request, and ends within the table.
+  private func checkPlace(_ source: PointSource, _ type: ValueType) {
+    guard case .register(let table, let address) = source, !table.isBits else { return }
+    if address + type.registers > Limits.registersPerTable {
+      reader.report(
+        "read",
+        "takes \(type.registers) registers from \(address) and passes the last one, \(Limits.registersPerTable - 1)")
+    }
+    if case .registers(let most) = form, type.registers > most {
+      reader.report("type", "takes \(type.registers) registers: a request to this device reads at most \(most)")
+    }
+  }
+
+  private func bits(of type: ValueType?) -> ClosedRange<Int>? {
+    guard let text = reader.string("bits") else { return nil }
+    let ends = text.split(separator: ".", omittingEmptySubsequences: false)
+    let numbers = ends.compactMap { Self.address($0) }
+    let one = ends.count == 1 && numbers.count == 1
+    guard one || (ends.count == 3 && ends[1].isEmpty && numbers.count == 2), let low = numbers.first,
+      let high = numbers.last
+    else {
+      reader.report("bits", "\"\(text)\" is not understood: write \"3\" for one bit, \"4..7\" for several, the lowest is 0")
+      return nil
+    }
+    if low > high {
+      reader.report("bits", "\"\(text)\" runs backwards: write \"\(high)..\(low)\"")
+      return nil
+    }
+    guard let type else { return nil }
+    let width = type.registers * 16
+    guard high < width, high - low < 63 else {
+      reader.report(
+        "bits", "\"\(text)\" does not fit: a \(type.word) has the bits 0 to \(width - 1), of which at most 63 are taken")
+      return nil
+    }
+    return low...high
+  }
+
+  // MARK: What it means
+
+  private func scaling(_ point: inout PointSpec) {
+    if let scale = reader.number("scale") {
+      if scale == 0 { reader.report("scale", "0 makes every value the same: leave it out, or write what one step is worth") }
+      point.scale = scale
+    }
+    point.offset = reader.number("offset") ?? 0
+    if let unit = reader.string("unit") {
+      if unit.isEmpty || unit.utf8.count > Limits.unitBytesMax {
+        reader.report("unit", "a unit has 1 to \(Limits.unitBytesMax) bytes, got \(unit.utf8.count); leave it out for none")
+      }
+      point.unit = unit
+    }
+    if let deadband = reader.number("deadband") {
+      if deadband < 0 { reader.report("deadband", "\(deadband) is below 0: it is a distance, 0 reports every change") }
+      point.deadband = deadband
+    }
+    point.range = range()
+  }
+
+  private func range() -> ClosedRange<Double>? {
+    guard let items = reader.array("range", of: "two numbers, [lowest, highest]") else { return nil }
+    let numbers = items.compactMap { TableReader.number($0.value) }
+    guard items.count == 2, numbers.count == 2 else {
+      reader.report("range", "expected two numbers, [lowest, highest]")
+      return nil
+    }
+    guard numbers[0] <= numbers[1] else {
+      reader.report("range", "the lowest value comes first: [\(numbers[1]), \(numbers[0])]")
+      return nil
+    }
+    return numbers[0]...numbers[1]
+  }
+
+  private func invalid(in raw: ClosedRange<Int64>?, _ type: ValueType?) -> [Int64] {
+    guard let items = reader.array("invalid", of: "an array of raw values") else { return [] }
+    var result: [Int64] = []
+    for item in items {
+      guard case .integer(let value) = item.value else {
+        reader.diagnostics.report(
+          item.place, reader.keyPath("invalid"), "expected a raw integer, got \(item.value.typeName)")
+        continue
+      }
+      checkRaw(value, in: raw, type, at: item.place, key: "invalid")
+      result.append(value)
+    }
+    if result.count > Limits.invalidPerPointMax {
+      reader.report("invalid", "has \(result.count) values: allowed are \(Limits.invalidPerPointMax)")
+    }
+    return result
+  }
+
+  private func values(in raw: ClosedRange<Int64>?, _ type: ValueType?) -> [Int64: String] {
+    guard let members = reader.members("values", of: "a table such as { 0 = \"closed\", 1 = \"open\" }") else { return [:] }
+    var result: [Int64: String] = [:]
+    for member in members {
+      let key = "values.\(member.key)"
+      func report(_ place: SourcePlace, _ message: String) {
+        reader.diagnostics.report(place, reader.keyPath(key), message)
+      }
+      guard let value = Self.integer(member.key) else {
+        report(member.keyPlace, "the key is not an integer")
+        continue
+      }
+      guard case .string(let text) = member.item.value, !text.isEmpty, text.utf8.count <= Limits.nameBytesMax else {
+        report(member.item.place, "expected a string of 1 to \(Limits.nameBytesMax) bytes, got \(member.item.value.typeName)")
+        continue
+      }
+      checkRaw(value, in: raw, type, at: member.keyPlace, key: key)
+      if result.updateValue(text, forKey: value) != nil { report(member.keyPlace, "is named twice") }
+    }
+    if result.count > Limits.valuesPerPointMax {
+      reader.report("values", "has \(result.count) names: allowed are \(Limits.valuesPerPointMax)")
+    }
+    return result
+  }
+
+  private static func integer(_ text: String) -> Int64? {
+    if text.hasPrefix("0x") { return Int64(text.dropFirst(2), radix: 16) }
+    return text.hasPrefix("+") ? nil : Int64(text)
+  }
+
+  /// A raw value that the type never has would be waited for in vain.
+  private func checkRaw(
+    _ value: Int64, in raw: ClosedRange<Int64>?, _ type: ValueType?, at place: SourcePlace, key: String
+  ) {
+    guard let raw, let type, !raw.contains(value) else { return }
+    let what = raw == type.rawRange ? type.word : "these bits"
+    var message = "\(value) never occurs: the raw values of \(what) are \(raw.lowerBound) to \(raw.upperBound)"
+    let span = raw.upperBound.subtractingReportingOverflow(raw.lowerBound).partialValue
+    if raw.lowerBound < 0, value > raw.upperBound, value - span - 1 < 0 {
+      message += "; did you mean \(value - span - 1)?"
+    }
+    reader.diagnostics.report(place, reader.keyPath(key), message)
+  }
+
+  // MARK: When it is read and reported
+
+  private func interval(_ point: inout PointSpec, _ source: PointSource?) {
+    // A serial device speaks when it likes.
+    if case .field = source { point.everyNs = 0 }
+    if let every = reader.duration("every", in: 0...Limits.intervalNsMax) {
+      point.everyNs = every
+      point.everyPlace = reader.valuePlace("every")
+    }
+    point.heartbeatNs = reader.duration("heartbeat", in: 0...Limits.intervalNsMax) ?? 0
+  }
+
+  private func windows(everyNs: Int64) -> [WindowSpec] {
+    var result: [WindowSpec] = []
+    for window in reader.tables("windows") {
+      window.notSupported("slide")
+      window.require("every")
+      let every = window.duration("every", in: Limits.windowNsMin...Limits.intervalNsMax)
+      let statistics = statistics(window)
+      window.finish()
+      guard let every else { continue }
+      if every < everyNs {
+        window.report("every", "is shorter than the point's own interval, \(durationText(everyNs)): a window would be empty")
+      }
+      if result.contains(where: { $0.everyNs == every }) {
+        window.report("every", "there is a window of \(durationText(every)) already: add the statistics there")
+      }
+      result.append(WindowSpec(everyNs: every, statistics: statistics))
+    }
+    if result.count > Limits.windowsPerPointMax {
+      reader.report("windows", "has \(result.count) windows: allowed are \(Limits.windowsPerPointMax)")
+    }
+    return result
+  }
+
+  private func statistics(_ window: TableReader) -> [Statistic] {
+    window.require("stats")
+    guard let words = window.placedStrings("stats") else { return [] }
+    if words.isEmpty { window.report("stats", "is empty: name at least one statistic") }
+    var result: [Statistic] = []
+    for (word, place) in words {
+      let key = window.keyPath("stats")
+      if Statistic.later.contains(word) {
+        window.diagnostics.report(place, key, "\"\(word)\" is not supported yet")
+      } else if let statistic = Statistic.words.first(where: { $0.word == word })?.value {
+        if result.contains(statistic) { window.diagnostics.report(place, key, "\"\(word)\" is named twice") }
+        result.append(statistic)
+      } else {
+        let all = Statistic.words.map(\.word) + Statistic.later
+        window.diagnostics.report(place, key, TableReader.unknownWord(word, among: all))
+      }
+    }
+    return result
+  }
+
+  private func write(_ source: PointSource?) -> WriteAccess {
+    let write = reader.choice("write", among: WriteAccess.words) ?? .no
+    guard write != .no else { return .no }
+    if kind == "elevator" { reader.report("write", "nothing of an elevator is ever written: leave it out") }
+    switch source {
+    case .field: reader.report("write", "a field of a text line can't be written: leave it out")
+    case .register(let table, _) where table == .input || table == .discrete:
+      reader.report("write", "input registers and discrete inputs can't be written: leave it out")
+    default: break
+    }
+    return write
+  }
+}

@@ -1,0 +1,89 @@
+// The words by which a profile names tables, types, orders, statistics and severities, and what the types allow.
+
+import StreamCore
+
+extension RegisterTable {
+  package static let words: [(word: String, value: RegisterTable)] = [
+    ("holding", .holding), ("input", .input), ("coil", .coil), ("discrete", .discrete),
+  ]
+}
+
+extension WordOrder {
+  package static let words: [(word: String, value: WordOrder)] = [
+    ("ABCD", .abcd), ("CDAB", .cdab), ("BADC", .badc), ("DCBA", .dcba),
+  ]
+}
+
+extension WriteAccess {
+  package static let words: [(word: String, value: WriteAccess)] = [
+    ("no", .no), ("maintenance", .maintenance), ("upstream", .upstream),
+  ]
+}
+
+extension Statistic {
+  package static let words: [(word: String, value: Statistic)] = [
+    ("min", .min), ("max", .max), ("mean", .mean), ("last", .last), ("count", .count), ("sum", .sum),
+  ]
+  /// Of the format, but not of this version.
+  package static let later = ["stddev", "p50", "p90", "p95", "p99", "first", "rises", "falls", "time_true", "rate"]
+}
+
+extension Severity {
+  package static let words: [(word: String, value: Severity)] = [
+    ("notice", .notice), ("warning", .warning), ("major", .major), ("critical", .critical),
+  ]
+}
+
+extension ValueType {
+  /// All but `text:N`.
+  package static let words: [(word: String, value: ValueType)] = [
+    ("bool", .bool), ("u16", .u16), ("i16", .i16), ("u32", .u32), ("i32", .i32), ("u64", .u64), ("i64", .i64),
+    ("f32", .f32), ("f64", .f64), ("bcd16", .bcd16), ("bcd32", .bcd32),
+  ]
+
+  /// Nil if there is no such type, or a text's length is not allowed.
+  package static func named(_ text: String) -> ValueType? {
+    if let found = words.first(where: { $0.word == text }) { return found.value }
+    guard text.hasPrefix("text:"), let bytes = Int(text.dropFirst(5)), (1...Limits.textBytesMax).contains(bytes) else {
+      return nil
+    }
+    return .text(characters: bytes)
+  }
+
+  package var word: String {
+    if case .text(let bytes) = self { return "text:\(bytes)" }
+    return Self.words.first { $0.value == self }?.word ?? ""
+  }
+
+  package var isText: Bool { if case .text = self { true } else { false } }
+
+  package var isInteger: Bool {
+    switch self {
+    case .u16, .i16, .u32, .i32, .u64, .i64, .bcd16, .bcd32: return true
+    case .bool, .f32, .f64, .text: return false
+    }
+  }
+
+  /// Can be read from a field of a text line.
+  var fitsField: Bool {
+    switch self {
+    case .bool, .bcd16, .bcd32: return false
+    default: return true
+    }
+  }
+
+  /// The raw values that can occur, as `invalid` and `values` name them; the bit patterns of `u64`, `f32` and `f64`.
+  var rawRange: ClosedRange<Int64>? {
+    switch self {
+    case .bool: return 0...1
+    case .u16: return 0...0xFFFF
+    case .i16: return -0x8000...0x7FFF
+    case .u32, .f32: return 0...0xFFFF_FFFF
+    case .i32: return -0x8000_0000...0x7FFF_FFFF
+    case .u64, .i64, .f64: return Int64.min...Int64.max
+    case .bcd16: return 0...9_999
+    case .bcd32: return 0...99_999_999
+    case .text: return nil
+    }
+  }
+}

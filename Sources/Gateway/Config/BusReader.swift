@@ -1,0 +1,126 @@
+// The `[[bus]]` tables.
+
+import FieldBus
+import StreamCore
+
+/// A bus as far as it is known. Every one keeps its place, so that devices can name it.
+struct BusEntry {
+  var spec: BusSpec
+  /// Nil: wrong or missing, and reported.
+  var busProtocol: BusProtocol?
+  /// Nothing was reported in it.
+  var isSound: Bool
+}
+
+extension ConfigurationReader {
+  /// Protocols of the format that this version does not speak.
+  static let laterProtocols = ["modbus-rtu-tcp", "dlt645", "cjt188"]
+  static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
+
+  mutating func readBuses(_ root: TableReader) {
+    var names = UniqueNames()
+    var ports: [BusEndpoint: SourcePlace] = [:]
+    for reader in root.tables("bus") {
+      let reportsBefore = diagnostics.count
+      let name = reader.name()
+      if let name { names.claim(name, in: reader) }
+      let busProtocol = busProtocol(reader)
+      var spec = BusSpec(
+        name: name ?? "", place: reader.table.place, busProtocol: busProtocol ?? .modbusRTU,
+        endpoint: .serialPort(path: ""))
+      reader.notSupported("silence")
+      if let endpoint = endpoint(reader, busProtocol) {
+        spec.endpoint = endpoint
+        claim(endpoint, reader, &ports)
+      }
+      spec.format = lineFormat(reader)
+      timing(&spec, reader)
+      reader.finish()
+      buses.append(
+        BusEntry(spec: spec, busProtocol: busProtocol, isSound: diagnostics.count == reportsBefore))
+    }
+  }
+
+  /// Also says which keys have no meaning for it.
+  private func busProtocol(_ reader: TableReader) -> BusProtocol? {
+    let line = ["port", "baud", "parity", "stop_bits"]
+    reader.require("protocol")
+    guard let word = reader.string("protocol") else { return nil }
+    if Self.laterProtocols.contains(word) {
+      reader.report("protocol", "\"\(word)\" is not supported yet")
+      return nil
+    }
+    guard let found = BusProtocol(rawValue: word) else {
+      reader.report(
+        "protocol", TableReader.unknownWord(word, among: BusProtocol.allCases.map(\.rawValue) + Self.laterProtocols))
+      return nil
+    }
+    switch found {
+    case .modbusRTU: reader.reject(["host"], because: "has no meaning for modbus-rtu: name a serial port with port")
+    case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
+    case .serial:
+      reader.reject(["host"], because: "has no meaning for serial: name a serial port with port")
+      reader.reject(
+        ["response_timeout", "turnaround", "retries"],
+        because: "has no meaning for serial: the device speaks when it likes, and nothing is asked")
+    }
+    return found
+  }
+
+  private func endpoint(_ reader: TableReader, _ busProtocol: BusProtocol?) -> BusEndpoint? {
+    if busProtocol == .modbusRTU || busProtocol == .serial { reader.require("port") }
+    if busProtocol == .modbusTCP { reader.require("host") }
+    let host = reader.string("host")
+    if let path = reader.string("port") {
+      if !path.hasPrefix("/") {
+        reader.report("port", "\"\(path)\" is not an absolute path: write for example \"/dev/ttyUSB0\"")
+        return nil
+      }
+      return .serialPort(path: path)
+    }
+    guard let host else { return nil }
+    guard let address = HostAndPort(host, usualPort: Limits.modbusPort) else {
+      reader.report("host", "\"\(host)\" is not an address: write for example \"10.0.0.7:502\"")
+      return nil
+    }
+    return .tcp(host: address.host, port: address.port)
+  }
+
+  /// A second bus on a port would answer the first one's requests. Links are followed: two names may be one port.
+  private func claim(_ endpoint: BusEndpoint, _ reader: TableReader, _ ports: inout [BusEndpoint: SourcePlace]) {
+    var real = endpoint
+    var key = "host"
+    if case .serialPort(let path) = endpoint {
+      real = .serialPort(path: TextFile.resolved(path) ?? path)
+      key = "port"
+    }
+    guard let first = ports[real] else {
+      ports[real] = reader.valuePlace(key)
+      return
+    }
+    var message = "is the \(key) of another bus already, at \(first.text)"
+    if case .serialPort(let path) = real, endpoint != real { message += " (it leads to \(path))" }
+    reader.report(key, "\(message): put all devices on one bus, or name another \(key)")
+  }
+
+  private func lineFormat(_ reader: TableReader) -> LineFormat {
+    var format = LineFormat()
+    if let baud = reader.integer("baud", in: 1...Int(Int32.max)) {
+      if Self.bauds.contains(baud) {
+        format.baud = baud
+      } else {
+        reader.report("baud", "\(baud) is not supported: allowed are \(Self.bauds.map(String.init).joined(separator: ", "))")
+      }
+    }
+    format.parity = reader.choice("parity") ?? .none
+    format.stopBits = reader.integer("stop_bits", in: 1...2) ?? 1
+    return format
+  }
+
+  private func timing(_ spec: inout BusSpec, _ reader: TableReader) {
+    let timeouts = Limits.responseTimeoutNsMin...Limits.responseTimeoutNsMax
+    spec.responseTimeoutNs = reader.duration("response_timeout", in: timeouts) ?? spec.responseTimeoutNs
+    spec.turnaroundNs = reader.duration("turnaround", in: 0...Limits.turnaroundNsMax) ?? 0
+    spec.retries = reader.integer("retries", in: 0...Limits.retriesMax) ?? spec.retries
+  }
+}

@@ -1,0 +1,192 @@
+// Reads the configuration: the main file, conf.d beside it, the profiles that it names. Runs on the main thread, at start
+// and on reload.
+//
+// 1. Everything wrong is reported, in one go: what is broken in one table hides nothing in the next.
+// 2. There is a configuration only if nothing was reported.
+
+import FieldBus
+import Glibc
+import StreamCore
+
+package struct ConfigurationReader {
+  /// Where an installed box has its profiles.
+  package static let systemProfileDirectories = ["/etc/kerb/profiles", "/usr/share/kerb/profiles"]
+  package static let machineIDPath = "/etc/machine-id"
+
+  let diagnostics: Diagnostics
+  let library: ProfileLibrary
+  let machineIDPath: String
+  var configuration = Configuration()
+  var buses: [BusEntry] = []
+  var devices: [DeviceEntry] = []
+  /// Every file could be read and parsed: a name that is not found is unknown, and not in a part that is missing.
+  var isWhole = true
+
+  /// Nil if anything is wrong. `profileDirectories` are looked through before the system's and the configuration's own.
+  package static func read(
+    path: String, profileDirectories: [String], diagnostics: Diagnostics,
+    systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath
+  ) -> Configuration? {
+    let folder = self.folder(of: path)
+    let library = ProfileLibrary(
+      searchPaths: profileDirectories + systemProfileDirectories + ["\(folder)/profiles"])
+    var reader = ConfigurationReader(diagnostics: diagnostics, library: library, machineIDPath: machineIDPath)
+    let reportsBefore = diagnostics.count
+    if let root = reader.files(path, confFolder: "\(folder)/conf.d") { reader.read(root) }
+    return diagnostics.count == reportsBefore ? reader.configuration : nil
+  }
+
+  private init(diagnostics: Diagnostics, library: ProfileLibrary, machineIDPath: String) {
+    self.diagnostics = diagnostics
+    self.library = library
+    self.machineIDPath = machineIDPath
+  }
+
+  private static func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  // MARK: Files
+
+  /// All files as one table; a file that can't be read or parsed is reported, and the others are looked at.
+  private mutating func files(_ path: String, confFolder: String) -> TomlTable? {
+    var root = file(path)
+    do {
+      for name in try TextFile.names(in: confFolder) where name.hasSuffix(".toml") {
+        guard let table = file("\(confFolder)/\(name)") else { continue }
+        if root == nil { root = TomlTable(place: table.place) }
+        root?.merge(table, diagnostics: diagnostics)
+      }
+    } catch {
+      isWhole = false
+      diagnostics.report(SourcePlace(file: confFolder, line: 0, column: 0), "", error.message)
+    }
+    return root
+  }
+
+  private mutating func file(_ path: String) -> TomlTable? {
+    do {
+      let text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax)
+      configuration.files.append(path)
+      let table = TomlFile.parse(text, file: path, into: diagnostics)
+      if table == nil { isWhole = false }
+      return table
+    } catch {
+      isWhole = false
+      diagnostics.report(
+        SourcePlace(file: path, line: 0, column: 0), "",
+        error.isAbsent ? "there is no such file: write one, or name another with --config" : error.message)
+      return nil
+    }
+  }
+
+  // MARK: Sections
+
+  private mutating func read(_ root: TomlTable) {
+    let reader = TableReader(root, section: "", diagnostics: diagnostics)
+    gateway(reader.table("gateway"))
+    buffer(reader.table("buffer"))
+    pull(reader.table("pull"))
+    reader.notSupported("push")
+    readBuses(reader)
+    readDevices(reader)
+    readConsumers(reader)
+    reader.finish()
+
+    configuration.buses = buses.map(\.spec)
+    configuration.devices = devices.filter { $0.busIndex != nil }.map(\.spec)
+    configuration.files += library.files
+    checkLimits()
+    for index in buses.indices where buses[index].isSound { checkTimetable(of: index) }
+  }
+
+  private mutating func gateway(_ reader: TableReader?) {
+    let id = reader?.string("id")
+    if let id, let reader {
+      if let problem = nameProblem(id) { reader.report("id", problem) }
+      configuration.gatewayID = id
+    } else if reader?.has("id") != true {
+      configuration.gatewayID = defaultID(reader)
+    }
+    guard let reader else { return }
+    if let state = folder("state", reader) { configuration.statePath = state }
+    if let runtime = folder("runtime", reader) {
+      let socket = runtime.utf8.count + "/control.sock".utf8.count
+      if socket > Limits.unixPathBytesMax {
+        reader.report(
+          "runtime", "the control socket's path in it has \(socket) bytes: allowed are \(Limits.unixPathBytesMax)")
+      }
+      configuration.runtimePath = runtime
+    }
+    if let limit = reader.size("memory_limit", in: Limits.memoryLimitBytesMin...Limits.memoryLimitBytesMax) {
+      configuration.memoryLimitBytes = limit
+    }
+    if let clock = reader.choice("clock", ClockTrust.self) { configuration.clock = clock }
+    reader.finish()
+  }
+
+  private func folder(_ key: String, _ reader: TableReader) -> String? {
+    guard let path = reader.string(key) else { return nil }
+    if !path.hasPrefix("/") { reader.report(key, "\"\(path)\" is not an absolute path: it must begin with /") }
+    return path
+  }
+
+  /// Half of what systemd calls this machine: stable, and unique enough for a city.
+  private func defaultID(_ reader: TableReader?) -> String {
+    let text = (try? TextFile.read(machineIDPath, bytesMax: 4_096)) ?? ""
+    let digits = text.prefix { $0.isHexDigit }.prefix(12)
+    if digits.count < 12, isWhole {
+      let place = reader?.table.place ?? SourcePlace(file: configuration.files.first ?? "", line: 1, column: 1)
+      diagnostics.report(place, "gateway.id", "is missing, and \(machineIDPath) holds none: write id = \"box-1\"")
+    }
+    return "kerb-\(digits.lowercased())"
+  }
+
+  private mutating func buffer(_ reader: TableReader?) {
+    guard let reader else { return }
+    if let bytes = reader.size("telemetry", in: Limits.telemetryBytesMin...Limits.telemetryBytesMax) {
+      configuration.telemetryBytes = bytes
+    }
+    if let bytes = reader.size("alarms", in: Limits.alarmBytesMin...Limits.alarmBytesMax) {
+      configuration.alarmBytes = bytes
+    }
+    if let commit = reader.duration("commit_every", in: Limits.commitNsMin...Limits.commitNsMax) {
+      configuration.commitNs = commit
+    }
+    reader.finish()
+  }
+
+  private mutating func pull(_ reader: TableReader?) {
+    configuration.listen = [.tcp(host: "127.0.0.1", port: Limits.pullPortDefault)]
+    guard let reader else { return }
+    reader.reject(["certificate", "key", "client_ca"], because: "not supported yet: TLS comes later")
+    configuration.insecure = reader.bool("insecure") ?? false
+    if let texts = reader.placedStrings("listen") { configuration.listen = listeners(texts, reader) }
+    reader.finish()
+  }
+
+  private func listeners(_ texts: [(text: String, place: SourcePlace)], _ reader: TableReader) -> [ListenAddress] {
+    let key = reader.keyPath("listen")
+    var result: [ListenAddress] = []
+    for (text, place) in texts {
+      guard let address = ListenAddress(text) else {
+        diagnostics.report(
+          place, key, "\"\(text)\" is not an address: write \"127.0.0.1:8480\", \"[::1]:8480\" or \"unix:/run/kerb/pull.sock\"")
+        continue
+      }
+      if result.contains(address) { diagnostics.report(place, key, "\"\(text)\" is named twice") }
+      if !address.isLocal, !configuration.insecure {
+        diagnostics.report(
+          place, key,
+          "\"\(text)\" can be reached over the network, and TLS is not supported yet: listen on 127.0.0.1 behind a proxy "
+            + "that does TLS, or accept plain HTTP with insecure = true")
+      }
+      result.append(address)
+    }
+    if texts.count > Limits.listenersMax {
+      reader.report("listen", "has \(texts.count) addresses: allowed are \(Limits.listenersMax)")
+    }
+    return result
+  }
+}

@@ -1,0 +1,188 @@
+// The `[[device]]` tables: a place on a bus, a profile, and points and alarms of its own.
+
+import FieldBus
+import StreamCore
+
+/// A device as far as it is known.
+struct DeviceEntry {
+  var spec: DeviceSpec
+  /// Nil: it names no bus that exists.
+  var busIndex: Int?
+  /// Points that were reported as wrong.
+  var brokenPoints: Set<String> = []
+  /// Its profile was found: nothing but the broken points is unknown of it.
+  var isComplete = true
+
+  func hasPoint(_ name: String) -> Bool {
+    brokenPoints.contains(name) || spec.points.contains { $0.name == name }
+  }
+}
+
+extension ConfigurationReader {
+  mutating func readDevices(_ root: TableReader) {
+    var names = UniqueNames()
+    /// By bus: the addresses taken, and where.
+    var addresses: [Int: [Int: SourcePlace]] = [:]
+    for reader in root.tables("device") {
+      let name = reader.name()
+      if let name { names.claim(name, in: reader) }
+      let busIndex = bus(reader)
+      let busProtocol = busIndex.flatMap { buses[$0].busProtocol }
+      let address = address(reader, busProtocol, hasBus: busIndex != nil)
+      if let busIndex, let address, busProtocol != .serial {
+        claim(address, on: busIndex, reader, &addresses)
+      }
+      if let busIndex, busProtocol == .serial { claimWholeBus(busIndex, reader) }
+      let profile = profile(reader, busProtocol)
+      let spec = DeviceSpec(
+        name: name ?? "", place: reader.table.place, bus: busIndex ?? 0, address: address ?? 0,
+        profile: profile?.id ?? "", kind: kind(reader, profile))
+      var entry = DeviceEntry(spec: spec, busIndex: busIndex)
+      entry.isComplete = profile != nil || !reader.has("profile")
+      entry.spec.labels = labels(reader)
+      points(&entry, reader, profile, busProtocol)
+      reader.finish()
+      devices.append(entry)
+    }
+  }
+
+  // MARK: Where it is
+
+  private func bus(_ reader: TableReader) -> Int? {
+    guard let name = reader.requiredString("bus") else { return nil }
+    if let index = buses.firstIndex(where: { $0.spec.name == name }) { return index }
+    guard isWhole else { return nil }
+    let known = buses.map(\.spec.name).filter { !$0.isEmpty }
+    var message = "there is no bus \"\(name)\""
+    if let near = nearestMatch(to: name, among: known) {
+      message += "; did you mean \"\(near)\"?"
+    } else {
+      message += known.isEmpty ? ": add it as [[bus]]" : "; known are \(known.joined(separator: ", "))"
+    }
+    reader.report("bus", message)
+    return nil
+  }
+
+  private func address(_ reader: TableReader, _ busProtocol: BusProtocol?, hasBus: Bool) -> Int? {
+    switch busProtocol {
+    case .modbusRTU:
+      reader.require("address")
+      return reader.integer("address", in: Limits.rtuUnits)
+    case .modbusTCP:
+      reader.require("address")
+      return reader.integer("address", in: Limits.tcpUnits)
+    case .serial:
+      reader.reject(["address"], because: "has no meaning on a serial bus: its one device has no address")
+      return 0
+    case nil: return reader.integer("address", in: Limits.tcpUnits)
+    }
+  }
+
+  private func claim(
+    _ address: Int, on bus: Int, _ reader: TableReader, _ addresses: inout [Int: [Int: SourcePlace]]
+  ) {
+    if let first = addresses[bus]?[address] {
+      reader.report(
+        "address", "\(address) on bus \"\(buses[bus].spec.name)\" is taken already, by the device at \(first.text)")
+    } else {
+      addresses[bus, default: [:]][address] = reader.valuePlace("address")
+    }
+  }
+
+  private func claimWholeBus(_ bus: Int, _ reader: TableReader) {
+    guard let first = devices.first(where: { $0.busIndex == bus }) else { return }
+    reader.report(
+      "bus",
+      "\"\(buses[bus].spec.name)\" is a serial bus and has its device already, at \(first.spec.place.text): it carries one")
+  }
+
+  // MARK: What it is
+
+  private func profile(_ reader: TableReader, _ busProtocol: BusProtocol?) -> Profile? {
+    guard let id = reader.string("profile") else {
+      if busProtocol == .serial, !reader.has("profile") {
+        reader.report("profile", "is missing: a device on a serial bus needs a profile with a [frame]")
+      }
+      return nil
+    }
+    guard
+      let profile = library.load(
+        id, place: reader.valuePlace("profile"), key: reader.keyPath("profile"), into: diagnostics)
+    else { return nil }
+    if busProtocol == .serial, profile.frame == nil {
+      reader.report("profile", "\"\(id)\" has no [frame]: a device on a serial bus needs one")
+    }
+    if let busProtocol, busProtocol != .serial, profile.frame != nil {
+      reader.report("profile", "\"\(id)\" has a [frame]: it belongs on a bus with protocol \"serial\"")
+    }
+    return profile
+  }
+
+  private func kind(_ reader: TableReader, _ profile: Profile?) -> String {
+    if let profile {
+      reader.reject(["kind"], because: "comes from the profile, and is \"\(profile.kind)\": leave it out")
+      return profile.kind
+    }
+    guard let kind = reader.string("kind") else { return "other" }
+    if let problem = nameProblem(kind) { reader.report("kind", problem) }
+    return kind
+  }
+
+  private func labels(_ reader: TableReader) -> [String: String] {
+    let texts = reader.placedTexts("labels") ?? []
+    for (label, text, place) in texts {
+      let key = reader.keyPath("labels.\(label)")
+      if let problem = nameProblem(label) { diagnostics.report(place, key, problem) }
+      if text.isEmpty || text.utf8.count > Limits.nameBytesMax {
+        diagnostics.report(place, key, "has \(text.utf8.count) bytes: allowed are 1 to \(Limits.nameBytesMax)")
+      }
+    }
+    if texts.count > Limits.labelsPerDeviceMax {
+      reader.report("labels", "has \(texts.count) labels: allowed are \(Limits.labelsPerDeviceMax)")
+    }
+    return Dictionary(texts.map { ($0.key, $0.text) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  // MARK: What is read of it
+
+  /// The profile's points, then its own; a point or alarm of its own takes the place of the profile's of that name.
+  private func points(
+    _ entry: inout DeviceEntry, _ reader: TableReader, _ profile: Profile?, _ busProtocol: BusProtocol?
+  ) {
+    entry.spec.registersMax = profile?.registersMax ?? Limits.registersPerReadMax
+    entry.spec.frame = profile?.frame
+    let form: PointForm
+    switch busProtocol {
+    case .modbusRTU, .modbusTCP: form = .registers(max: entry.spec.registersMax)
+    case .serial: form = .fields
+    case nil: form = .any
+    }
+    let own = PointParser.points(of: reader, form: form, kind: entry.spec.kind)
+    entry.spec.points = profile?.points ?? []
+    for point in own.points {
+      if let index = entry.spec.points.firstIndex(where: { $0.name == point.name }) {
+        entry.spec.points[index] = point
+      } else {
+        entry.spec.points.append(point)
+      }
+    }
+    entry.brokenPoints = own.broken.union(profile?.brokenPoints ?? [])
+    entry.spec.points.removeAll { own.broken.contains($0.name) }
+    if entry.isComplete, entry.spec.points.isEmpty, entry.brokenPoints.isEmpty {
+      diagnostics.report(
+        reader.table.place, reader.path, "has no points: name a profile, or add [[device.point]] tables")
+    }
+
+    let ownAlarms = AlarmParser.alarms(
+      of: reader, points: entry.spec.points, broken: entry.brokenPoints, isComplete: entry.isComplete)
+    entry.spec.alarms = profile?.alarms ?? []
+    for alarm in ownAlarms {
+      if let index = entry.spec.alarms.firstIndex(where: { $0.name == alarm.name }) {
+        entry.spec.alarms[index] = alarm
+      } else {
+        entry.spec.alarms.append(alarm)
+      }
+    }
+    checkConditions(of: entry)
+  }
+}

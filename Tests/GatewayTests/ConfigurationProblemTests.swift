@@ -1,0 +1,155 @@
+import FieldBus
+import Gateway
+import StreamCore
+import TestSupport
+import Testing
+
+@Suite("An installer is told")
+struct ConfigurationProblemTests {
+  @Test("everything that is wrong with a configuration", arguments: try ProblemCase.all(in: "configuration.problems"))
+  func problems(_ one: ProblemCase) throws {
+    let site = try ConfigurationSite(one.lines.joined(separator: "\n"))
+    #expect(site.problems == one.problems)
+    #expect(site.configuration == nil)
+    #expect(!one.problems.isEmpty)
+  }
+
+  @Test("in one go what is wrong in the main file, in conf.d and in profiles")
+  func allFiles() throws {
+    let site = try ConfigurationSite(
+      """
+      [gateway]
+      id = "b"
+      [[bus]]
+      name = "a"
+      protocol = "modbus-rtu"
+      port = "/dev/kerb-no-a"
+      bauds = 9600
+      """,
+      more: [
+        ("conf.d/10.toml", "[[device]]\nname = \"x\"\nbus = \"a\"\naddress = \"1\"\nprofile = \"gate/odd\"\n"),
+        ("conf.d/20.toml", "[gateway]\nid = \"c\"\n"),
+        ("conf.d/30.toml", "a = b\n"),
+        ("conf.d/40.toml.bak", "nonsense"),
+        ("profiles/gate/odd.toml", "kind = \"gate\"\n[[point]]\nname = \"p\"\nread = \"holding 0\"\nbits = \"16\"\n"),
+      ])
+    #expect(
+      site.problems == [
+        "conf.d/10.toml:4:11: device.x.address: expected an integer from 1 to 247, got a string",
+        "conf.d/20.toml:2:1: gateway.id: is set twice: also at kerb.toml:2:1; keep one of the two",
+        "conf.d/30.toml:1:5: not valid TOML",
+        "7:1: bus.a.bauds: unknown key; did you mean \"baud\"?",
+        "profiles/gate/odd.toml:5:8: point.p.bits: \"16\" does not fit: a u16 has the bits 0 to 15, of which at most 63 are taken",
+      ])
+  }
+
+  @Test("that two names of a port are one port")
+  func portThroughLink() throws {
+    let site = try ConfigurationSite(
+      """
+      [gateway]
+      id = "b"
+      [[bus]]
+      name = "one"
+      protocol = "modbus-rtu"
+      port = "/dev/null"
+      [[bus]]
+      name = "two"
+      protocol = "modbus-rtu"
+      port = "FOLDER/usb"
+      """, links: [("usb", "/dev/null")])
+    #expect(
+      site.problems == [
+        "10:8: bus.two.port: is the port of another bus already, at kerb.toml:6:8 (it leads to /dev/null): put all devices "
+          + "on one bus, or name another port"
+      ])
+  }
+
+  @Test("of a file that is not there, and of a folder in its place")
+  func absent() throws {
+    let folder = try TemporaryFolder()
+    for (name, answer) in [
+      ("kerb.toml", "there is no such file: write one, or name another with --config"), ("", "is not a file"),
+    ] {
+      let diagnostics = Diagnostics()
+      let path = "\(folder.path)/\(name)"
+      #expect(ConfigurationReader.read(path: path, profileDirectories: [], diagnostics: diagnostics) == nil)
+      #expect(diagnostics.all.map(\.text) == ["\(path): \(answer)"])
+    }
+  }
+
+  @Test("nothing that only follows from a file that could not be parsed")
+  func nothingFollows() throws {
+    let site = try ConfigurationSite(
+      "[[bus]]\nname = \n",
+      more: [("conf.d/d.toml", "[[device]]\nname = \"x\"\nbus = \"a\"\naddress = 1\nprofile = \"hydrant/generic\"\n")])
+    #expect(site.problems == ["2:8: not valid TOML"])
+  }
+
+  @Test("nothing about a device that an unknown profile or a broken point explains")
+  func noConsequences() throws {
+    let site = try ConfigurationSite(
+      """
+      [gateway]
+      id = "b"
+      [[bus]]
+      name = "a"
+      protocol = "modbus-rtu"
+      port = "/dev/kerb-no-a"
+      [[device]]
+      name = "x"
+      bus = "a"
+      address = 1
+      profile = "hydrant/unknown-kind"
+      [[device.alarm]]
+      name = "low"
+      when = "pressure < 1"
+      message = { en = "{pressure}" }
+      [[consumer]]
+      name = "fire"
+      token_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+      points = ["x/pressure", "pressure"]
+      """)
+    #expect(site.problems.count == 1)
+    #expect(site.problems.first?.hasPrefix("11:11: device.x.profile: there is no profile \"hydrant/unknown-kind\"") == true)
+  }
+
+  @Test("where the first bus, consumer, point and alarm too many stands")
+  func limits() throws {
+    var text = "[gateway]\nid = \"b\"\n"
+    for index in 0...Limits.busesMax {
+      text += "[[bus]]\nname = \"b\(index)\"\nprotocol = \"modbus-tcp\"\nhost = \"10.0.0.\(index)\"\n"
+    }
+    for index in 0...Limits.consumersMax {
+      let digits = String(index, radix: 16)
+      let token = String(repeating: "0", count: 64 - digits.count) + digits
+      text += "[[consumer]]\nname = \"c\(index)\"\ntoken_sha256 = \"\(token)\"\n"
+    }
+    let devices = 1 + Limits.pointsMax / 100
+    for index in 0..<devices {
+      text += "[[device]]\nname = \"d\(index)\"\nbus = \"b0\"\naddress = \(index)\nprofile = \"many/points\"\n"
+    }
+    var profile = "kind = \"many\"\n"
+    let windows = "windows = [ { every = \"1m\", stats = [\"min\", \"max\", \"mean\", \"last\", \"count\"] } ]"
+    for index in 0..<100 {
+      profile += "[[point]]\nname = \"p\(index)\"\nread = \"holding \(index)\"\n\(windows)\n"
+      profile += "[[alarm]]\nname = \"a\(index)\"\nwhen = \"p\(index) > 1\"\n"
+    }
+    let site = try ConfigurationSite(text, more: [("profiles/many/points.toml", profile)])
+    let busLine = 3 + 4 * Limits.busesMax
+    let consumerLine = busLine + 4 + 3 * Limits.consumersMax
+    func deviceLine(_ index: Int) -> Int { consumerLine + 3 + 5 * index }
+    let give = "a box has at most"
+    #expect(
+      site.problems == [
+        "\(busLine):1: bus: there are 33 buses: \(give) 32",
+        "\(consumerLine):1: consumer: there are 17 consumers: \(give) 16",
+        "\(deviceLine(40)):1: device.d40: with this device there are 4100 alarms, with all 8100: \(give) 4000; "
+          + "give some devices to another box",
+        "\(deviceLine(66)):1: device.d66: with this device there are 40200 series (points and their windows' statistics), "
+          + "with all 48600: \(give) 40000; give some devices to another box",
+        "\(deviceLine(80)):1: device.d80: with this device there are 8100 points, with all 8100: \(give) 8000; "
+          + "give some devices to another box",
+      ])
+  }
+}
