@@ -114,6 +114,45 @@ package enum Limits {
   package static let commitNsMax: Int64 = 600_000_000_000
   /// Cursors are written this often, and at shutdown.
   package static let cursorCommitNs: Int64 = 30_000_000_000
+  /// Two bytes count them; a block of 4 KiB that holds more is nearly all repetition.
+  package static let samplesPerBlockMax = 4_096
+  /// Sealed blocks that wait in RAM for a disk that is full or slow: 64 KiB, half an hour at ten samples a second.
+  package static let blocksPendingMax = 16
+  /// Alarm events that wait for a failing disk; beyond it the buses keep them, none is dropped.
+  package static let eventsPendingMax = 256
+  /// The WAL goes back into the file after so many pages (1 MiB): a checkpoint stays under 0.1 s on a slow card.
+  package static let walPages = 256
+  /// Kept between checkpoints and starts, so that a full disk can't stop a commit: the pages, their headers, and as much
+  /// again for a commit that runs past the mark.
+  package static let walBytesKept = 2 * walPages * (pageBytes + 24)
+  /// What SQLite may keep of each file in memory. A block is read once and written once: a cache is of no use to it.
+  package static let telemetryCacheKiB = 64
+  package static let alarmCacheKiB = 128
+  package static let storeStackBytes = 512 << 10
+  /// Longest look at a file's structure before service begins; the checksums guard the contents anyway.
+  package static let quickCheckNs: Int64 = 100_000_000
+  /// 128 KiB a step: an alarm waits for it about 30 ms on the slowest card.
+  package static let prefillSlotsPerStep = 32
+  /// Rows of the alarm log a step: as many bytes.
+  package static let prefillRowsPerStep = 37 * prefillSlotsPerStep
+  /// 256 MiB are prepared in about two minutes, with half of the time left to others.
+  package static let prefillEveryNs: Int64 = 50_000_000
+  /// After a failed commit or open; the disk is asked again this often.
+  package static let storeRetryNs: Int64 = 1_000_000_000
+  /// The longest the store thread sleeps: its heart beats at least this often.
+  package static let storeWaitNs: Int64 = 1_000_000_000
+  /// Requests that wait for the store thread: every connection has one in flight.
+  package static let storeRequestsMax = 4 * connectionsMax
+  /// Blocks that one read looks at: 1 MiB from the flash, so that the store thread is soon free again.
+  package static let blocksPerReadMax = 256
+  /// Gaps told to a consumer and not yet acknowledged that are counted one by one.
+  package static let gapsPendingMax = 64
+  /// Epochs whose wall time is remembered; one more at each start of the agent.
+  package static let epochsMax = 4_096
+  /// All stored versions of the catalogue together. 2,000 points take about 200 KiB.
+  package static let catalogueBytesMax = 8 << 20
+  /// Damaged stores that are kept for an autopsy.
+  package static let quarantineMax = 3
 
   // MARK: Upstream
 

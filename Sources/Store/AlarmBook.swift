@@ -1,0 +1,156 @@
+// What alarm.db keeps beside the events: epochs and their clocks, the versions of the catalogue, and the rows of alarms
+// and consumers that the configuration names. On the store thread.
+
+import StreamCore
+
+/// What a start of the agent brings to alarm.db.
+struct Opening {
+  var epochFloor: UInt32
+  var bootID: String
+  var catalogue: [UInt8]
+  /// The oldest telemetry block's; 0: there is none.
+  var oldestEpoch: UInt32
+  var oldestCatalogue: UInt32
+}
+
+extension AlarmLog {
+  /// Begins an epoch: one commit, before anything else is stored. Returns it and the catalogue's version.
+  func begin(_ opening: Opening, configuration: StoreConfiguration) throws(StoreFailure) -> (UInt32, UInt32) {
+    let before = try connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0
+    var logged: UInt32 = 0
+    for alarm in try states() { logged = max(logged, alarm.epoch) }
+    let epoch = max(UInt32(truncatingIfNeeded: before), opening.epochFloor, logged) + 1
+    var version: UInt32 = 0
+    try connection.transaction { () throws(StoreFailure) in
+      try addEpoch(epoch, bootID: opening.bootID)
+      version = try catalogueVersion(of: opening.catalogue)
+      try forget(opening, epoch: epoch, version: version)
+      try settleAlarms(configuration.alarmNames)
+      try settleConsumers(configuration.consumers)
+    }
+    return (epoch, version)
+  }
+
+  // MARK: Epochs
+
+  /// The monotonic clock goes on through restarts of the agent: an epoch of the same boot has the same offset.
+  private func addEpoch(_ epoch: UInt32, bootID: String) throws(StoreFailure) {
+    let statement = try Statement(
+      """
+      INSERT INTO epochs(epoch, boot, clock) VALUES (?1, ?2,
+        (SELECT clock FROM epochs WHERE boot = ?2 AND boot <> '' AND clock NOT NULL ORDER BY epoch DESC LIMIT 1))
+      """, on: connection)
+    statement.bind(1, Int64(epoch))
+    statement.bind(2, bootID)
+    try statement.run()
+  }
+
+  /// Wall time = monotonic time + offset, for this epoch and those of the same boot that never knew it.
+  func setClock(_ offsetNs: Int64, epoch: UInt32) throws(StoreFailure) {
+    let statement = try Statement(
+      """
+      UPDATE epochs SET clock = ?1 WHERE epoch = ?2 OR (clock IS NULL AND boot <> ''
+        AND boot = (SELECT boot FROM epochs WHERE epoch = ?2))
+      """, on: connection)
+    statement.bind(1, offsetNs)
+    statement.bind(2, Int64(epoch))
+    try statement.run()
+  }
+
+  func clock(of epoch: UInt32) throws(StoreFailure) -> EpochClock {
+    let statement = try Statement("SELECT clock FROM epochs WHERE epoch = ? AND clock NOT NULL", on: connection)
+    statement.bind(1, Int64(epoch))
+    return EpochClock(
+      epoch: epoch, offsetNs: try statement.first { (row) throws(StoreFailure) in row.integer(0) })
+  }
+
+  // MARK: Catalogue
+
+  /// The newest version if it is the same, else a new one.
+  private func catalogueVersion(of catalogue: [UInt8]) throws(StoreFailure) -> UInt32 {
+    let newest = UInt32(
+      truncatingIfNeeded: try connection.integer(of: "SELECT max(version) FROM catalogues") ?? 0)
+    if newest > 0, try self.catalogue(newest) == catalogue { return newest }
+    let statement = try Statement("INSERT INTO catalogues(version, checksum, bytes) VALUES (?, ?, ?)", on: connection)
+    // Blocks of a log that was lost may still name versions: theirs are not used again.
+    let version = max(newest, UInt32(truncatingIfNeeded: try number("catalogue") ?? 0)) + 1
+    statement.bind(1, Int64(version))
+    statement.bind(2, Int64(catalogue.withUnsafeBytes { Checksum.crc32c($0) }))
+    try statement.run(3, bytes: catalogue)
+    try set("catalogue", Int64(version))
+    return version
+  }
+
+  /// Nil: no such version any more, or damaged.
+  func catalogue(_ version: UInt32) throws(StoreFailure) -> [UInt8]? {
+    let statement = try Statement("SELECT checksum, bytes FROM catalogues WHERE version = ?", on: connection)
+    statement.bind(1, Int64(version))
+    let found = try statement.first { (row) throws(StoreFailure) -> [UInt8]? in
+      let bytes = row.bytes(1)
+      return Int64(Checksum.crc32c(bytes)) == row.integer(0) ? [UInt8](bytes) : nil
+    }
+    return found ?? nil
+  }
+
+  // MARK: What nothing refers to any more
+
+  private func forget(_ opening: Opening, epoch: UInt32, version: UInt32) throws(StoreFailure) {
+    var oldestEpoch = opening.oldestEpoch == 0 ? epoch : opening.oldestEpoch
+    var oldestVersion = opening.oldestCatalogue == 0 ? version : opening.oldestCatalogue
+    for alarm in try states() {
+      oldestEpoch = min(oldestEpoch, alarm.epoch)
+      oldestVersion = min(oldestVersion, alarm.catalogueVersion)
+    }
+    if newest > 0, let event = try event(oldestSequence) {
+      oldestEpoch = min(oldestEpoch, event.epoch)
+      oldestVersion = min(oldestVersion, event.catalogueVersion)
+    } else if newest > 0 {
+      // The oldest can't be read: nothing is forgotten for now, but for the bounds below.
+      (oldestEpoch, oldestVersion) = (0, 0)
+    }
+    oldestEpoch = max(oldestEpoch, epoch > UInt32(Limits.epochsMax) ? epoch - UInt32(Limits.epochsMax) : 0)
+    try connection.execute("DELETE FROM epochs WHERE epoch < \(oldestEpoch)")
+    try connection.execute("DELETE FROM catalogues WHERE version < \(oldestVersion)")
+    while try connection.integer(of: "SELECT sum(length(bytes)) FROM catalogues") ?? 0 > Limits.catalogueBytesMax,
+      try connection.integer(of: "SELECT count(*) FROM catalogues") ?? 0 > 1
+    {
+      try connection.execute("DELETE FROM catalogues WHERE version = (SELECT min(version) FROM catalogues)")
+    }
+  }
+
+  /// A row for every alarm of the configuration and none else: then a change of state never needs a new page.
+  private func settleAlarms(_ names: [String]) throws(StoreFailure) {
+    let wanted = Set(names)
+    let insert = try Statement("INSERT OR IGNORE INTO alarm_state(name, record) VALUES (?, ?)", on: connection)
+    for name in names {
+      insert.bind(1, name)
+      insert.bind(2, zeros: AlarmRecord.bytes)
+      try insert.run()
+    }
+    var gone: [String] = []
+    let all = try Statement("SELECT name FROM alarm_state", on: connection)
+    try all.forEach { (row) throws(StoreFailure) in
+      let name = row.text(0)
+      if !wanted.contains(name) { gone.append(name) }
+    }
+    let delete = try Statement("DELETE FROM alarm_state WHERE name = ?", on: connection)
+    for name in gone {
+      delete.bind(1, name)
+      try delete.run()
+    }
+    // The states were a witness of how far the log had come.
+    try set("alarms", newest)
+  }
+
+  /// Consumers that left the configuration keep their place, as long as they are not too many: it may be a slip.
+  private func settleConsumers(_ names: [String]) throws(StoreFailure) {
+    let count = try connection.integer(of: "SELECT count(*) FROM cursors") ?? 0
+    guard count > 2 * Int64(Limits.consumersMax) else { return }
+    let wanted = Set(names)
+    let delete = try Statement("DELETE FROM cursors WHERE consumer = ?", on: connection)
+    for name in try cursors().keys where !wanted.contains(name) {
+      delete.bind(1, name)
+      try delete.run()
+    }
+  }
+}

@@ -1,0 +1,61 @@
+// What SQLite says, put into what the caller does next.
+
+import CSQLite
+import Glibc
+
+extension StoreFailure {
+  init(database: OpaquePointer, path: String) {
+    let code = sqlite3_extended_errcode(database)
+    switch code & 0xFF {
+    case SQLITE_FULL: self = .full
+    case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt(code: code)
+    case SQLITE_BUSY, SQLITE_LOCKED: self = .held(by: "another program that has \(path) open")
+    case SQLITE_CANTOPEN, SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH: self = .unusable(path: path, code: code)
+    case SQLITE_IOERR:
+      // A quota shows as EDQUOT in a write (SQLITE_IOERR_WRITE, 3), which SQLite does not take for «full».
+      let system = sqlite3_system_errno(database)
+      self = code >> 8 == 3 && (system == EDQUOT || system == ENOSPC) ? .full : .io(code: code)
+    default: self = .io(code: code)
+    }
+  }
+
+  var isFull: Bool {
+    if case .full = self { return true }
+    return false
+  }
+
+  var isCorrupt: Bool {
+    if case .corrupt = self { return true }
+    return false
+  }
+}
+
+extension StoreFailure: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .held(let holder):
+      return "The store is in use by \(holder). Stop that first, or give this one a state folder of its own."
+    case .unusable(let path, let code):
+      return "\(path) can't be opened or written (\(Self.text(of: code))). Check that the folder exists, is on a writable "
+        + "file system and belongs to the user that runs kerb."
+    case .newer(let path, let version):
+      return "\(path) was written by a newer kerb (format \(version)). Install that version again, or move the file away."
+    case .full:
+      return "The disk or its quota is full. Telemetry waits in memory; free some space."
+    case .io(let code):
+      return "Reading or writing the store failed (\(Self.text(of: code))). It is opened again by itself; if this stays, "
+        + "the storage medium is failing: replace it."
+    case .corrupt(let code):
+      return "The store is damaged (\(Self.text(of: code))). It is moved to the folder quarantine and a new one is begun."
+    case .busy: return "Too many requests wait for the store. Try again in a moment."
+    case .closed: return "The store is closing down. Try again when kerb runs again."
+    }
+  }
+
+  /// SQLite's name for a code; errno values come negated.
+  private static func text(of code: Int32) -> String {
+    if code < 0 { return String(cString: strerror(-code)) }
+    guard let name = sqlite3_errstr(code) else { return "code \(code)" }
+    return "\(String(cString: name)), code \(code)"
+  }
+}
