@@ -173,6 +173,23 @@ import Testing
     #expect(refused.detail.contains("telemetry"))
   }
 
+  @Test("A store set up anew while a request is on its way: a cursor of the old one is 409, a request without one begins there")
+  func storeRenewed() throws {
+    let fixture = try PullFixture()
+    fixture.store.add((0..<3).map { PullFixture.sample(0, Int64($0), at: Double($0)) })
+    let old = try fixture.get("/v1/batches?limit=1")
+    let renewed = "ffffffff-4b5a-4c7d-8e9f-0a1b2c3d4e5f"
+    fixture.store.change { $0.report.storeID = renewed }
+    let conflict = try fixture.get("/v1/batches?after=\(old.next)")
+    #expect(conflict.status == 409)
+    #expect(conflict.json["store"] == .string(renewed))
+    // A cursor was moved, on a store whose sequences go on: nothing that is still to come is skipped by it.
+    let anew = try fixture.get("/v1/batches")
+    #expect(anew.json["store"] == .string(renewed))
+    #expect(anew.batches.first?["id"]?.string?.hasPrefix(renewed) == true)
+    #expect(try fixture.get("/v1/batches?after=\(anew.next)").status == 204)
+  }
+
   // MARK: Scopes
 
   @Test("Devices, kinds, labels, points and severity each narrow what is seen")

@@ -50,6 +50,8 @@ final class PullFixture {
     let encoded = catalogue.encoded()
     store.change {
       $0.catalogues[1] = encoded
+      $0.report.storeID = Self.storeID
+      $0.report.epoch = Self.epoch
       $0.clocks = [EpochClock(epoch: Self.epoch, offsetNs: clockKnown ? Self.offsetNs : nil)]
     }
     let clock = clock
