@@ -39,17 +39,24 @@ var targets: [Target] = [
   .executableTarget(
     name: "kerb",
     dependencies: [
-      "Gateway", "VirtualSite",
+      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
     ],
     swiftSettings: strict),
 
+  .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+  .executableTarget(
+    name: "allocation-probe",
+    dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CLinux", "CMallocCount"],
+    path: "Tests/AllocationProbe", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
-  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "TestSupport"], swiftSettings: strict),
+  .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: strict),
-  .testTarget(name: "VirtualSiteTests", dependencies: ["VirtualSite"], swiftSettings: strict),
+  .testTarget(
+    name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux"],
+    swiftSettings: strict),
 ]
 
 if embeddedGate {

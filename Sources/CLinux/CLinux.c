@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
+#include <sys/un.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +77,8 @@ void kerb_thread_name(const char *name) {
   pthread_setname_np(pthread_self(), bounded);
 }
 
+void kerb_thread_timer_slack(int64_t ns) { prctl(PR_SET_TIMERSLACK, (unsigned long)ns); }
+
 void kerb_block_signals(void) {
   sigset_t all;
   sigfillset(&all);
@@ -101,6 +104,7 @@ int kerb_wait_signal(int timeout_ms) {
   return number < 0 ? 0 : number;
 }
 
+int kerb_tty_share(int fd) { return ioctl(fd, TIOCNXCL) < 0 ? -errno : 0; }
 int kerb_tty_exclusive(int fd) { return ioctl(fd, TIOCEXCL) < 0 ? -errno : 0; }
 
 static speed_t speed_of(int baud) {
@@ -174,6 +178,16 @@ int kerb_fd_wait_readable(int fd, int64_t timeout_ns) {
   return -EPIPE;
 }
 
+int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns) {
+  struct timespec timeout = {0, 0};
+  if (monotonic_ns != INT64_MAX) {
+    int64_t rest = monotonic_ns - kerb_monotonic_ns();
+    if (rest > 0) timeout = (struct timespec){rest / 1000000000, rest % 1000000000};
+  }
+  int ready = ppoll(polled, count, monotonic_ns == INT64_MAX ? NULL : &timeout, NULL);
+  return ready < 0 ? -errno : ready;
+}
+
 int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid) {
   struct ucred peer;
   socklen_t size = sizeof peer;
@@ -185,3 +199,21 @@ int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid) {
 }
 
 void kerb_die_with_parent(int signal_number) { prctl(PR_SET_PDEATHSIG, signal_number); }
+
+int kerb_name_claim(const char *name) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  size_t length = strlen(name);
+  if (length > sizeof address.sun_path - 1) { /* the end of a long path is what tells it from others */
+    name += length - (sizeof address.sun_path - 1);
+    length = sizeof address.sun_path - 1;
+  }
+  memcpy(address.sun_path + 1, name, length);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  if (bind(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) < 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}

@@ -197,10 +197,11 @@ package struct Batch: BitwiseCopyable, @unchecked Sendable {
     return true
   }
 
-  package func addLost(_ count: Int, at: Instant) {
-    if header.pointee.lostCount == 0 { header.pointee.lostFrom = at }
-    header.pointee.lostTo = at
-    header.pointee.lostCount += Int64(truncatingIfNeeded: count)
+  package func addLost(_ count: Int, from: Instant, to: Instant) {
+    if isEmpty { header.pointee.openedAt = to }
+    header.pointee.lostFrom = from
+    header.pointee.lostTo = to
+    header.pointee.lostCount += count.wide
   }
 }
 

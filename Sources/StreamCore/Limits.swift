@@ -46,6 +46,8 @@ package enum Limits {
   package static let frameEndBytesMax = 4
   /// Fields of a line of text; a reader's record has three to ten.
   package static let textFieldsMax = 32
+  /// A line with all its fields, eight bytes each, and room for one long text.
+  package static let textLineBytesMax = 512
   /// sockaddr_un.sun_path, less the terminating zero.
   package static let unixPathBytesMax = 107
 
@@ -74,6 +76,8 @@ package enum Limits {
   package static let batchesPerBus = 8
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
+  /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
+  package static let handOverRetryNs: Int64 = 10_000_000
   package static let windowsPerPointMax = 4
   /// Operations in a condition: enough for ten comparisons joined.
   package static let programLengthMax = 48
@@ -101,6 +105,9 @@ package enum Limits {
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
 
+  /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
+  package static let stallNsMax: Int64 = 30_000_000_000
+
   // MARK: Store
 
   package static let pageBytes = 4_096
@@ -112,6 +119,8 @@ package enum Limits {
   package static let alarmBytesMax = 1 << 30
   package static let commitNsMin: Int64 = 1_000_000_000
   package static let commitNsMax: Int64 = 600_000_000_000
+  /// SQLite's page caches and its heap, for both files together.
+  package static let storeCacheBytes = 1_200 << 10
   /// Cursors are written this often, and at shutdown.
   package static let cursorCommitNs: Int64 = 30_000_000_000
   /// Two bytes count them; a block of 4 KiB that holds more is nearly all repetition.
@@ -201,4 +210,18 @@ package enum Limits {
   package static let controlAnswerBytesMax = 4 << 20
   /// The tools wait this long for the agent.
   package static let controlWaitNs: Int64 = 10_000_000_000
+
+  // MARK: Virtual sites
+
+  /// As large as a configuration: a site describes the same devices.
+  package static let siteBytesMax = 4 << 20
+  /// From the slowest meters to more than any RS-485 line can do.
+  package static let virtualBauds = 300...4_000_000
+  /// The shortest time in which something can happen: an agent doesn't look more often.
+  package static let siteIntervalNsMin: Int64 = 1_000_000
+  /// A reply is late by a thousandth of a second up to long after every timeout.
+  package static let siteDelayNsMin: Int64 = 1_000_000
+  package static let siteDelayNsMax: Int64 = 60_000_000_000
+  /// Nobody shows cards faster than ten a second.
+  package static let speaksEveryNsMin: Int64 = 100_000_000
 }

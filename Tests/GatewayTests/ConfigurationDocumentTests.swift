@@ -50,7 +50,9 @@ struct ConfigurationDocumentTests {
     return keys.filter { $0.key != "push" }
   }
 
-  @Test("stands in the documentation of both languages, and no other", arguments: ["configuration.md", "configuration.zh-CN.md"])
+  @Test(
+    "stands in the documentation of both languages, and no other",
+    arguments: ["configuration.md", "configuration.zh-CN.md"])
   func documentation(_ file: String) throws {
     let (known, documented) = (try Self.known(), try Self.documented(file))
     #expect(Set(known.keys) == Set(documented.keys))
@@ -102,7 +104,8 @@ struct ConfigurationDocumentTests {
   func example(_ file: String) throws {
     var inside = false
     var lines: [Substring] = []
-    for line in try text(ofFile: "\(packageRoot)/docs/\(file)").split(separator: "\n", omittingEmptySubsequences: false) {
+    let document = try text(ofFile: "\(packageRoot)/docs/\(file)")
+    for line in document.split(separator: "\n", omittingEmptySubsequences: false) {
       if line == "```" { inside = false }
       if inside { lines.append(line) }
       if line == "```toml" { inside = true }

@@ -23,6 +23,8 @@ void kerb_gate_signal(kerb_gate *gate);
 int kerb_gate_wait_until(kerb_gate *gate, int64_t monotonic_ns);
 
 void kerb_thread_name(const char *name);
+/* How late the kernel may wake this thread, to save power; the default of 50 us is a lot where bytes are paced. */
+void kerb_thread_timer_slack(int64_t ns);
 /* Blocks every signal in the calling thread and in those it starts. */
 void kerb_block_signals(void);
 /* Waits up to timeout_ms for one of SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD; 0 on time-out, else the number. */
@@ -30,6 +32,7 @@ int kerb_wait_signal(int timeout_ms);
 
 /* Lines. */
 int kerb_tty_exclusive(int fd);            /* TIOCEXCL */
+int kerb_tty_share(int fd);                /* TIOCNXCL */
 int kerb_tty_raw(int fd, int baud, char parity, int stop_bits);
 int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
 int kerb_fd_nonblocking(int fd);
@@ -38,8 +41,13 @@ int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
 int kerb_fd_readable(int fd);
 /* poll() for input: 1 readable, 0 time-out, or a negated errno; EPIPE for a hang-up without data. */
 int kerb_fd_wait_readable(int fd, int64_t timeout_ns);
+/* poll() for input on several descriptors until a monotonic time; INT64_MAX waits for ever. The count that are ready. */
+struct pollfd;
+int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns);
 
 /* Processes. */
+/* Claims a name for as long as this process lives (an abstract socket): a descriptor, or EADDRINUSE if it is taken. */
+int kerb_name_claim(const char *name);
 int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid);
 /* Kills this process when its parent dies. */
 void kerb_die_with_parent(int signal_number);

@@ -17,7 +17,7 @@ package struct SourcePlace: Sendable, Hashable {
   package var text: String { line > 0 ? "\(file):\(line):\(column)" : file }
 }
 
-package enum RegisterTable: UInt8, Sendable, CaseIterable {
+package enum RegisterTable: UInt8, BitwiseCopyable, Sendable, CaseIterable {
   case holding, input, coil, discrete
 
   package var isBits: Bool { self == .coil || self == .discrete }
@@ -40,7 +40,7 @@ package enum ValueType: Sendable, Hashable {
 }
 
 /// The order in which a value's bytes arrive; A is the most significant. CDAB swaps words, BADC the bytes in each word.
-package enum WordOrder: UInt8, Sendable, CaseIterable {
+package enum WordOrder: UInt8, BitwiseCopyable, Sendable, CaseIterable {
   case abcd, cdab, badc, dcba
 }
 

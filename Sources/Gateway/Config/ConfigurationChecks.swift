@@ -8,26 +8,43 @@ extension ConfigurationReader {
   /// The conditions of a device's alarms, over its merged points. A profile's condition is reported once, however many
   /// devices use it.
   func checkConditions(of entry: DeviceEntry) {
+    let points = entry.spec.conditionPoints(firstPoint: 0)
     for alarm in entry.spec.alarms {
-      if isBlank(alarm.when) {
-        diagnostics.report(alarm.whenPlace, "alarm.\(alarm.name).when", Self.emptyCondition)
-      }
-      if let clear = alarm.clear, isBlank(clear) {
-        diagnostics.report(
-          alarm.clearPlace ?? alarm.place, "alarm.\(alarm.name).clear", "\(Self.emptyCondition), or leave it out")
+      check(alarm.when, alarm.whenPlace, "alarm.\(alarm.name).when", points, entry)
+      if let clear = alarm.clear {
+        check(clear, alarm.clearPlace ?? alarm.place, "alarm.\(alarm.name).clear", points, entry)
       }
     }
   }
 
-  private static let emptyCondition = "is empty: write a condition, for example \"tilt > 15\""
+  private func check(
+    _ condition: String, _ place: SourcePlace, _ key: String, _ points: [String: ConditionPoint], _ entry: DeviceEntry
+  ) {
+    if condition.allSatisfy(\.isWhitespace) {
+      diagnostics.report(place, key, Self.emptyCondition)
+      return
+    }
+    // A point that was reported as wrong makes no second mistake where a condition names it.
+    var known = points
+    for name in entry.brokenPoints { known[name] = ConditionPoint(number: 0, isNumber: true) }
+    guard entry.isComplete else { return }
+    do {
+      _ = try ConditionCompiler.compile(condition, points: known)
+    } catch {
+      // The text begins behind its quotation mark.
+      let inside = SourcePlace(file: place.file, line: place.line, column: place.column + 1 + error.column)
+      diagnostics.report(inside, key, error.message)
+    }
+  }
 
-  private func isBlank(_ text: String) -> Bool { text.allSatisfy(\.isWhitespace) }
+  private static let emptyCondition = "is empty: write a condition, for example \"tilt > 15\""
 
   /// Intervals that the wire of a bus can't carry. Points that were reported are left out: what is impossible without
   /// them is impossible with them.
   func checkTimetable(of busIndex: Int) {
     let bus = buses[busIndex].spec
     guard case .serialPort = bus.endpoint, bus.busProtocol == .modbusRTU else { return }
+    let reportsBefore = diagnostics.count
     for device in devices where device.busIndex == busIndex {
       for point in device.spec.points where point.everyNs > 0 {
         let needed = bus.readingNs(of: point)
@@ -35,12 +52,36 @@ extension ConfigurationReader {
           let milliseconds = needed / 1_000_000 + 1
           diagnostics.report(
             point.everyPlace ?? point.place, "point.\(point.name).every",
-            "\(durationText(point.everyNs)) is impossible on bus \"\(bus.name)\": one reading alone takes \(milliseconds) ms "
-              + "at \(bus.format.baud) baud; allow more, or write \"0s\" for as often as the line allows")
+            "\(durationText(point.everyNs)) is impossible on bus \"\(bus.name)\": one reading alone takes "
+              + "\(milliseconds) ms at \(bus.format.baud) baud; allow more, or write \"0s\" for as often as the line "
+              + "allows")
         }
       }
     }
+    if diagnostics.count == reportsBefore { checkUtilisation(of: busIndex) }
   }
+
+  /// Each interval is possible alone; together they may ask for more than the whole line.
+  private func checkUtilisation(of busIndex: Int) {
+    let bus = buses[busIndex].spec
+    let members = devices.filter { $0.busIndex == busIndex }.map(\.spec)
+    let plan = PollPlan(bus: bus, devices: members)
+    guard plan.utilisation > 1 else { return }
+    var shares: [(name: String, share: Double)] = []
+    for (index, range) in plan.requestsOfDevice.enumerated() {
+      let share = plan.requests[range].reduce(0) {
+        $0 + ($1.intervalNs > 0 ? Double($1.wireNs) / Double($1.intervalNs) : 0)
+      }
+      shares.append((members[index].name, share))
+    }
+    let heaviest = shares.sorted { $0.share > $1.share }.prefix(3).map { "\($0.name) \(percent($0.share))" }
+    diagnostics.report(
+      bus.place, "bus.\(bus.name)",
+      "the intervals of its devices need \(percent(plan.utilisation)) of the line at \(bus.format.baud) baud; most: "
+        + "\(heaviest.joined(separator: ", ")). Read some points more rarely, raise the baud rate, or split the bus")
+  }
+
+  private func percent(_ share: Double) -> String { "\(Int((share * 100).rounded(.up))) %" }
 
   mutating func checkLimits() {
     let numbering = Numbering(devices: devices.map(\.spec))
@@ -68,8 +109,9 @@ extension ConfigurationReader {
       sum += share(device.spec)
       if sum > most {
         diagnostics.report(
-          device.spec.place, "device.\(device.spec.name)", "with this device there are \(sum) \(plural), with all \(count): "
-            + "a box has at most \(most); give some devices to another box")
+          device.spec.place, "device.\(device.spec.name)",
+          "with this device there are \(sum) \(plural), with all \(count): a box has at most \(most); "
+            + "give some devices to another box")
         return
       }
     }

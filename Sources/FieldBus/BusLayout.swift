@@ -1,0 +1,90 @@
+// What a bus will need, known before it runs: its requests, its conditions, and the memory of each part.
+
+import StreamCore
+
+/// A bus's part of the arena: what is known of it before it runs.
+package struct BusLayout: Sendable {
+  package var spec: BusSpec
+  package var devices: [DeviceSpec]
+  package var plan: PollPlan
+  package var size = PipelineSize()
+  /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
+  package var firstPoint: [Int]
+  package var firstAlarm: [Int]
+  /// By point of the bus: number of its first window series.
+  package var firstWindowSeries: [Int]
+  /// By alarm of the bus.
+  package var whenPrograms: [[Instruction]] = []
+  package var clearPrograms: [[Instruction]] = []
+  package var sentinels: [Int64] = []
+
+  package var pointCount: Int { size.points }
+
+  /// The parts of the bus's memory, by name, in bytes: what `kerb plan` prints.
+  package var memory: [(part: String, bytes: Int)] {
+    let bindings = plan.requests.reduce(0) { $0 + $1.reads.count }
+    let requests =
+      spec.busProtocol == .serial
+      ? ListenLoop.bytes(points: size.points, sentinels: sentinels.count)
+      : BusMachine.bytes(requests: plan.requests.count, units: devices.count)
+        + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
+        + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
+    return [
+      ("points", size.pointBytes + PointBoard.bytes(points: size.points)),
+      ("windows", size.windowBytes),
+      ("alarms", size.alarmBytes),
+      ("requests", requests),
+      (
+        "counters",
+        Counters<BusCounter>.bytes(BusCounter.allCases.count)
+          + devices.count * Counters<DeviceCounter>.bytes(DeviceCounter.allCases.count)
+      ),
+      ("batches", BatchChannel.bytes.rounded(to: Arena.alignment)),
+    ]
+  }
+  package var bytes: Int { memory.reduce(0) { $0 + $1.bytes } }
+
+  /// Room for the largest reply: a word for each bit.
+  static let wordCount = Limits.bitsPerReadMax
+
+  package init(spec: BusSpec, bus: Int, devices all: [DeviceSpec], numbering: Numbering) {
+    self.spec = spec
+    let members = all.indices.filter { all[$0].bus == bus }
+    devices = members.map { all[$0] }
+    plan = PollPlan(bus: spec, devices: devices)
+    firstPoint = members.map { numbering.firstPoint[$0] }
+    firstAlarm = members.map { numbering.firstAlarm[$0] }
+    firstWindowSeries = []
+    var local = 0
+    for (index, device) in devices.enumerated() {
+      for (number, point) in device.points.enumerated() {
+        firstWindowSeries.append(numbering.firstWindowSeries[firstPoint[index] + number])
+        size.windows += point.windows.count
+        sentinels += point.invalid
+      }
+      let points = device.conditionPoints(firstPoint: local)
+      for alarm in device.alarms {
+        // The configuration was refused if a condition doesn't compile; an empty program never holds.
+        let when = (try? ConditionCompiler.compile(alarm.when, points: points)) ?? []
+        let clear = alarm.clear.flatMap { try? ConditionCompiler.compile($0, points: points) } ?? []
+        whenPrograms.append(when)
+        clearPrograms.append(clear)
+        size.instructions += when.count + clear.count
+        size.alarms += 1
+      }
+      local += device.points.count
+    }
+    size.points = local
+  }
+}
+
+extension DeviceSpec {
+  /// What the device's conditions may name; `firstPoint`: the number of its first point on the bus.
+  package func conditionPoints(firstPoint: Int) -> [String: ConditionPoint] {
+    var points: [String: ConditionPoint] = [:]
+    for (number, point) in self.points.enumerated() {
+      points[point.name] = ConditionPoint(number: firstPoint + number, isNumber: !point.encoding.hasText)
+    }
+    return points
+  }
+}

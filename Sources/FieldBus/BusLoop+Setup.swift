@@ -1,0 +1,121 @@
+// A bus's tables, filled from its layout before the thread runs.
+
+import StreamCore
+
+extension BusLayout {
+  /// Points, windows, alarms and their programs. `alarmStates`: as they were at the last stop, by alarm of the bus.
+  func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
+    var point = 0
+    var window = 0
+    var alarm = 0
+    var instruction = 0
+    for (index, device) in devices.enumerated() {
+      for (number, spec) in device.points.enumerated() {
+        pipeline.setPoint(point, rule(of: spec, series: firstPoint[index] + number, firstWindow: window))
+        var series = firstWindowSeries[point]
+        for spec in spec.windows {
+          var rule = WindowRule(point: point, everyNs: spec.everyNs, firstSeries: series)
+          for statistic in spec.statistics { rule.add(statistic.windowStatistic) }
+          pipeline.setWindow(window, rule)
+          series += spec.statistics.count
+          window += 1
+        }
+        point += 1
+      }
+      for (number, spec) in device.alarms.enumerated() {
+        var rule = AlarmRule(alarm: firstAlarm[index] + number, severity: spec.severity)
+        rule.forNs = spec.forNs
+        rule.clearForNs = spec.clearForNs
+        rule.when = place(whenPrograms[alarm], &pipeline, &instruction)
+        rule.clear = place(clearPrograms[alarm], &pipeline, &instruction)
+        pipeline.setAlarm(alarm, rule, state: alarm < alarmStates.count ? alarmStates[alarm] : .normal)
+        alarm += 1
+      }
+    }
+  }
+
+  private func place(_ program: [Instruction], _ pipeline: inout Pipeline, _ next: inout Int) -> Program {
+    let start = next
+    for instruction in program {
+      pipeline.setInstruction(next, instruction)
+      next += 1
+    }
+    return Program(start: start, length: program.count)
+  }
+
+  private func rule(of spec: PointSpec, series: Int, firstWindow: Int) -> PointRule {
+    var rule = PointRule()
+    rule.scale = spec.scale
+    rule.offset = spec.offset
+    if let range = spec.range {
+      rule.low = range.lowerBound
+      rule.high = range.upperBound
+    }
+    rule.deadband = spec.deadband
+    rule.heartbeatNs = spec.heartbeatNs
+    rule.encoding = spec.encoding
+    rule.series = UInt16(series)
+    rule.firstWindow = UInt16(firstWindow)
+    rule.windowCount = UInt8(spec.windows.count)
+    if case .field = spec.source { rule.isOccurrence = true }
+    return rule
+  }
+}
+
+extension BusLoop where Line: ~Copyable {
+  /// Units, requests and what is cut out of each.
+  mutating func fill(_ layout: BusLayout) {
+    var specs: [PointSpec] = []
+    var firstInvalid: [Int] = []
+    var alarm = 0
+    var invalid = 0
+    for (index, device) in layout.devices.enumerated() {
+      machine.units[index].address = UInt8(truncatingIfNeeded: device.address)
+      machine.units[index].firstPoint = UInt16(specs.count)
+      machine.units[index].pointCount = UInt16(device.points.count)
+      machine.units[index].firstAlarm = UInt16(alarm)
+      machine.units[index].alarmCount = UInt16(device.alarms.count)
+      alarm += device.alarms.count
+      for spec in device.points {
+        specs.append(spec)
+        firstInvalid.append(invalid)
+        invalid += spec.invalid.count
+      }
+      let range = layout.plan.requestsOfDevice[index]
+      machine.units[index].firstRequest = UInt16(range.lowerBound)
+      machine.units[index].requestCount = UInt16(range.count)
+    }
+    var binding = 0
+    for (index, request) in layout.plan.requests.enumerated() {
+      var slot = RequestSlot()
+      slot.unit = UInt16(request.device)
+      slot.table = request.table
+      slot.address = UInt16(request.address)
+      slot.count = UInt16(request.count)
+      slot.intervalNs = request.intervalNs
+      slot.wireNs = request.wireNs
+      slot.firstBinding = UInt16(binding)
+      slot.bindingCount = UInt16(request.reads.count)
+      for read in request.reads {
+        let spec = specs[read.point]
+        bindings[binding] = Binding(spec, point: read.point, offset: read.offset)
+        bindings[binding].setSentinels(first: firstInvalid[read.point], count: spec.invalid.count)
+        binding += 1
+      }
+      machine.requests[index] = slot
+    }
+  }
+}
+
+extension Statistic {
+  var windowStatistic: WindowStatistic {
+    switch self {
+    case .min: .min
+    case .max: .max
+    case .mean: .mean
+    case .last: .last
+    case .count: .count
+    case .sum: .sum
+    }
+  }
+}

@@ -1,0 +1,236 @@
+// One bus at work: asks the machine what to do, does it on the port, and sends what was read down the data's way: Decoder →
+// Pipeline → Batch. Runs on the bus's thread (or, with a scripted port, in a test that moves the clock). Takes all memory from
+// the arena when it is made; `step()` allocates nothing.
+
+import StreamCore
+
+package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
+  package var port: Line
+  var machine: BusMachine
+  private let decoder: Decoder
+  package internal(set) var pipeline: Pipeline
+  let bindings: UnsafeMutablePointer<Binding>
+  private let words: UnsafeMutablePointer<UInt16>
+  private let state: BusBoard
+  /// Wire use of the last seconds, one slot a second.
+  private var meter = UtilisationMeter()
+  private var cycleStart = Instant.zero
+  private var cycleLeft = 0
+
+  package init(
+    layout: BusLayout, port: consuming Line, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
+    alarmStates: [AlarmState], arena: inout Arena
+  ) {
+    self.port = port
+    state = board
+    pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
+    machine = BusMachine(
+      timing: BusTiming(layout.spec), requests: layout.plan.requests.count, units: layout.devices.count, arena: &arena)
+    decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
+    let bindingCount = layout.plan.requests.reduce(0) { $0 + $1.reads.count }
+    bindings = arena.take(Binding.self, count: bindingCount, first: Binding.none)
+    words = arena.take(UInt16.self, count: BusLayout.wordCount, first: 0)
+    layout.fill(&pipeline, alarmStates)
+    fill(layout)
+  }
+
+  // MARK: At work
+
+  package mutating func start() {
+    machine.start(at: port.now)
+    cycleStart = port.now
+    cycleLeft = machine.requestCount
+  }
+
+  /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
+  package mutating func step() -> Instant {
+    let now = port.now
+    state.bus.set(.heartbeat, now.nanoseconds)
+    pipeline.tick(at: now)
+    var until = now
+    switch machine.next(at: now) {
+    case .open: openPort()
+    case .wait(let deadline): until = deadline
+    case .drain(let deadline):
+      until = Swift.min(deadline, now + 20_000_000)
+      drain(late: true)
+    case .transact(let request, let discard): transact(request, discard: discard)
+    }
+    state.bus.set(.produced, pipeline.produced)
+    state.bus.set(.lost, pipeline.lost)
+    return Swift.min(until, pipeline.nextDeadline)
+  }
+
+  /// Hands over what is in hand: before a stop, or when somebody waits for it.
+  package mutating func handOver() {
+    pipeline.handOver()
+    state.bus.set(.produced, pipeline.produced)
+  }
+
+  /// True once after a batch went to the store.
+  package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
+
+  package mutating func rest() { state.bus.set(.heartbeat, port.now.nanoseconds) }
+
+  package mutating func stop() {
+    port.close()
+    handOver()
+    state.bus.set(.state, BusBoard.stopped)
+  }
+
+  private mutating func openPort() {
+    do {
+      try port.open()
+      machine.opened(at: port.now)
+      _ = try? port.drain()
+      state.bus.set(.state, BusBoard.running)
+      state.bus.set(.problem, 0)
+    } catch {
+      machine.openFailed(at: port.now)
+      state.bus.set(.state, BusBoard.lost)
+      state.bus.set(.problem, Int64(error.code))
+      silenceAll()
+    }
+  }
+
+  private mutating func drain(late: Bool) {
+    do {
+      let bytes = try port.drain()
+      guard bytes > 0 else { return }
+      state.bus.add(.strayBytes, Int64(bytes))
+      if late { state.bus.add(.lateReplies) }
+    } catch {
+      closeLost(error)
+    }
+  }
+
+  private mutating func closeLost(_ failure: ReadFailure) {
+    port.close()
+    if machine.portIsOpen { machine.lost(at: port.now) }
+    state.bus.set(.state, BusBoard.lost)
+    if case .portLost(let code) = failure { state.bus.set(.problem, Int64(code)) }
+    state.bus.add(.reopened)
+    silenceAll()
+  }
+
+  private mutating func transact(_ index: Int, discard: Bool) {
+    let request = machine.requests[index]
+    let unit = Int(request.unit)
+    drain(late: discard)
+    guard machine.portIsOpen else { return }
+    let started = port.now
+    let readySince = Swift.max(request.dueAt, machine.silenceUntil)
+    var outcome = Outcome.good
+    do {
+      try port.read(
+        unit: Int(machine.units[unit].address), table: request.table, address: Int(request.address),
+        count: Int(request.count), timeoutNs: machine.timing.timeoutNs, into: words)
+    } catch {
+      outcome = .failed(error)
+    }
+    let ended = port.now
+    count(outcome, unit: unit)
+    if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let change = machine.completed(index, outcome, discarded: discard, ended: ended)
+    if change == .wentOffline { silence(unit, at: ended) }
+    if case .failed(.refused) = outcome { refuse(request, at: ended) }
+    if outcome == .good, !discard {
+      state.device(unit).set(.lastSeenNs, ended.nanoseconds)
+      take(request, at: ended)
+    }
+    if change == .cameOnline { state.device(unit).set(.state, BusBoard.online) }
+    if outcome == .good {
+      account(request, readySince: Swift.min(readySince, started), started: started, ended: ended)
+    } else {
+      meter.add(ended - started, at: ended)
+    }
+    state.bus.set(.utilisationPpm, meter.ppm(at: ended))
+    countCycle(ended)
+  }
+
+  private mutating func take(_ request: RequestSlot, at now: Instant) {
+    let first = Int(request.firstBinding)
+    for index in first..<(first + Int(request.bindingCount)) {
+      let binding = bindings[index]
+      let decoded = decoder.decode(binding, words)
+      accept(Int(binding.point), decoded, at: now)
+    }
+    let unit = machine.units[Int(request.unit)]
+    let firstAlarm = Int(unit.firstAlarm)
+    pipeline.evaluate(alarms: firstAlarm..<(firstAlarm + Int(unit.alarmCount)), at: now)
+  }
+
+  private mutating func accept(_ point: Int, _ decoded: Decoded, at now: Instant) {
+    let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
+    pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
+    state.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+  }
+
+  /// The device is there but refuses these registers: no value, and it says so.
+  private mutating func refuse(_ request: RequestSlot, at now: Instant) {
+    guard request.refusals >= 1 else { return }  // the first may be noise
+    var nothing = Decoded()
+    nothing.quality = .bad
+    let first = Int(request.firstBinding)
+    for index in first..<(first + Int(request.bindingCount)) { accept(Int(bindings[index].point), nothing, at: now) }
+  }
+
+  private mutating func silence(_ unit: Int, at now: Instant) {
+    let first = Int(machine.units[unit].firstPoint)
+    let range = first..<(first + Int(machine.units[unit].pointCount))
+    pipeline.silence(points: range, at: now)
+    for point in range { state.points.putStale(point) }
+    state.device(unit).set(.state, BusBoard.offline)
+  }
+
+  /// Without a line no device answers.
+  private mutating func silenceAll() {
+    for unit in 0..<machine.unitCount where state.device(unit)[.state] != BusBoard.offline {
+      silence(unit, at: port.now)
+      machine.units[unit].state = .unknown
+    }
+  }
+
+  // MARK: Accounts
+
+  private func count(_ outcome: Outcome, unit: Int) {
+    let device = state.device(unit)
+    state.bus.add(.transactions)
+    device.add(.transactions)
+    switch outcome {
+    case .good:
+      state.bus.add(.good)
+      device.add(.good)
+    case .failed(.noReply):
+      state.bus.add(.timeouts)
+      device.add(.timeouts)
+    case .failed(.corruptReply(.checksum)):
+      state.bus.add(.crcErrors)
+      device.add(.crcErrors)
+    case .failed(.corruptReply):
+      state.bus.add(.otherErrors)
+      device.add(.otherErrors)
+    case .failed(.refused):
+      state.bus.add(.exceptions)
+      device.add(.exceptions)
+    case .failed(.portLost): break
+    }
+  }
+
+  /// What it took: from when it could have started to the end of the silence behind it.
+  private mutating func account(_ request: RequestSlot, readySince: Instant, started: Instant, ended: Instant) {
+    let taken = ended + machine.timing.silenceNs - readySince
+    meter.add(ended - started + machine.timing.silenceNs, at: ended)
+    guard request.wireNs > 0 else { return }
+    state.bus.add(.idealNs, request.wireNs)
+    state.bus.add(.takenNs, taken)
+  }
+
+  private mutating func countCycle(_ now: Instant) {
+    cycleLeft -= 1
+    guard cycleLeft <= 0 else { return }
+    state.bus.set(.cycleNs, now - cycleStart)
+    cycleStart = now
+    cycleLeft = machine.requestCount
+  }
+}

@@ -1,0 +1,228 @@
+// All buses of the box: their memory, taken in one piece, their threads, and the reports that the rest of the house reads.
+// Made by the gateway; started once, stopped once. The reports may be read from any thread at any time.
+
+import CLinux
+import Glibc
+import StreamCore
+
+package final class Field: @unchecked Sendable {
+  // Unchecked: everything that changes after `init` is an atomic word of a board.
+
+  private let memory: UnsafeMutableRawPointer
+  package let arenaBytes: Int
+  package let layouts: [BusLayout]
+  package let channels: [BatchChannel]
+  private let boards: [BusBoard]
+  private var controls: [BusControl] = []
+  private var threads: [BusThread] = []
+  /// By device, by point of the site: its bus, and its number there.
+  private let devicePlaces: [(bus: Int, device: Int)]
+  private let pointPlaces: [(bus: Int, point: Int)]
+  private let devices: [DeviceSpec]
+  private let loopMemory: [(start: Int, bytes: Int)]
+
+  package var busCount: Int { layouts.count }
+  package var deviceCount: Int { devicePlaces.count }
+  package var pointCount: Int { pointPlaces.count }
+
+  package static func layouts(buses: [BusSpec], devices: [DeviceSpec]) -> [BusLayout] {
+    let numbering = Numbering(devices: devices)
+    return buses.indices.map { BusLayout(spec: buses[$0], bus: $0, devices: devices, numbering: numbering) }
+  }
+
+  /// Takes all memory of the stream. `devices` and `buses` have been checked.
+  package init(buses: [BusSpec], devices: [DeviceSpec]) {
+    let layouts = Self.layouts(buses: buses, devices: devices)
+    let slack = 64 * 64  // rounding of the pieces of one bus to cache lines
+    let total = layouts.reduce(0) { $0 + $1.bytes + slack }
+    arenaBytes = total
+    memory = UnsafeMutableRawPointer.allocate(byteCount: Swift.max(total, 64), alignment: Arena.alignment)
+    memset(memory, 0, total)
+    var channels: [BatchChannel] = []
+    var boards: [BusBoard] = []
+    var loopMemory: [(start: Int, bytes: Int)] = []
+    var start = 0
+    for (bus, layout) in layouts.enumerated() {
+      let bytes = layout.bytes + slack
+      var arena = Arena(memory: memory + start, capacityBytes: bytes)
+      channels.append(BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: bus))
+      boards.append(BusBoard(layout: layout, arena: &arena))
+      loopMemory.append((start + arena.usedBytes, bytes - arena.usedBytes))
+      start += bytes
+    }
+    self.layouts = layouts
+    self.channels = channels
+    self.boards = boards
+    self.loopMemory = loopMemory
+    self.devices = devices
+    var nextDevice = Array(repeating: 0, count: layouts.count)
+    var nextPoint = Array(repeating: 0, count: layouts.count)
+    var devicePlaces: [(bus: Int, device: Int)] = []
+    var pointPlaces: [(bus: Int, point: Int)] = []
+    for device in devices {
+      devicePlaces.append((device.bus, nextDevice[device.bus]))
+      nextDevice[device.bus] += 1
+      for _ in device.points {
+        pointPlaces.append((device.bus, nextPoint[device.bus]))
+        nextPoint[device.bus] += 1
+      }
+    }
+    self.devicePlaces = devicePlaces
+    self.pointPlaces = pointPlaces
+  }
+
+  deinit { memory.deallocate() }
+
+  // MARK: Life
+
+  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of the site.
+  package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
+    for bus in layouts.indices {
+      let control = BusControl(storeGate: storeGate)
+      controls.append(control)
+      let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
+      threads.append(thread)
+      let piece = LoopPiece(
+        layout: layouts[bus], board: boards[bus], channel: channels[bus], key: pseudonymKey,
+        alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
+        bytes: loopMemory[bus].bytes)
+      if case .serialPort(let path) = layouts[bus].spec.endpoint, let frame = layouts[bus].devices.first?.frame {
+        thread.start(control: control) { piece.makeListener(path: path, frame: frame) }
+      } else {
+        thread.start(control: control) { piece.makeMaster() }
+      }
+    }
+  }
+
+  private func states(of bus: Int, _ all: [AlarmState]) -> [AlarmState] {
+    var states: [AlarmState] = []
+    for (index, device) in layouts[bus].devices.enumerated() {
+      for number in device.alarms.indices {
+        let alarm = layouts[bus].firstAlarm[index] + number
+        states.append(alarm < all.count ? all[alarm] : .normal)
+      }
+    }
+    return states
+  }
+
+  /// Every bus hands over what it has; on return no bus thread runs any more.
+  package func stop() {
+    for control in controls { control.stop() }
+    for thread in threads { thread.join() }
+    threads = []
+  }
+
+  /// Every bus hands over and rests. False: one did not get there by the deadline.
+  package func pause(deadline: Instant) -> Bool {
+    for control in controls { control.pause() }
+    while controls.contains(where: { !$0.isPaused }) {
+      if kerb_monotonic_ns() > deadline.nanoseconds { return false }
+      usleep(2_000)
+    }
+    return true
+  }
+
+  package func resume() { for control in controls { control.resume() } }
+
+  /// The oldest sign of life of all bus threads.
+  package var heartbeat: Instant {
+    Instant(nanoseconds: boards.map { $0.bus[.heartbeat] }.min() ?? kerb_monotonic_ns())
+  }
+
+  // MARK: Reports
+
+  package func bus(_ index: Int) -> BusReport {
+    let counters = boards[index].bus
+    var report = BusReport()
+    report.name = layouts[index].spec.name
+    report.state =
+      switch counters[.state] {
+      case BusBoard.running: .running
+      case BusBoard.lost: .lost
+      case BusBoard.stopped: .stopped
+      default: .starting
+      }
+    report.utilisation = Double(counters[.utilisationPpm]) / 1e6
+    let taken = counters[.takenNs]
+    report.efficiency = taken > 0 ? Double(counters[.idealNs]) / Double(taken) : 0
+    report.cycleMs = Double(counters[.cycleNs]) / 1e6
+    report.transactions = counters[.transactions]
+    report.good = counters[.good]
+    report.timeouts = counters[.timeouts]
+    report.crcErrors = counters[.crcErrors]
+    report.exceptions = counters[.exceptions]
+    report.lateReplies = counters[.lateReplies]
+    report.strayBytes = counters[.strayBytes]
+    report.reopened = counters[.reopened]
+    let problem = Int32(truncatingIfNeeded: counters[.problem])
+    if problem != 0 { report.problem = "\(layouts[index].spec.endpoint.text): \(String(cString: strerror(problem)))" }
+    report.produced = counters[.produced]
+    report.lost = counters[.lost]
+    return report
+  }
+
+  package func device(_ index: Int) -> DeviceReport {
+    let place = devicePlaces[index]
+    let counters = boards[place.bus].device(place.device)
+    var report = DeviceReport()
+    report.name = devices[index].name
+    report.kind = devices[index].kind
+    report.bus = layouts[place.bus].spec.name
+    report.address = devices[index].address
+    report.state =
+      switch counters[.state] {
+      case BusBoard.online: .online
+      case BusBoard.offline: .offline
+      default: .unknown
+      }
+    let seen = counters[.lastSeenNs]
+    report.lastSeen = seen == 0 ? nil : Instant(nanoseconds: seen)
+    report.transactions = counters[.transactions]
+    report.good = counters[.good]
+    report.timeouts = counters[.timeouts]
+    report.crcErrors = counters[.crcErrors]
+    report.exceptions = counters[.exceptions]
+    return report
+  }
+
+  package func point(_ index: Int) -> PointReport {
+    let place = pointPlaces[index]
+    return boards[place.bus].points.report(place.point)
+  }
+}
+
+extension BusEndpoint {
+  /// As a person would write it.
+  package var text: String {
+    switch self {
+    case .serialPort(let path): return path
+    case .tcp(let host, let port): return "\(host):\(port)"
+    }
+  }
+}
+
+/// What the new thread makes its loop from.
+private struct LoopPiece: @unchecked Sendable {
+  // Unchecked: the memory is this bus's own, and is touched by its thread only.
+  let layout: BusLayout
+  let board: BusBoard
+  let channel: BatchChannel
+  let key: [UInt8]
+  let alarmStates: [AlarmState]
+  let memory: UnsafeMutableRawPointer
+  let bytes: Int
+
+  func makeListener(path: String, frame: TextFrame) -> ListenLoop {
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    return ListenLoop(
+      layout: layout, path: path, frame: frame, board: board, channel: channel, pseudonymKey: key,
+      alarmStates: alarmStates, arena: &arena)
+  }
+
+  func makeMaster() -> BusLoop<ModbusPort> {
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    return BusLoop(
+      layout: layout, port: ModbusPort(layout.spec), board: board, channel: channel, pseudonymKey: key,
+      alarmStates: alarmStates, arena: &arena)
+  }
+}

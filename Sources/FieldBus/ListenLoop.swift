@@ -1,0 +1,149 @@
+// A serial bus at work: a device that speaks lines of text when it likes, such as a card reader. Every line is an occurrence of
+// its own: its fields are reported even if they are the same as before. Runs on the bus's thread; `step()` allocates nothing.
+
+import StreamCore
+
+package struct ListenLoop: ~Copyable {
+  private var port: TextPort
+  private var splitter: LineSplitter
+  private let decoder: Decoder
+  private var pipeline: Pipeline
+  private let bindings: UnsafeMutablePointer<Binding>
+  private let fields: UnsafeMutablePointer<UInt16>
+  private let bytes: UnsafeMutablePointer<UInt8>
+  private let board: BusBoard
+  private let pointCount: Int
+  private let alarmCount: Int
+  private var isOpen = false
+  private var reopenAt = Instant.zero
+  private var reopenNs = Limits.reopenNsMin
+
+  private static let chunkBytes = 256
+  /// Commands are seen between two waits.
+  private static let waitNs: Int64 = 100_000_000
+
+  package static func bytes(points: Int, sentinels: Int) -> Int {
+    LineSplitter.bytes + Decoder.bytes(sentinels: sentinels) + Arena.bytes(of: Binding.self, count: points)
+      + Arena.bytes(of: UInt16.self, count: points) + Arena.bytes(of: UInt8.self, count: chunkBytes)
+  }
+
+  package init(
+    layout: BusLayout, path: String, frame: TextFrame, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
+    alarmStates: [AlarmState], arena: inout Arena
+  ) {
+    port = TextPort(path: path, format: layout.spec.format)
+    self.board = board
+    splitter = LineSplitter(frame: frame, arena: &arena)
+    decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
+    pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
+    layout.fill(&pipeline, alarmStates)
+    pointCount = layout.size.points
+    alarmCount = layout.size.alarms
+    bindings = arena.take(Binding.self, count: pointCount, first: Binding.none)
+    fields = arena.take(UInt16.self, count: pointCount, first: 0)
+    bytes = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
+    var invalid = 0
+    for (index, spec) in layout.devices.flatMap(\.points).enumerated() {
+      bindings[index] = Binding(spec, point: index, offset: 0)
+      bindings[index].setSentinels(first: invalid, count: spec.invalid.count)
+      invalid += spec.invalid.count
+      if case .field(let number) = spec.source { fields[index] = UInt16(number) }
+    }
+  }
+
+  private mutating func take() {
+    let now = port.now
+    board.bus.add(.transactions)
+    board.bus.add(.good)
+    board.device(0).add(.transactions)
+    board.device(0).add(.good)
+    board.device(0).set(.lastSeenNs, now.nanoseconds)
+    board.device(0).set(.state, BusBoard.online)
+    for point in 0..<pointCount {
+      var decoded = Decoded()
+      if let field = splitter.field(Int(fields[point])) {
+        decoded = decoder.decode(bindings[point], field: field)
+      } else {
+        decoded.quality = .bad
+      }
+      let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
+      pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
+      board.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+    }
+    pipeline.evaluate(alarms: 0..<alarmCount, at: now)
+    splitter.clear()
+  }
+
+  private mutating func openPort(at now: Instant) -> Instant {
+    guard now >= reopenAt else { return reopenAt }
+    do {
+      try port.open()
+      isOpen = true
+      reopenNs = Limits.reopenNsMin
+      // Nothing is known of the device until it speaks.
+      board.device(0).set(.state, BusBoard.starting)
+      board.bus.set(.state, BusBoard.running)
+      board.bus.set(.problem, 0)
+      return now
+    } catch {
+      lost(error.code, at: now)
+      return reopenAt
+    }
+  }
+
+  private mutating func lost(_ code: Int32, at now: Instant) {
+    port.close()
+    splitter.clear()
+    isOpen = false
+    reopenAt = now + reopenNs
+    reopenNs = Swift.min(reopenNs * 2, Limits.reopenNsMax)
+    board.bus.set(.state, BusBoard.lost)
+    board.bus.set(.problem, Int64(code))
+    guard board.device(0)[.state] != BusBoard.offline else { return }
+    board.device(0).set(.state, BusBoard.offline)
+    pipeline.silence(points: 0..<pointCount, at: now)
+    for point in 0..<pointCount { board.points.putStale(point) }
+  }
+}
+
+extension ListenLoop: BusWork {
+  package mutating func start() {}
+
+  package mutating func step() -> Instant {
+    let now = port.now
+    rest()
+    pipeline.tick(at: now)
+    defer {
+      board.bus.set(.produced, pipeline.produced)
+      board.bus.set(.lost, pipeline.lost)
+    }
+    guard isOpen else { return Swift.min(openPort(at: now), pipeline.nextDeadline) }
+    do {
+      let deadline = Swift.min(now + Self.waitNs, pipeline.nextDeadline)
+      let count = try port.read(into: bytes, capacity: Self.chunkBytes, until: deadline)
+      for index in 0..<count {
+        if splitter.take(bytes[index]) { take() }
+        bytes[index] = 0
+      }
+      board.bus.set(.strayBytes, splitter.droppedBytes)
+    } catch {
+      if case .portLost(let code) = error {
+        board.bus.add(.reopened)
+        lost(code, at: port.now)
+      }
+    }
+    return port.now
+  }
+
+  package mutating func handOver() {
+    pipeline.handOver()
+    board.bus.set(.produced, pipeline.produced)
+  }
+  package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
+  package mutating func rest() { board.bus.set(.heartbeat, port.now.nanoseconds) }
+  package mutating func stop() {
+    port.close()
+    handOver()
+    board.bus.set(.state, BusBoard.stopped)
+  }
+}

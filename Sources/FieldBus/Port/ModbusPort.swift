@@ -1,0 +1,171 @@
+// The one door to libmodbus's master side. Owns the context; used on the bus's thread alone.
+//
+// What libmodbus leaves to us: the silence between frames and the guard against late replies (BusMachine), exclusive use of
+// the port (here), recovery (never its own: MODBUS_ERROR_RECOVERY_LINK loops for ever inside send).
+
+import CLinux
+import CModbus
+import Glibc
+import StreamCore
+
+package struct ModbusPort: Port, ~Copyable {
+  private let endpoint: BusEndpoint
+  private let format: LineFormat
+  /// Made once, at the first `open`.
+  private var context: OpaquePointer?
+  private var isOpen = false
+  /// libmodbus gives a byte for each bit.
+  private let bits: UnsafeMutablePointer<UInt8>
+
+  /// Bytes that a port takes of the plan: the bit buffer and libmodbus's own context.
+  package static let bytes = Limits.bitsPerReadMax + 1_024
+  /// A connection over TCP is given up after this long.
+  private static let connectSeconds: UInt32 = 3
+
+  package init(_ bus: BusSpec) {
+    endpoint = bus.endpoint
+    format = bus.format
+    bits = .allocate(capacity: Limits.bitsPerReadMax)
+    bits.initialize(repeating: 0, count: Limits.bitsPerReadMax)
+  }
+
+  deinit {
+    if let context {
+      if isOpen { modbus_close(context) }
+      modbus_free(context)
+    }
+    bits.deallocate()
+  }
+
+  private var isSerial: Bool {
+    if case .serialPort = endpoint { return true }
+    return false
+  }
+
+  private func makeContext() throws(PortFailure) -> OpaquePointer {
+    let made: OpaquePointer?
+    switch endpoint {
+    case .serialPort(let path):
+      let parity: CChar =
+        switch format.parity {
+        case .none: 0x4E
+        case .even: 0x45
+        case .odd: 0x4F
+        }
+      made = modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
+    case .tcp(let host, let port):
+      made = modbus_new_tcp_pi(host, String(port))
+    }
+    guard let made else { throw .failed(errno) }
+    modbus_set_error_recovery(made, MODBUS_ERROR_RECOVERY_NONE)
+    // Zero: the response timeout bounds the whole frame; otherwise each byte of a drip would restart the clock.
+    modbus_set_byte_timeout(made, 0, 0)
+    return made
+  }
+
+  package var now: Instant { Instant(nanoseconds: kerb_monotonic_ns()) }
+
+  package mutating func open() throws(PortFailure) {
+    let context: OpaquePointer
+    if let made = self.context {
+      context = made
+    } else {
+      context = try makeContext()
+      self.context = context
+    }
+    // For TCP the response timeout bounds the connection's setup as well.
+    modbus_set_response_timeout(context, Self.connectSeconds, 0)
+    guard modbus_connect(context) == 0 else { throw Self.failure(errno) }
+    isOpen = true
+    guard isSerial else { return }
+    let descriptor = modbus_get_socket(context)
+    let locked = kerb_fd_flock(descriptor)
+    if locked != 0 {
+      close()
+      throw .busy(-locked)
+    }
+    // A pty has no TIOCEXCL worth the name, and root passes it by: flock is what keeps a second agent away.
+    _ = kerb_tty_exclusive(descriptor)
+  }
+
+  package mutating func close() {
+    if isOpen, let context { modbus_close(context) }
+    isOpen = false
+  }
+
+  package mutating func read(
+    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure) {
+    guard let context, isOpen else { throw .portLost(EBADF) }
+    modbus_set_slave(context, Int32(unit))
+    modbus_set_response_timeout(
+      context, UInt32(timeoutNs / 1_000_000_000), UInt32(timeoutNs % 1_000_000_000 / 1_000))
+    let result: Int32
+    let code: Int32
+    switch table {
+    case .holding:
+      (result, code) = withErrno(modbus_read_registers(context, Int32(address), Int32(count), words))
+    case .input:
+      (result, code) = withErrno(modbus_read_input_registers(context, Int32(address), Int32(count), words))
+    case .coil:
+      (result, code) = withErrno(modbus_read_bits(context, Int32(address), Int32(count), bits))
+    case .discrete:
+      (result, code) = withErrno(modbus_read_input_bits(context, Int32(address), Int32(count), bits))
+    }
+    guard result == Int32(count) else { throw Self.readFailure(result < 0 ? code : EMBBADDATA) }
+    if table.isBits {
+      for index in 0..<count { words[index] = UInt16(bits[index]) }
+    }
+  }
+
+  package mutating func drain() throws(ReadFailure) -> Int {
+    guard let context, isOpen else { throw .portLost(EBADF) }
+    let descriptor = modbus_get_socket(context)
+    var total = 0
+    while true {
+      let waiting = kerb_fd_wait_readable(descriptor, 0)
+      if waiting == 0 { return total }
+      if waiting < 0 { throw .portLost(-waiting) }
+      let count = Glibc.read(descriptor, bits, Limits.bitsPerReadMax)
+      // Readable without a byte is the other side's end.
+      if count <= 0 { throw .portLost(count == 0 ? ECONNRESET : errno) }
+      total += count
+    }
+  }
+
+  @inline(__always)
+  private func withErrno(_ call: @autoclosure () -> Int32) -> (Int32, Int32) {
+    let result = call()
+    return (result, errno)
+  }
+
+  private static func failure(_ code: Int32) -> PortFailure {
+    switch code {
+    case EBUSY: return .busy(code)
+    case EACCES, EPERM: return .forbidden(code)
+    case ENOENT, ENODEV, ENXIO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EINPROGRESS: return .missing(code)
+    default: return .failed(code)
+    }
+  }
+
+  /// libmodbus's own codes stand above MODBUS_ENOBASE (112345678): exceptions first, then its own complaints.
+  private static func readFailure(_ code: Int32) -> ReadFailure {
+    let base: Int32 = 112_345_678
+    switch code {
+    case ETIMEDOUT, EAGAIN, EINTR: return .noReply
+    case (base + 1)...(base + 11): return .refused(UInt8(code - base))
+    case EMBBADCRC: return .corruptReply(.checksum)
+    case EMBBADSLAVE: return .corruptReply(.wrongUnit)
+    case EMBBADDATA, EMBBADEXC, EMBUNKEXC, EMBMDATA: return .corruptReply(.wrongShape)
+    default: return .portLost(code)
+    }
+  }
+}
+
+// Macros with a cast, which Swift's import leaves out.
+private let EMBBADCRC: Int32 = 112_345_678 + 12
+private let EMBBADDATA: Int32 = 112_345_678 + 13
+private let EMBBADEXC: Int32 = 112_345_678 + 14
+private let EMBUNKEXC: Int32 = 112_345_678 + 15
+private let EMBMDATA: Int32 = 112_345_678 + 16
+private let EMBBADSLAVE: Int32 = 112_345_678 + 17

@@ -1,0 +1,53 @@
+// One line: opened, asked, drained, closed. Real implementations: libmodbus (RTU and TCP); tests have a scripted one that
+// carries its own clock.
+
+import StreamCore
+
+/// What the caller does next.
+package enum ReadFailure: Error, Equatable {
+  /// Nothing came in time: retry, then back the device off.
+  case noReply
+  /// Something came that was not the reply: retry; count line noise.
+  case corruptReply(Corruption)
+  /// The device's exception code.
+  case refused(UInt8)
+  /// The line itself is gone: close, reopen on the bus's schedule.
+  case portLost(Int32)
+}
+
+package enum Corruption: UInt8, Sendable {
+  case checksum, wrongUnit, wrongShape
+}
+
+package enum PortFailure: Error, Equatable {
+  /// There is no such port, or nobody listens there.
+  case missing(Int32)
+  /// Somebody else has it.
+  case busy(Int32)
+  /// No right to open it.
+  case forbidden(Int32)
+  case failed(Int32)
+
+  package var code: Int32 {
+    switch self {
+    case .missing(let code), .busy(let code), .forbidden(let code), .failed(let code): return code
+    }
+  }
+}
+
+package protocol Port: ~Copyable, SendableMetatype {
+  /// The clock that the line lives by.
+  var now: Instant { get }
+
+  mutating func open() throws(PortFailure)
+  mutating func close()
+
+  /// Sends one request and waits for its reply. `words`: room for `count` registers, or bits (one a word).
+  /// Blocks at most `timeoutNs`.
+  mutating func read(
+    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure)
+
+  /// Throws away what has come in unasked; the answer is how many bytes.
+  mutating func drain() throws(ReadFailure) -> Int
+}

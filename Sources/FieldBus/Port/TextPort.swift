@@ -1,0 +1,71 @@
+// A serial line that is listened to: opened with termios, as a pty or a UART, read without waiting. Used on the bus's thread.
+
+import CLinux
+import Glibc
+import StreamCore
+
+package struct TextPort: ~Copyable {
+  private let path: String
+  private let format: LineFormat
+  private var descriptor: Int32 = -1
+
+  package init(path: String, format: LineFormat) {
+    self.path = path
+    self.format = format
+  }
+
+  deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
+
+  package var now: Instant { Instant(nanoseconds: kerb_monotonic_ns()) }
+
+  package mutating func open() throws(PortFailure) {
+    close()
+    let opened = Glibc.open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    if opened < 0 { throw PortFailure(errno) }
+    descriptor = opened
+    let parity: CChar =
+      switch format.parity {
+      case .none: 0x4E
+      case .even: 0x45
+      case .odd: 0x4F
+      }
+    let locked = kerb_fd_flock(opened)
+    let raw = locked == 0 ? kerb_tty_raw(opened, Int32(format.baud), parity, Int32(format.stopBits)) : 0
+    if locked != 0 || raw != 0 {
+      close()
+      throw locked != 0 ? .busy(-locked) : .failed(-raw)
+    }
+    _ = kerb_tty_exclusive(opened)
+  }
+
+  package mutating func close() {
+    if descriptor >= 0 { Glibc.close(descriptor) }
+    descriptor = -1
+  }
+
+  /// Waits until something comes, at most until `deadline`; the answer is how many bytes are in `bytes` now.
+  package mutating func read(
+    into bytes: UnsafeMutablePointer<UInt8>, capacity: Int, until deadline: Instant
+  ) throws(ReadFailure) -> Int {
+    let ready = kerb_fd_wait_readable(descriptor, deadline - now)
+    if ready == 0 || ready == -EINTR { return 0 }
+    if ready < 0 { throw .portLost(-ready) }
+    let count = Glibc.read(descriptor, bytes, capacity)
+    if count > 0 { return count }
+    let code = errno
+    if count < 0, code == EAGAIN || code == EINTR { return 0 }
+    throw .portLost(count == 0 ? ECONNRESET : code)
+  }
+}
+
+extension PortFailure {
+  /// By errno.
+  init(_ code: Int32) {
+    switch code {
+    case EBUSY: self = .busy(code)
+    case EACCES, EPERM: self = .forbidden(code)
+    case ENOENT, ENODEV, ENXIO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EINPROGRESS: self = .missing(code)
+    default: self = .failed(code)
+    }
+  }
+}

@@ -1,0 +1,31 @@
+// What the configuration will take of memory, line by line: what is sized from it is summed before anything runs, and a sum
+// over `memory_limit` is refused.
+
+import FieldBus
+import Store
+import StreamCore
+
+package struct MemoryPlan: Sendable {
+  package struct Line: Sendable {
+    /// "rs485-1", "store", "pull".
+    package var holder: String
+    package var part: String
+    package var bytes: Int
+  }
+
+  package private(set) var lines: [Line] = []
+  package var totalBytes: Int { lines.reduce(0) { $0 + $1.bytes } }
+
+  package init(_ configuration: Configuration) {
+    for layout in Field.layouts(buses: configuration.buses, devices: configuration.devices) {
+      for (part, bytes) in layout.memory {
+        lines.append(Line(holder: layout.spec.name, part: part, bytes: bytes))
+      }
+      lines.append(Line(holder: layout.spec.name, part: "stack", bytes: BusThread.stackBytes))
+    }
+    let series = Numbering(devices: configuration.devices).seriesCount
+    lines.append(Line(holder: "store", part: "pages", bytes: Limits.storeCacheBytes))
+    lines.append(Line(holder: "store", part: "block", bytes: Limits.blockBytes + series * 16))
+    lines.append(Line(holder: "pull", part: "answer", bytes: Limits.answerBytesMax))
+  }
+}

@@ -1,0 +1,68 @@
+// The devices of one line and the slave that speaks for them: a request frame in, what the line shall carry out.
+// Lives behind its line's lock.
+
+import FieldBus
+import StreamCore
+
+/// What has happened on a line since it started.
+package struct LineCounts: Sendable, Hashable {
+  /// Frames that arrived whole and were addressed to a device that we have.
+  package var requests = 0
+  package var replies = 0
+  /// Requests that began before t3.5 of silence, and were ignored.
+  package var early = 0
+  /// Wrong checksum or length, or to a unit that is not there.
+  package var foreign = 0
+  package var bytesIn = 0
+  package var bytesOut = 0
+}
+
+struct LineDevices {
+  private let slave: ModbusSlave?
+  private let framing: Framing
+  private(set) var devices: [VirtualDevice] = []
+  private var byUnit: [Int: Int] = [:]
+  var counts = LineCounts()
+
+  init(_ line: SiteLine, devices specs: [SiteDevice], siteSeed: UInt64) throws(SiteFailure) {
+    framing = line.busProtocol == .modbusTCP ? .tcp : .rtu
+    slave = line.busProtocol == .serial ? nil : try ModbusSlave(framing)
+    for spec in specs {
+      guard let device = VirtualDevice(spec, siteSeed: siteSeed) else { throw .outOfMemory }
+      byUnit[spec.address] = devices.count
+      devices.append(device)
+    }
+  }
+
+  func device(_ name: String) -> VirtualDevice? { devices.first { $0.spec.name == name } }
+
+  mutating func answer(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
+    guard let slave, let request = RequestFrame(frame, framing: framing), let index = byUnit[request.unit] else {
+      counts.foreign += 1
+      return []
+    }
+    counts.requests += 1
+    let device = devices[index]
+    let fault = device.faultOfNextRequest()
+    if case .silent = fault?.kind { return [] }
+    device.refresh(atNs: time)
+    var refusal = Self.refusal(of: request, by: device)
+    if case .exception(let code) = fault?.kind { refusal = code }
+    let reply = slave.reply(to: frame, from: device.image.pointer, refusal: refusal)
+    guard !reply.isEmpty else { return [] }
+    if request.writes, let touched = request.touched, reply[framing.functionIndex] < 0x80 {
+      device.keepWritten(touched.table, touched.range)
+    }
+    guard let fault else { return [Emission(bytes: reply)] }
+    return fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round)
+  }
+
+  /// Exceptions that libmodbus wouldn't give by itself.
+  private static func refusal(of request: RequestFrame, by device: VirtualDevice) -> UInt8? {
+    if !request.known { return 1 }
+    guard let touched = request.touched else { return nil }
+    if !touched.table.isBits, touched.range.count > device.spec.profile.registersMax { return 3 }
+    if device.spec.holes == .refuse, !device.image.owns(touched.table, touched.range) { return 2 }
+    return nil
+  }
+}

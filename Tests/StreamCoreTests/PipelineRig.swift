@@ -1,0 +1,95 @@
+import StreamCore
+
+/// A pipeline of one bus in memory of its own, fed by hand, its batches collected.
+final class PipelineRig {
+  private let memory: UnsafeMutableRawPointer
+  let channel: BatchChannel
+  var pipeline: Pipeline
+  var samples: [Sample] = []
+  var texts: [[UInt8]] = []
+  var events: [AlarmEvent] = []
+  var announcedLost = 0
+
+  init(points: [PointRule], windows: [WindowRule] = [], alarms: [(AlarmRule, [Instruction], [Instruction])] = []) {
+    var size = PipelineSize()
+    size.points = points.count
+    size.windows = windows.count
+    size.alarms = alarms.count
+    size.instructions = alarms.reduce(0) { $0 + $1.1.count + $1.2.count }
+    let bytes = size.bytes + BatchChannel.bytes + 1_024
+    memory = .allocate(byteCount: bytes, alignment: 64)
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
+    pipeline = Pipeline(size: size, arena: &arena, channel: channel)
+    for (index, rule) in points.enumerated() { pipeline.setPoint(index, rule) }
+    for (index, rule) in windows.enumerated() { pipeline.setWindow(index, rule) }
+    var next = 0
+    for (index, alarm) in alarms.enumerated() {
+      var rule = alarm.0
+      rule.when = Program(start: next, length: alarm.1.count)
+      for instruction in alarm.1 {
+        pipeline.setInstruction(next, instruction)
+        next += 1
+      }
+      rule.clear = Program(start: next, length: alarm.2.count)
+      for instruction in alarm.2 {
+        pipeline.setInstruction(next, instruction)
+        next += 1
+      }
+      pipeline.setAlarm(index, rule, state: .normal)
+    }
+  }
+
+  deinit { memory.deallocate() }
+
+  func feed(_ raw: Int64, point: Int = 0, quality: Quality = .good, at ns: Int64) {
+    let now = Instant(nanoseconds: ns)
+    pipeline.tick(at: now)
+    pipeline.accept(point: point, raw: raw, quality: quality, text: .init(start: nil, count: 0), at: now)
+    pipeline.evaluate(alarms: 0..<pipeline.size.alarms, at: now)
+  }
+
+  func feed(text: String, at ns: Int64) {
+    let bytes = Array(text.utf8)
+    bytes.withUnsafeBufferPointer {
+      pipeline.accept(point: 0, raw: 0, quality: .good, text: $0, at: Instant(nanoseconds: ns))
+    }
+  }
+
+  func tick(_ ns: Int64) { pipeline.tick(at: Instant(nanoseconds: ns)) }
+
+  func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
+  var nextDeadlineNs: Int64 { pipeline.nextDeadline.nanoseconds }
+  var lost: Int64 { pipeline.lost }
+  var produced: Int64 { pipeline.produced }
+
+  /// Takes everything that was handed over, and what is in hand.
+  func collect() {
+    pipeline.handOver()
+    while let batch = channel.next() {
+      announcedLost += Int(batch.info.lostCount)
+      for index in 0..<batch.sampleCount {
+        let sample = batch.sample(index)
+        samples.append(sample)
+        texts.append(Array(batch.text(of: sample)))
+      }
+      for index in 0..<batch.eventCount { events.append(batch.event(index)) }
+      channel.release()
+    }
+  }
+}
+
+let secondNs: Int64 = 1_000_000_000
+
+/// Seeded: a failing run can be repeated.
+struct SplitMix64: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}
