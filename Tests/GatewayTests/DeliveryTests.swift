@@ -260,12 +260,12 @@ import Testing
     let fixture = try PullFixture()
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=60", token: "token-all")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     #expect(client.staysSilent(forNs: 20_000_000))
     fixture.store.add(PullFixture.event(0, .unacknowledged, .critical, at: 1))
     fixture.tell()
     #expect(try client.response().names == ["box-7/cover-1/cover-open"])
-    #expect(fixture.server.counts.waiting == 0)
+    #expect(fixture.counts.waiting == 0)
   }
 
   @Test("What lies outside the scope does not end a long poll, but moves its cursor")
@@ -273,11 +273,11 @@ import Testing
     let fixture = try PullFixture([PullFixture.consumer("lift") { $0.kinds = ["elevator"] }])
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=0.3", token: "token-lift")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
-    #expect(eventually { fixture.store.change { $0.reads } > reads && fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.store.change { $0.reads } > reads && fixture.counts.waiting == 1 })
     let response = try client.response()
     #expect(response.status == 200)
     #expect(response.batches.isEmpty)
@@ -289,7 +289,7 @@ import Testing
     let fixture = try PullFixture()
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=0.2&lane=alarms", token: "token-all")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
@@ -303,9 +303,9 @@ import Testing
     let others = try (0..<Limits.connectionsPerAddressMax).map { _ in try fixture.client() }
     // One address has fewer connections than there are long polls: the rest come over a unix socket in their own test.
     for client in others { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
-    #expect(eventually { fixture.server.counts.waiting == Limits.connectionsPerAddressMax })
+    #expect(eventually { fixture.counts.waiting == Limits.connectionsPerAddressMax })
     others[0].hangUp()
-    #expect(eventually { fixture.server.counts.waiting == Limits.connectionsPerAddressMax - 1 })
+    #expect(eventually { fixture.counts.waiting == Limits.connectionsPerAddressMax - 1 })
     #expect(try fixture.get("/v1/batches").status == 204)
   }
 

@@ -77,6 +77,14 @@ final class PullFixture {
     try client().get(target, token: consumer.map { "token-\($0)" }, method: method, headers: headers)
   }
 
+  /// What the server counts now.
+  var counts: PullCounts {
+    let box = Mutex<PullCounts?>(nil)
+    server.counts { counts in box.withLock { $0 = counts } }
+    _ = eventually { box.withLock { $0 != nil } }
+    return box.withLock { $0 } ?? PullCounts()
+  }
+
   /// Seals a position as the server would.
   func cursor(_ position: Position, of consumer: String = "all", storeID: String = PullFixture.storeID) -> String {
     CursorSeal(storeID: storeID, key: keys.cursorKey(consumer: consumer))?.token(position) ?? ""
