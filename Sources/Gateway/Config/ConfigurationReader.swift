@@ -32,7 +32,11 @@ package struct ConfigurationReader {
       searchPaths: profileDirectories + systemProfileDirectories + ["\(folder)/profiles"])
     var reader = ConfigurationReader(diagnostics: diagnostics, library: library, machineIDPath: machineIDPath)
     let reportsBefore = diagnostics.count
-    if let root = reader.files(path, confFolder: "\(folder)/conf.d") { reader.read(root) }
+    if let root = reader.files(path, confFolder: "\(folder)/conf.d") {
+      reader.read(root)
+      // Sums over what is wrong would be wrong themselves.
+      if diagnostics.count == reportsBefore { reader.checkMemory(root) }
+    }
     return diagnostics.count == reportsBefore ? reader.configuration : nil
   }
 
