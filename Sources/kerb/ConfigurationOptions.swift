@@ -19,16 +19,16 @@ struct ConfigurationOptions: ParsableArguments {
   }
 
   /// Nil: what is wrong stands in `diagnostics`.
-  func read(into diagnostics: Diagnostics) -> Configuration? {
+  func read(into diagnostics: Diagnostics, enforcesMemoryLimit: Bool = true) -> Configuration? {
     ConfigurationReader.read(
       path: path, profileDirectories: profiles, diagnostics: diagnostics,
-      systemProfileDirectories: ProfileFolders.usual)
+      systemProfileDirectories: ProfileFolders.usual, enforcesMemoryLimit: enforcesMemoryLimit)
   }
 
   /// Everything wrong at once, one line each, and exit code 78.
-  func read() throws(CommandFailure) -> Configuration {
+  func read(enforcesMemoryLimit: Bool = true) throws(CommandFailure) -> Configuration {
     let diagnostics = Diagnostics()
-    if let configuration = read(into: diagnostics) { return configuration }
+    if let configuration = read(into: diagnostics, enforcesMemoryLimit: enforcesMemoryLimit) { return configuration }
     throw CommandFailure(
       diagnostics.sorted.map(\.text).joined(separator: "\n"), exitCode: CommandFailure.configuration)
   }

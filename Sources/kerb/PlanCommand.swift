@@ -20,7 +20,8 @@ struct Plan: ParsableCommand {
   @Flag(help: "Print one JSON object.") var json = false
 
   func run() throws {
-    let configuration = try files.read()
+    // The plan of what is too large is what shows where to save.
+    let configuration = try files.read(enforcesMemoryLimit: false)
     let layouts = Field.layouts(buses: configuration.buses, devices: configuration.devices)
     let memory = MemoryPlan(configuration)
     if json {
@@ -29,6 +30,7 @@ struct Plan: ParsableCommand {
       for layout in layouts { show(layout) }
       show(memory, limit: configuration.memoryLimitBytes)
     }
+    _ = try files.read()
   }
 
   // MARK: For a person
