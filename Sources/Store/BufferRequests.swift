@@ -85,6 +85,8 @@ extension Buffer {
     return clocks
   }
 
+  func clocks(of epochs: [UInt32]) -> [EpochClock] { epochs.compactMap { try? log?.clock(of: $0) } }
+
   func acknowledge(_ position: Position, by consumer: String, at: Instant) {
     cursors[consumer]?.acknowledge(position, durable: durable, at: at)
   }

@@ -209,6 +209,11 @@ package final class StoreThread: @unchecked Sendable {
     ask({ completion($0.alarms()) }, else: { _ in completion([]) })
   }
 
+  /// Wall time of epochs, for what does not come with `read`. Empty: the store doesn't run, or can't be read.
+  package func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void) {
+    ask({ completion($0.clocks(of: epochs)) }, else: { _ in completion([]) })
+  }
+
   package func report(_ completion: @escaping @Sendable (StoreReport) -> Void) {
     ask({ completion($0.report()) }, else: { _ in completion(StoreReport()) })
   }

@@ -32,7 +32,7 @@ import Testing
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=60", token: "token-all")
     client.sendRequest("/healthz", token: nil)
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     #expect(client.staysSilent(forNs: 20_000_000))
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
@@ -69,7 +69,7 @@ import Testing
     let client = try fixture.client()
     #expect(try client.get("/healthz", token: nil).status == 200)
     try client.waitForEnd()
-    #expect(eventually { fixture.server.counts.connections == 0 })
+    #expect(eventually { fixture.counts.connections == 0 })
   }
 
   @Test("An endless head is 431 before it is stored, and so is one that is too long")
@@ -166,7 +166,7 @@ import Testing
     #expect(next.status == 503)
     #expect(next.headers["retry-after"] != nil)
     for client in held[..<Limits.longPollsMax] { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
-    #expect(eventually { fixture.server.counts.waiting == Limits.longPollsMax })
+    #expect(eventually { fixture.counts.waiting == Limits.longPollsMax })
     let refused = try held[Limits.longPollsMax].get("/v1/batches?wait=1", token: "token-all")
     #expect(refused.status == 503)
     #expect(refused.headers["retry-after"] != nil)
@@ -218,7 +218,7 @@ import Testing
     poll.sendRequest("/v1/batches?wait=60", token: "token-all")
     let silent = try fixture.client()
     #expect(try silent.get("/healthz", token: nil).status == 200)
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     fixture.server.stop()
     #expect(try poll.response().status == 204)
     try poll.waitForEnd()

@@ -173,6 +173,23 @@ import Testing
     #expect(refused.detail.contains("telemetry"))
   }
 
+  @Test("A store set up anew while a request is on its way: a cursor of the old one is 409, a request without one begins there")
+  func storeRenewed() throws {
+    let fixture = try PullFixture()
+    fixture.store.add((0..<3).map { PullFixture.sample(0, Int64($0), at: Double($0)) })
+    let old = try fixture.get("/v1/batches?limit=1")
+    let renewed = "ffffffff-4b5a-4c7d-8e9f-0a1b2c3d4e5f"
+    fixture.store.change { $0.report.storeID = renewed }
+    let conflict = try fixture.get("/v1/batches?after=\(old.next)")
+    #expect(conflict.status == 409)
+    #expect(conflict.json["store"] == .string(renewed))
+    // A cursor was moved, on a store whose sequences go on: nothing that is still to come is skipped by it.
+    let anew = try fixture.get("/v1/batches")
+    #expect(anew.json["store"] == .string(renewed))
+    #expect(anew.batches.first?["id"]?.string?.hasPrefix(renewed) == true)
+    #expect(try fixture.get("/v1/batches?after=\(anew.next)").status == 204)
+  }
+
   // MARK: Scopes
 
   @Test("Devices, kinds, labels, points and severity each narrow what is seen")
@@ -243,12 +260,12 @@ import Testing
     let fixture = try PullFixture()
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=60", token: "token-all")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     #expect(client.staysSilent(forNs: 20_000_000))
     fixture.store.add(PullFixture.event(0, .unacknowledged, .critical, at: 1))
     fixture.tell()
     #expect(try client.response().names == ["box-7/cover-1/cover-open"])
-    #expect(fixture.server.counts.waiting == 0)
+    #expect(fixture.counts.waiting == 0)
   }
 
   @Test("What lies outside the scope does not end a long poll, but moves its cursor")
@@ -256,11 +273,11 @@ import Testing
     let fixture = try PullFixture([PullFixture.consumer("lift") { $0.kinds = ["elevator"] }])
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=0.3", token: "token-lift")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
-    #expect(eventually { fixture.store.change { $0.reads } > reads && fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.store.change { $0.reads } > reads && fixture.counts.waiting == 1 })
     let response = try client.response()
     #expect(response.status == 200)
     #expect(response.batches.isEmpty)
@@ -272,7 +289,7 @@ import Testing
     let fixture = try PullFixture()
     let client = try fixture.client()
     client.sendRequest("/v1/batches?wait=0.2&lane=alarms", token: "token-all")
-    #expect(eventually { fixture.server.counts.waiting == 1 })
+    #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
@@ -286,9 +303,9 @@ import Testing
     let others = try (0..<Limits.connectionsPerAddressMax).map { _ in try fixture.client() }
     // One address has fewer connections than there are long polls: the rest come over a unix socket in their own test.
     for client in others { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
-    #expect(eventually { fixture.server.counts.waiting == Limits.connectionsPerAddressMax })
+    #expect(eventually { fixture.counts.waiting == Limits.connectionsPerAddressMax })
     others[0].hangUp()
-    #expect(eventually { fixture.server.counts.waiting == Limits.connectionsPerAddressMax - 1 })
+    #expect(eventually { fixture.counts.waiting == Limits.connectionsPerAddressMax - 1 })
     #expect(try fixture.get("/v1/batches").status == 204)
   }
 

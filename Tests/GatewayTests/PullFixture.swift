@@ -50,6 +50,8 @@ final class PullFixture {
     let encoded = catalogue.encoded()
     store.change {
       $0.catalogues[1] = encoded
+      $0.report.storeID = Self.storeID
+      $0.report.epoch = Self.epoch
       $0.clocks = [EpochClock(epoch: Self.epoch, offsetNs: clockKnown ? Self.offsetNs : nil)]
     }
     let clock = clock
@@ -73,6 +75,14 @@ final class PullFixture {
     _ target: String, as consumer: String? = "all", method: String = "GET", headers: String = ""
   ) throws -> WireClient.Response {
     try client().get(target, token: consumer.map { "token-\($0)" }, method: method, headers: headers)
+  }
+
+  /// What the server counts now.
+  var counts: PullCounts {
+    let box = Mutex<PullCounts?>(nil)
+    server.counts { counts in box.withLock { $0 = counts } }
+    _ = eventually { box.withLock { $0 != nil } }
+    return box.withLock { $0 } ?? PullCounts()
   }
 
   /// Seals a position as the server would.

@@ -54,6 +54,7 @@ final class ScriptedStore: BatchSource {
 
   private static func answer(_ request: ReadRequest, _ contents: Contents) -> ReadAnswer {
     var answer = ReadAnswer()
+    answer.storeID = contents.report.storeID
     answer.next = request.after
     answer.clocks = contents.clocks
     var left = request.recordsMax
@@ -99,17 +100,17 @@ final class ScriptedStore: BatchSource {
     }
   }
 
-  func position(of consumer: String, completion: @escaping @Sendable (Position) -> Void) {
+  func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void) {
     onThread { completion($0.cursors[consumer] ?? Position()) }
   }
-  func catalogue(version: UInt32, completion: @escaping @Sendable ([UInt8]?) -> Void) {
+  func catalogue(version: UInt32, _ completion: @escaping @Sendable ([UInt8]?) -> Void) {
     onThread { completion($0.catalogues[version]) }
   }
-  func clocks(of epochs: [UInt32], completion: @escaping @Sendable ([EpochClock]) -> Void) {
+  func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void) {
     onThread { contents in completion(contents.clocks.filter { epochs.contains($0.epoch) }) }
   }
-  func alarms(completion: @escaping @Sendable ([StoredAlarm]) -> Void) { onThread { completion($0.alarms) } }
-  func report(completion: @escaping @Sendable (StoreReport) -> Void) {
+  func alarms(_ completion: @escaping @Sendable ([StoredAlarm]) -> Void) { onThread { completion($0.alarms) } }
+  func report(_ completion: @escaping @Sendable (StoreReport) -> Void) {
     onThread { contents in
       if contents.isMute { return }
       var report = contents.report
@@ -117,9 +118,9 @@ final class ScriptedStore: BatchSource {
       completion(report)
     }
   }
-  func flush(completion: @escaping @Sendable () -> Void) {
+  func flush(_ completion: @escaping @Sendable (Result<Position, StoreFailure>) -> Void) {
     change { $0.flushes += 1 }
-    onThread { _ in completion() }
+    onThread { contents in completion(contents.failure.map { .failure($0) } ?? .success(contents.durable)) }
   }
 
   // MARK: Filling it
