@@ -1,12 +1,28 @@
-// The command line: parse, dispatch, print.
+// The command line: parse, dispatch, print. Only this file ends the process.
 
 import ArgumentParser
+import Glibc
 
 struct Kerb: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kerb",
     abstract: "An edge gateway agent: reads Modbus and serial sensors, keeps what they say, hands it to platforms.",
-    subcommands: [Simulate.self])
+    discussion: """
+      Exit status: 0 well, 64 wrong usage, 69 no agent answers, 74 reading or writing failed, 75 try again,
+      77 not permitted, 78 wrong configuration.
+      """,
+    subcommands: [
+      Run.self, Check.self, Status.self, Devices.self, Points.self, Alarms.self, ConsumerCommand.self, Simulate.self,
+      VersionCommand.self,
+    ])
 }
 
-Kerb.main()
+do {
+  var command = try Kerb.parseAsRoot()
+  try command.run()
+} catch let failure as CommandFailure {
+  complain("kerb: \(failure.text)")
+  exit(failure.exitCode)
+} catch {
+  Kerb.exit(withError: error)
+}

@@ -56,6 +56,21 @@ package enum TextFile {
     return names.sorted()
   }
 
+  /// Replaces the file's contents. False: errno says why.
+  package static func write(_ bytes: [UInt8], to path: String) -> Bool {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    if descriptor < 0 { return false }
+    var written = 0
+    var code: Int32 = 0
+    while written < bytes.count, code == 0 {
+      let count = bytes[written...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 { code = errno == EINTR ? 0 : errno } else { written += count }
+    }
+    if close(descriptor) != 0, code == 0 { code = errno }
+    errno = code
+    return code == 0
+  }
+
   /// The path without symbolic links; nil if it does not exist.
   package static func resolved(_ path: String) -> String? {
     guard let real = realpath(path, nil) else { return nil }
