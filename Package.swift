@@ -71,7 +71,11 @@ if embeddedGate {
 
 let package = Package(
   name: "kerb",
-  products: [.executable(name: "kerb", targets: ["kerb"])],
+  products: [
+    .executable(name: "kerb", targets: ["kerb"]),
+    // For the benchmarks, which are a package of their own.
+    .library(name: "KerbParts", targets: ["StreamCore", "FieldBus", "Store", "VirtualSite", "CLinux"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),

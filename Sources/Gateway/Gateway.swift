@@ -106,11 +106,10 @@ package final class Gateway {
     }
     self.pull = pull
     bell.onRing { pull.durable($0) }
-    let status = StatusDesk(
-      configuration: configuration, catalogue: catalogue, epoch: opening.epoch, storeID: opening.storeID, store: store,
-      field: field, arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt))
     let control = ControlServer(
-      runtimePath: configuration.runtimePath, desk: status, group: group, logger: logger)
+      configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
+      field: field, pull: pull, arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group,
+      logger: logger)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -163,7 +162,7 @@ package final class Gateway {
       account.lost += field.bus(bus).lost
     }
     let settled = Settled()
-    store.flush { self.store.report { settled.set($0) } }
+    store.flush { [store] _ in store.report { settled.set($0) } }
     account.store = settled.wait()
     stopServers()
     store.stop()
@@ -202,24 +201,16 @@ package final class Gateway {
 
 extension StartFailure {
   fileprivate init(_ failure: StoreFailure, _ configuration: Configuration) {
-    switch failure {
-    case .held(let holder):
-      self.init(
-        text: "\(configuration.statePath): the store is held by \(holder); stop it first, or use another `state` folder",
-        exitCode: Self.unavailable)
-    case .unusable(let path, let code):
-      self.init(text: "\(path): can't be opened (SQLite \(code))", exitCode: Self.inputOutput)
-    case .full:
-      self.init(
-        text: "\(configuration.statePath): the disk is full; make room for the buffer first", exitCode: Self.inputOutput)
-    case .io(let code), .corrupt(let code):
-      self.init(
-        text: "\(configuration.statePath): the store can't be read (SQLite \(code)); see `dmesg` for the disk",
-        exitCode: Self.inputOutput)
-    case .closed: self.init(text: "the store is closed", exitCode: Self.inputOutput)
+    text = "\(configuration.statePath): \(failure)"
+    if case .held = failure {
+      exitCode = Self.unavailable
+    } else {
+      exitCode = Self.inputOutput
     }
   }
 }
+
+extension Field: FieldView {}
 
 /// Carries «more is durable» from the store's thread to the pull server, which is made later.
 private final class DurableBell: @unchecked Sendable {

@@ -21,20 +21,20 @@ extension CommandFailure {
   fileprivate init(_ failure: ControlFailure, _ options: ConfigurationOptions) {
     switch failure {
     case .noAgent(let path):
-      self.init(Messages.text(.noAgent, path, options.path), exitCode: SysExit.unavailable)
+      self.init(Messages.text(.noAgent, path, options.path), exitCode: CommandFailure.unavailable)
     case .notPermitted(let path):
-      self.init(Messages.text(.notPermitted, path), exitCode: SysExit.notPermitted)
+      self.init(Messages.text(.notPermitted, path), exitCode: CommandFailure.permission)
     case .silent(let path):
       let seconds = "\(Limits.controlWaitNs / 1_000_000_000)"
-      self.init(Messages.text(.silentAgent, path, seconds), exitCode: SysExit.tryAgain)
+      self.init(Messages.text(.silentAgent, path, seconds), exitCode: CommandFailure.tryAgain)
     case .broken(let reason):
-      self.init(Messages.text(.brokenAgent, reason), exitCode: SysExit.inputOutput)
+      self.init(Messages.text(.brokenAgent, reason), exitCode: CommandFailure.inputOutput)
     case .refused(let code, let message):
       let statuses = [
-        "forbidden": SysExit.notPermitted, "not_found": SysExit.usage, "unavailable": SysExit.tryAgain,
-        "too_many": SysExit.tryAgain,
+        "forbidden": CommandFailure.permission, "not_found": CommandFailure.usage, "unavailable": CommandFailure.tryAgain,
+        "too_many": CommandFailure.tryAgain,
       ]
-      self.init(message, exitCode: statuses[code] ?? SysExit.inputOutput)
+      self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)
     }
   }
 }

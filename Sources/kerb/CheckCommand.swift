@@ -28,9 +28,9 @@ struct Check: ParsableCommand {
     let configuration = files.read(into: diagnostics)
     if json { report(configuration, diagnostics) } else if let configuration { report(configuration) }
     if configuration != nil { return }
-    if json { throw ExitCode(SysExit.configuration) }
+    if json { throw ExitCode(CommandFailure.configuration) }
     for diagnostic in diagnostics.sorted { print(diagnostic.text) }
-    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: SysExit.configuration)
+    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.configuration)
   }
 
   private func counts(_ configuration: Configuration) -> [(name: String, count: Int)] {

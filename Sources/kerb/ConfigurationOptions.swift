@@ -1,4 +1,4 @@
-// Which configuration a command means, and how it gets it.
+// Which configuration a command works on, read and checked the same way everywhere.
 
 import ArgumentParser
 import FieldBus
@@ -9,40 +9,42 @@ import StreamCore
 struct ConfigurationOptions: ParsableArguments {
   @Option(
     name: [.customShort("c"), .customLong("config")],
-    help: ArgumentHelp(
-      "The configuration; conf.d/*.toml beside it belongs to it. Default: $KERB_CONFIG, or /etc/kerb/kerb.toml.",
-      valueName: "FILE"))
-  var file: String?
+    help: "The configuration file (default: $KERB_CONFIG, else /etc/kerb/kerb.toml).")
+  var config: String?
 
-  @Option(help: ArgumentHelp("A folder with device profiles; it goes before the usual ones.", valueName: "DIR"))
+  @Option(help: ArgumentHelp("Look for device profiles here first; may be given more than once.", valueName: "dir"))
   var profiles: [String] = []
 
-  var path: String { file ?? environment("KERB_CONFIG") ?? "/etc/kerb/kerb.toml" }
+  var path: String {
+    config ?? environment("KERB_CONFIG") ?? "/etc/kerb/kerb.toml"
+  }
 
+  /// Where conf.d stands.
   var folder: String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  func read(into diagnostics: Diagnostics) -> Configuration? {
+  /// Nil: what is wrong stands in `diagnostics`.
+  func read(into diagnostics: Diagnostics, enforcesMemoryLimit: Bool = true) -> Configuration? {
     ConfigurationReader.read(
       path: path, profileDirectories: profiles, diagnostics: diagnostics,
-      systemProfileDirectories: ProfileFolders.usual)
+      systemProfileDirectories: ProfileFolders.usual, enforcesMemoryLimit: enforcesMemoryLimit)
   }
 
-  /// A valid configuration. Otherwise everything wrong with it goes to stderr, a line each, and the command ends.
-  func read() throws -> Configuration {
+  /// Everything wrong at once, one line each, and exit code 78.
+  func read(enforcesMemoryLimit: Bool = true) throws(CommandFailure) -> Configuration {
     try checkReadable()
     let diagnostics = Diagnostics()
-    if let configuration = read(into: diagnostics) { return configuration }
-    for diagnostic in diagnostics.sorted { complain(diagnostic.text) }
-    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: SysExit.configuration)
+    if let configuration = read(into: diagnostics, enforcesMemoryLimit: enforcesMemoryLimit) { return configuration }
+    throw CommandFailure(
+      diagnostics.sorted.map(\.text).joined(separator: "\n"), exitCode: CommandFailure.configuration)
   }
 
   /// A file that this user may not read is no wrong configuration.
-  func checkReadable() throws {
+  func checkReadable() throws(CommandFailure) {
     guard access(path, R_OK) != 0, errno == EACCES else { return }
-    throw CommandFailure(Messages.text(.unreadable, path), exitCode: SysExit.notPermitted)
+    throw CommandFailure(Messages.text(.unreadable, path), exitCode: CommandFailure.permission)
   }
 
   /// Where the running agent listens. The rest of the configuration may be wrong, or unreadable: the agent runs all the same.
@@ -61,6 +63,7 @@ struct ConfigurationOptions: ParsableArguments {
   }
 }
 
+/// Nil if it is not set, or empty.
 func environment(_ name: String) -> String? {
   guard let value = getenv(name) else { return nil }
   let text = String(cString: value)

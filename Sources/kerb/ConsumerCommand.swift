@@ -56,15 +56,15 @@ struct ConsumerAdd: ParsableCommand {
 
   func run() throws {
     if let problem = nameProblem(name) {
-      throw CommandFailure("\(Messages.text(.consumerBadName, name)) \(problem)", exitCode: SysExit.usage)
+      throw CommandFailure("\(Messages.text(.consumerBadName, name)) \(problem)", exitCode: CommandFailure.usage)
     }
     let configuration = try files.read()
     if let other = configuration.consumers.first(where: { $0.name == name }) {
       let place = "\(other.place.file):\(other.place.line)"
-      throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: SysExit.usage)
+      throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: CommandFailure.usage)
     }
     guard let secret = Sodium.randomBytes(32) else {
-      throw CommandFailure(Messages.text(.noRandomness), exitCode: SysExit.inputOutput)
+      throw CommandFailure(Messages.text(.noRandomness), exitCode: CommandFailure.inputOutput)
     }
     let token = Sodium.base64URL(secret)
     try write(contents(hash: Hexadecimal.text(Sodium.sha256(Array(token.utf8)))))
@@ -96,7 +96,7 @@ struct ConsumerAdd: ParsableCommand {
     let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
     if fd < 0 {
       let code = errno
-      if code == EEXIST { throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: SysExit.usage) }
+      if code == EEXIST { throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage) }
       throw refused(code, path)
     }
     defer { close(fd) }
@@ -115,7 +115,7 @@ struct ConsumerAdd: ParsableCommand {
     let isForbidden = code == EACCES || code == EPERM || code == EROFS
     return CommandFailure(
       Messages.text(.cannotWrite, path, String(cString: strerror(code))),
-      exitCode: isForbidden ? SysExit.notPermitted : SysExit.inputOutput)
+      exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
   }
 
   /// With the new file the configuration must still be right; otherwise it goes again.
@@ -124,7 +124,7 @@ struct ConsumerAdd: ParsableCommand {
     if files.read(into: diagnostics) != nil { return }
     unlink(path)
     for diagnostic in diagnostics.sorted { complain("\(diagnostic.key): \(diagnostic.message)") }
-    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: SysExit.usage)
+    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.usage)
   }
 
   private func report(_ token: String, _ configuration: Configuration) {

@@ -93,8 +93,6 @@ enum SysExit {
   static let noInput: Int32 = 66
   static let unavailable: Int32 = 69
   static let inputOutput: Int32 = 74
-  static let tryAgain: Int32 = 75
-  static let notPermitted: Int32 = 77
   static let configuration: Int32 = 78
 }
 

@@ -12,16 +12,19 @@ struct Kerb: ParsableCommand {
       77 not permitted, 78 wrong configuration.
       """,
     subcommands: [
-      Run.self, Check.self, Status.self, Devices.self, Points.self, Alarms.self, ConsumerCommand.self, Simulate.self,
-      VersionCommand.self,
+      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, ConsumerCommand.self,
+      Simulate.self, VersionCommand.self,
     ])
 }
 
+// A reader that went away (kerb status | head) is no reason to die with a signal.
+signal(SIGPIPE, SIG_IGN)
 do {
   var command = try Kerb.parseAsRoot()
   try command.run()
 } catch let failure as CommandFailure {
-  complain("kerb: \(failure.text)")
+  let line = Array((failure.text + "\n").utf8)
+  if !failure.text.isEmpty { _ = write(STDERR_FILENO, line, line.count) }
   exit(failure.exitCode)
 } catch {
   Kerb.exit(withError: error)
