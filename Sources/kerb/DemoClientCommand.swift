@@ -65,7 +65,7 @@ final class DemoPuller: Sendable {
   }
 
   /// After this long without an answer there is nobody who could answer.
-  private static let patienceNs: Int64 = 10_000_000_000
+  private static let patienceNs: Int64 = 5_000_000_000
   private static let pauseNs: Int64 = 50_000_000
   private static let waitSeconds = 20
 
