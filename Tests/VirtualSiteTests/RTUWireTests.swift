@@ -1,7 +1,6 @@
 import FieldBus
 import Testing
-
-@testable import VirtualSite
+import VirtualSite
 
 /// The wire's decisions in simulated time: 9600 8N1, a character is 1,041,666 ns, t3.5 is 3,645,831 ns.
 @Suite("The wire")
