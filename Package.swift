@@ -47,6 +47,11 @@ var targets: [Target] = [
     ],
     swiftSettings: strict),
 
+  .target(name: "CMallocCount", path: "Tests/CMallocCount"),
+  .executableTarget(
+    name: "allocation-probe",
+    dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CLinux", "CMallocCount"],
+    path: "Tests/AllocationProbe", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
@@ -69,7 +74,11 @@ if embeddedGate {
 
 let package = Package(
   name: "kerb",
-  products: [.executable(name: "kerb", targets: ["kerb"])],
+  products: [
+    .executable(name: "kerb", targets: ["kerb"]),
+    // For the benchmarks, which are a package of their own.
+    .library(name: "KerbParts", targets: ["StreamCore", "FieldBus", "Store", "VirtualSite", "CLinux"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),

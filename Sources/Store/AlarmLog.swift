@@ -32,11 +32,11 @@ final class AlarmLog {
     return Int64((configuration.alarmBytes + rest) / Limits.pageBytes) + 64
   }
 
-  init(path: String, configuration: StoreConfiguration, interruption: Interruption) throws(StoreFailure) {
+  init(path: String, configuration: StoreConfiguration, interruption: Interruption?) throws(StoreFailure) {
     connection = try Connection.open(
       path: path, pagesMax: Self.pagesMax(configuration), cacheKiB: Limits.alarmCacheKiB)
     try Schema.alarms.apply(to: connection)
-    try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs)
+    if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
     alarmNames = configuration.alarmNames
     let wanted = Self.slots(bytes: configuration.alarmBytes)
     try connection.execute("INSERT OR IGNORE INTO meta VALUES ('slots', \(wanted))")
@@ -66,6 +66,9 @@ final class AlarmLog {
     for alarm in try states() { newest = max(newest, alarm.sequence) }
     return max(newest, try number("alarms") ?? 0)
   }
+
+  /// Sequences up to here were given before, in a log that is no more.
+  func raise(to sequence: Int64) { newest = max(newest, sequence) }
 
   private func look(_ slot: Int64) throws(StoreFailure) -> SlotContent {
     guard slot < filled else { return .empty }

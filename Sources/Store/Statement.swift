@@ -33,6 +33,8 @@ package struct Statement: ~Copyable {
   }
 
   package func bind(_ index: Int32, bytes: UnsafeRawBufferPointer) {
+    // Nothing at all would be bound as NULL.
+    guard bytes.count > 0 else { return bind(index, zeros: 0) }
     sqlite3_bind_blob64(raw, index, bytes.baseAddress, UInt64(bytes.count), kerb_sqlite_static())
   }
 

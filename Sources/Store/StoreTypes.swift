@@ -159,6 +159,8 @@ package struct ReadRequest: Sendable {
 }
 
 package struct ReadAnswer: Sendable {
+  /// The store's id at the time of reading: the ids of these records are (storeID, epoch, lane, sequence).
+  package var storeID = ""
   package var alarmGaps: [Gap] = []
   package var telemetryGaps: [Gap] = []
   package var events: [StoredEvent] = []
@@ -211,6 +213,24 @@ package struct ConsumerReport: Sendable {
   }
 }
 
+/// What a start of the store found.
+package struct StoreOpening: Sendable {
+  package var storeID: String
+  package var epoch: UInt32
+  /// Of the catalogue in the configuration.
+  package var catalogueVersion: UInt32
+  /// Alarms that have ever changed, as they were left. Their numbers are those of their own catalogue version: the name
+  /// is what identifies them.
+  package var alarms: [StoredAlarm]
+
+  package init(storeID: String, epoch: UInt32, catalogueVersion: UInt32, alarms: [StoredAlarm]) {
+    self.storeID = storeID
+    self.epoch = epoch
+    self.catalogueVersion = catalogueVersion
+    self.alarms = alarms
+  }
+}
+
 package enum StoreState: String, Sendable {
   case good, full, failing
 }
@@ -239,7 +259,14 @@ package struct StoreReport: Sendable {
   package var capacityBytes: Int64 = 0
   package var oldestAt: Instant?
   package var oldestEpoch: UInt32 = 0
+  /// Since this start.
   package var commits: Int64 = 0
+  /// Commits, reads and openings that failed, since this start; a full disk is not counted.
+  package var failures: Int64 = 0
+  /// The newest failure, for a person; empty: none since this start.
+  package var lastFailure = ""
+  /// Both files have their full size: a full disk can't stop them any more.
+  package var isPrepared = false
   package var consumers: [ConsumerReport] = []
   package init() {}
 }

@@ -33,7 +33,7 @@ extension TelemetryRing {
       if let (info, batch) = try batch(number) {
         looks += 1
         let isFirst = number == numbers.lowerBound
-        reading.take(info, batch, missing: isFirst && number > origin ? .evicted : .damaged)
+        reading.take(info, batch, missing: isFirst && number > 0 ? .evicted : .damaged)
         if reading.answer.next < info.last { break }
       } else {
         // Runs of damage end at the next good block, or here; they are not counted, so that reading gets past them.

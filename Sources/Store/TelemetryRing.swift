@@ -31,17 +31,17 @@ final class TelemetryRing {
   private var oldestKnown: BlockInfo?
 
   static func slots(bytes: Int) -> Int64 {
-    // Less the schema, the meta table, and one page of the tree for 256 leaves (it holds 370 and more).
+    // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one half).
     let pages = Int64(bytes / Limits.pageBytes)
-    return pages - 6 - pages / 256
+    return pages - 6 - pages / 128
   }
 
   /// `slots`: of a new file; a file that exists has its own.
-  init(path: String, bytes: Int, seriesCount: Int, interruption: Interruption) throws(StoreFailure) {
+  init(path: String, bytes: Int, seriesCount: Int, interruption: Interruption?) throws(StoreFailure) {
     let pagesMax = Int64(bytes / Limits.pageBytes)
     connection = try Connection.open(path: path, pagesMax: pagesMax, cacheKiB: Limits.telemetryCacheKiB)
     try Schema.telemetry.apply(to: connection)
-    try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs)
+    if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
     let wanted = Self.slots(bytes: bytes)
     if try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'") == nil {
       let fresh = UInt32.random(in: 1 ... .max)
@@ -57,7 +57,7 @@ final class TelemetryRing {
     self.origin = origin
     self.mark = UInt32(truncatingIfNeeded: mark)
     // A ring made under a larger quota keeps its slots until it is laid out anew.
-    try connection.execute("PRAGMA max_page_count = \(max(pagesMax, slots + 6 + slots / 128))")
+    try connection.execute("PRAGMA max_page_count = \(max(pagesMax, slots + 6 + slots / 120))")
     writing = try Statement(
       "INSERT INTO ring(slot, block) VALUES (?, ?) ON CONFLICT(slot) DO UPDATE SET block = excluded.block",
       on: connection)

@@ -201,7 +201,7 @@ package struct Batch: BitwiseCopyable, @unchecked Sendable {
     if isEmpty { header.pointee.openedAt = to }
     header.pointee.lostFrom = from
     header.pointee.lostTo = to
-    header.pointee.lostCount += Int64(truncatingIfNeeded: count)
+    header.pointee.lostCount += count.wide
   }
 }
 

@@ -105,6 +105,9 @@ package enum Limits {
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
 
+  /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
+  package static let stallNsMax: Int64 = 30_000_000_000
+
   // MARK: Store
 
   package static let pageBytes = 4_096
@@ -139,6 +142,8 @@ package enum Limits {
   package static let quickCheckNs: Int64 = 100_000_000
   /// 128 KiB a step: an alarm waits for it about 30 ms on the slowest card.
   package static let prefillSlotsPerStep = 32
+  /// Rows of the alarm log a step: as many bytes.
+  package static let prefillRowsPerStep = 37 * prefillSlotsPerStep
   /// 256 MiB are prepared in about two minutes, with half of the time left to others.
   package static let prefillEveryNs: Int64 = 50_000_000
   /// After a failed commit or open; the disk is asked again this often.

@@ -349,7 +349,7 @@ package struct Pipeline: ~Copyable {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     var index = 0
     while index < text.count {
-      hash = (hash ^ UInt64(text[index])) &* 0x100_0000_01b3
+      hash = (hash ^ UInt64(bitPattern: Int(text[index]).wide)) &* 0x100_0000_01b3
       index += 1
     }
     return Int64(bitPattern: hash)

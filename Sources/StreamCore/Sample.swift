@@ -68,12 +68,21 @@ package enum Encoding: UInt8, BitwiseCopyable, Sendable {
   package func value(raw: Int64, scale: Double, offset: Double) -> Double {
     switch self {
     case .signed: return Double(raw) * scale + offset
-    case .unsigned: return Double(UInt64(bitPattern: raw)) * scale + offset
+    case .unsigned: return Encoding.double(UInt64(bitPattern: raw)) * scale + offset
     case .float:
       return Double(Float(bitPattern: UInt32(truncatingIfNeeded: raw))) * scale + offset
     case .double: return Double(bitPattern: UInt64(bitPattern: raw)) * scale + offset
     case .text, .pseudonym: return .nan
     }
+  }
+}
+
+extension Encoding {
+  /// By halves: the library's own conversion allocates on 32-bit machines. Each half is exact, so there is one rounding.
+  @inlinable
+  package static func double(_ bits: UInt64) -> Double {
+    let high = Int64(bitPattern: bits &>> 32)
+    return Double(high) * 4_294_967_296 + Double(Int64(bitPattern: bits & 0xFFFF_FFFF))
   }
 }
 
@@ -99,10 +108,10 @@ package struct Sample: BitwiseCopyable, Sendable {
 
   @inlinable
   package static func textPlace(offset: Int, length: Int) -> Int64 {
-    Int64(truncatingIfNeeded: offset) << 16 | Int64(truncatingIfNeeded: length)
+    offset.wide &<< 16 | length.wide
   }
   @inlinable
-  package var textOffset: Int { Int(truncatingIfNeeded: raw >> 16) }
+  package var textOffset: Int { Int(truncatingIfNeeded: raw &>> 16) }
   @inlinable
   package var textLength: Int { Int(truncatingIfNeeded: raw & 0xFFFF) }
 }

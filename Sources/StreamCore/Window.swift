@@ -23,12 +23,12 @@ package struct WindowRule: BitwiseCopyable, Sendable {
 
   /// At most eight.
   package mutating func add(_ statistic: WindowStatistic) {
-    statistics |= UInt32(statistic.rawValue) << (4 * UInt32(statisticCount))
+    statistics |= UInt32(statistic.rawValue) &<< (4 * UInt32(statisticCount))
     statisticCount += 1
   }
 
   package func statistic(_ index: Int) -> WindowStatistic {
-    WindowStatistic(rawValue: UInt8(truncatingIfNeeded: statistics >> (4 * UInt32(truncatingIfNeeded: index)) & 0xF))
+    WindowStatistic(rawValue: UInt8(truncatingIfNeeded: statistics &>> (4 * UInt32(truncatingIfNeeded: index)) & 0xF))
       ?? .count
   }
 }

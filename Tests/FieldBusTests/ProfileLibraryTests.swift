@@ -19,8 +19,8 @@ struct ProfileLibraryTests {
   func shippedKinds() {
     #expect(
       Self.shipped.ids() == [
-        "access-gate/card-reader", "access-gate/generic", "elevator/generic", "hydrant/generic", "manhole-cover/generic",
-        "smoke-detector/generic", "streetlight/generic",
+        "access-gate/card-reader", "access-gate/generic", "elevator/generic", "hydrant/generic",
+        "manhole-cover/generic", "smoke-detector/generic", "streetlight/generic",
       ])
   }
 
@@ -68,7 +68,9 @@ struct ProfileLibraryTests {
     #expect(Self.load("hydrant/generc", from: library).problems == [expected], "and says it to the next who asks")
   }
 
-  @Test("looks only below its folders", arguments: ["generic", "hydrant/../x", "/etc/passwd", "a/b/c", "../hydrant/generic"])
+  @Test(
+    "looks only below its folders",
+    arguments: ["generic", "hydrant/../x", "/etc/passwd", "a/b/c", "../hydrant/generic"])
   func outside(_ id: String) {
     #expect(
       Self.load(id, from: Self.shipped).problems == [

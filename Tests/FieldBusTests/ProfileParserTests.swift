@@ -71,7 +71,7 @@ struct ProfileParserTests {
     let points = try profile(
       """
       kind = "hydrant"
-      point = [{ name = "a", read = "coil 9" }, { name = "b", read = "discrete 65535" }, { name = "c", read = "input 7" }]
+      point = [{ name = "a", read = "coil 9" }, { name = "b", read = "discrete 1" }, { name = "c", read = "input 7" }]
       """
     ).points
     #expect(points.map(\.type) == [.bool, .bool, .u16])

@@ -26,7 +26,9 @@ struct ProfileTextTests {
     #expect(durationText(1_500_000_000) == "1500ms")
   }
 
-  @Test("has sizes with a binary unit", arguments: [("512B", 512), ("64KiB", 65_536), ("256MiB", 256 << 20), ("1GiB", 1 << 30)])
+  @Test(
+    "has sizes with a binary unit",
+    arguments: [("512B", 512), ("64KiB", 65_536), ("256MiB", 256 << 20), ("1GiB", 1 << 30)])
   func sizes(_ text: String, _ bytes: Int) {
     #expect(parseSize(text) == bytes)
     #expect(sizeText(bytes) == text)

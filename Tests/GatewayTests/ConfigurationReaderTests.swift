@@ -190,7 +190,9 @@ struct ConfigurationReaderTests {
 
   @Test("is put together from conf.d in the order of the names")
   func confFolder() throws {
-    func bus(_ name: String) -> String { "[[bus]]\nname = \"\(name)\"\nprotocol = \"modbus-tcp\"\nhost = \"\(name)\"\n" }
+    func bus(_ name: String) -> String {
+      "[[bus]]\nname = \"\(name)\"\nprotocol = \"modbus-tcp\"\nhost = \"\(name)\"\n"
+    }
     let site = try ConfigurationSite(
       "[gateway]\nid = \"b\"\n" + bus("main"),
       more: [
@@ -243,7 +245,8 @@ struct ConfigurationReaderTests {
   @Test(
     "knows what is no address",
     arguments: [
-      "", ":80", "host", "host:", "host:0", "host:65536", "host:+80", "host:8 0", "ho st:80", "[::1]", "[::1]80", "[x]:80",
+      "", ":80", "host", "host:", "host:0", "host:65536", "host:+80", "host:8 0", "ho st:80", "[::1]", "[::1]80",
+      "[x]:80",
       "::1:80", "unix:", "unix:relative", "unix:/" + String(repeating: "x", count: 107), "http://x:80",
     ])
   func noAddresses(_ text: String) { #expect(ListenAddress(text) == nil) }

@@ -15,7 +15,8 @@ struct ConfigurationSite {
     folder = try TemporaryFolder()
     for (name, target) in links { folder.link(name, to: target) }
     let place = folder.path
-    try folder.write("kerb.toml", text.split(separator: "FOLDER/", omittingEmptySubsequences: false).joined(separator: place + "/"))
+    let parts = text.split(separator: "FOLDER/", omittingEmptySubsequences: false)
+    try folder.write("kerb.toml", parts.joined(separator: "\(place)/"))
     for (name, text) in more { try folder.write(name, text) }
     configuration = ConfigurationReader.read(
       path: "\(place)/kerb.toml", profileDirectories: ["\(packageRoot)/profiles"], diagnostics: diagnostics,

@@ -23,7 +23,8 @@ package struct Diagnostic: Sendable, Hashable {
 /// Collects; never throws. Passed along by reference while files are read.
 package final class Diagnostics {
   package private(set) var all: [Diagnostic] = []
-  /// By section ("bus", "point"): every key that a reader asked for. The documentation and the schemas are checked by it.
+  private var seen: Set<Diagnostic> = []
+  /// By section ("bus", "point"): every key that a reader asked for. Documentation and schemas are checked by it.
   package private(set) var knownKeys: [String: Set<String>] = [:]
 
   package init() {}
@@ -36,7 +37,7 @@ package final class Diagnostics {
 
   package func report(_ place: SourcePlace, _ key: String, _ message: String) {
     let diagnostic = Diagnostic(place: place, key: key, message: message)
-    if !all.contains(diagnostic) { all.append(diagnostic) }
+    if seen.insert(diagnostic).inserted { all.append(diagnostic) }
   }
 
   /// By file, then line, then column.

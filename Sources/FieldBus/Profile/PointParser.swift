@@ -62,7 +62,7 @@ package struct PointParser {
     let raw = point.bits.map { 0...((Int64(1) << $0.count) - 1) } ?? type?.rawRange
     point.invalid = invalid(in: raw, type)
     point.values = values(in: raw, type)
-    point.windows = windows(everyNs: point.everyNs)
+    point.windows = WindowParser.windows(of: reader, everyNs: point.everyNs)
     point.write = write(source)
     return source == nil ? nil : point
   }
@@ -170,7 +170,8 @@ package struct PointParser {
     }
     let ofNumbers = ["scale", "offset", "unit", "range", "deadband"]
     switch type {
-    case .text: reader.reject(["bits", "invalid", "values", "windows"] + ofNumbers, because: "has no meaning for a text")
+    case .text:
+      reader.reject(["bits", "invalid", "values", "windows"] + ofNumbers, because: "has no meaning for a text")
     case .bool: reader.reject(["bits", "invalid"] + ofNumbers, because: "has no meaning for a bool")
     case .f32, .f64: reader.reject(["bits", "values"], because: "has no meaning for a floating-point number")
     case .bcd16, .bcd32: reader.reject(["bits"], because: "has no meaning for decimal digits")
@@ -203,7 +204,8 @@ package struct PointParser {
     guard one || (ends.count == 3 && ends[1].isEmpty && numbers.count == 2), let low = numbers.first,
       let high = numbers.last
     else {
-      reader.report("bits", "\"\(text)\" is not understood: write \"3\" for one bit, \"4..7\" for several, the lowest is 0")
+      reader.report(
+        "bits", "\"\(text)\" is not understood: write \"3\" for one bit, \"4..7\" for several, the lowest is 0")
       return nil
     }
     if low > high {
@@ -214,7 +216,8 @@ package struct PointParser {
     let width = type.registers * 16
     guard high < width, high - low < 63 else {
       reader.report(
-        "bits", "\"\(text)\" does not fit: a \(type.word) has the bits 0 to \(width - 1), of which at most 63 are taken")
+        "bits",
+        "\"\(text)\" does not fit: a \(type.word) has the bits 0 to \(width - 1), of which at most 63 are taken")
       return nil
     }
     return low...high
@@ -224,18 +227,23 @@ package struct PointParser {
 
   private func scaling(_ point: inout PointSpec) {
     if let scale = reader.number("scale") {
-      if scale == 0 { reader.report("scale", "0 makes every value the same: leave it out, or write what one step is worth") }
+      if scale == 0 {
+        reader.report("scale", "0 makes every value the same: leave it out, or write what one step is worth")
+      }
       point.scale = scale
     }
     point.offset = reader.number("offset") ?? 0
     if let unit = reader.string("unit") {
       if unit.isEmpty || unit.utf8.count > Limits.unitBytesMax {
-        reader.report("unit", "a unit has 1 to \(Limits.unitBytesMax) bytes, got \(unit.utf8.count); leave it out for none")
+        reader.report(
+          "unit", "a unit has 1 to \(Limits.unitBytesMax) bytes, got \(unit.utf8.count); leave it out for none")
       }
       point.unit = unit
     }
     if let deadband = reader.number("deadband") {
-      if deadband < 0 { reader.report("deadband", "\(deadband) is below 0: it is a distance, 0 reports every change") }
+      if deadband < 0 {
+        reader.report("deadband", "\(deadband) is below 0: it is a distance, 0 reports every change")
+      }
       point.deadband = deadband
     }
     point.range = range()
@@ -274,7 +282,8 @@ package struct PointParser {
   }
 
   private func values(in raw: ClosedRange<Int64>?, _ type: ValueType?) -> [Int64: String] {
-    guard let members = reader.members("values", of: "a table such as { 0 = \"closed\", 1 = \"open\" }") else { return [:] }
+    let example = "a table such as { 0 = \"closed\", 1 = \"open\" }"
+    guard let members = reader.members("values", of: example) else { return [:] }
     var result: [Int64: String] = [:]
     for member in members {
       let key = "values.\(member.key)"
@@ -286,7 +295,9 @@ package struct PointParser {
         continue
       }
       guard case .string(let text) = member.item.value, !text.isEmpty, text.utf8.count <= Limits.nameBytesMax else {
-        report(member.item.place, "expected a string of 1 to \(Limits.nameBytesMax) bytes, got \(member.item.value.typeName)")
+        report(
+          member.item.place,
+          "expected a string of 1 to \(Limits.nameBytesMax) bytes, got \(member.item.value.typeName)")
         continue
       }
       checkRaw(value, in: raw, type, at: member.keyPlace, key: key)
@@ -327,49 +338,6 @@ package struct PointParser {
       point.everyPlace = reader.valuePlace("every")
     }
     point.heartbeatNs = reader.duration("heartbeat", in: 0...Limits.intervalNsMax) ?? 0
-  }
-
-  private func windows(everyNs: Int64) -> [WindowSpec] {
-    var result: [WindowSpec] = []
-    for window in reader.tables("windows") {
-      window.notSupported("slide")
-      window.require("every")
-      let every = window.duration("every", in: Limits.windowNsMin...Limits.intervalNsMax)
-      let statistics = statistics(window)
-      window.finish()
-      guard let every else { continue }
-      if every < everyNs {
-        window.report("every", "is shorter than the point's own interval, \(durationText(everyNs)): a window would be empty")
-      }
-      if result.contains(where: { $0.everyNs == every }) {
-        window.report("every", "there is a window of \(durationText(every)) already: add the statistics there")
-      }
-      result.append(WindowSpec(everyNs: every, statistics: statistics))
-    }
-    if result.count > Limits.windowsPerPointMax {
-      reader.report("windows", "has \(result.count) windows: allowed are \(Limits.windowsPerPointMax)")
-    }
-    return result
-  }
-
-  private func statistics(_ window: TableReader) -> [Statistic] {
-    window.require("stats")
-    guard let words = window.placedStrings("stats") else { return [] }
-    if words.isEmpty { window.report("stats", "is empty: name at least one statistic") }
-    var result: [Statistic] = []
-    for (word, place) in words {
-      let key = window.keyPath("stats")
-      if Statistic.later.contains(word) {
-        window.diagnostics.report(place, key, "\"\(word)\" is not supported yet")
-      } else if let statistic = Statistic.words.first(where: { $0.word == word })?.value {
-        if result.contains(statistic) { window.diagnostics.report(place, key, "\"\(word)\" is named twice") }
-        result.append(statistic)
-      } else {
-        let all = Statistic.words.map(\.word) + Statistic.later
-        window.diagnostics.report(place, key, TableReader.unknownWord(word, among: all))
-      }
-    }
-    return result
   }
 
   private func write(_ source: PointSource?) -> WriteAccess {

@@ -120,9 +120,8 @@ package final class TableReader {
       return nil
     }
     guard allowed.contains(value) else {
-      report(
-        key,
-        "\"\(text)\" is out of range: allowed are \(durationText(allowed.lowerBound)) to \(durationText(allowed.upperBound))")
+      let (least, most) = (durationText(allowed.lowerBound), durationText(allowed.upperBound))
+      report(key, "\"\(text)\" is out of range: allowed are \(least) to \(most)")
       return nil
     }
     return value
@@ -136,7 +135,8 @@ package final class TableReader {
       return nil
     }
     guard allowed.contains(value) else {
-      report(key, "\"\(text)\" is out of range: allowed are \(sizeText(allowed.lowerBound)) to \(sizeText(allowed.upperBound))")
+      let (least, most) = (sizeText(allowed.lowerBound), sizeText(allowed.upperBound))
+      report(key, "\"\(text)\" is out of range: allowed are \(least) to \(most)")
       return nil
     }
     return value

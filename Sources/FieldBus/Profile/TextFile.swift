@@ -64,6 +64,7 @@ package enum TextFile {
   }
 
   private static func problem(_ code: Int32) -> FileProblem {
-    FileProblem(message: "can't be read: \(String(cString: strerror(code)))", isAbsent: code == ENOENT || code == ENOTDIR)
+    FileProblem(
+      message: "can't be read: \(String(cString: strerror(code)))", isAbsent: code == ENOENT || code == ENOTDIR)
   }
 }

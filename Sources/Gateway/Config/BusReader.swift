@@ -109,7 +109,8 @@ extension ConfigurationReader {
       if Self.bauds.contains(baud) {
         format.baud = baud
       } else {
-        reader.report("baud", "\(baud) is not supported: allowed are \(Self.bauds.map(String.init).joined(separator: ", "))")
+        let allowed = Self.bauds.map(String.init).joined(separator: ", ")
+        reader.report("baud", "\(baud) is not supported: allowed are \(allowed)")
       }
     }
     format.parity = reader.choice("parity") ?? .none

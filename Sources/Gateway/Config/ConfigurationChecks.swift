@@ -52,8 +52,9 @@ extension ConfigurationReader {
           let milliseconds = needed / 1_000_000 + 1
           diagnostics.report(
             point.everyPlace ?? point.place, "point.\(point.name).every",
-            "\(durationText(point.everyNs)) is impossible on bus \"\(bus.name)\": one reading alone takes \(milliseconds) ms "
-              + "at \(bus.format.baud) baud; allow more, or write \"0s\" for as often as the line allows")
+            "\(durationText(point.everyNs)) is impossible on bus \"\(bus.name)\": one reading alone takes "
+              + "\(milliseconds) ms at \(bus.format.baud) baud; allow more, or write \"0s\" for as often as the line "
+              + "allows")
         }
       }
     }
@@ -108,8 +109,9 @@ extension ConfigurationReader {
       sum += share(device.spec)
       if sum > most {
         diagnostics.report(
-          device.spec.place, "device.\(device.spec.name)", "with this device there are \(sum) \(plural), with all \(count): "
-            + "a box has at most \(most); give some devices to another box")
+          device.spec.place, "device.\(device.spec.name)",
+          "with this device there are \(sum) \(plural), with all \(count): a box has at most \(most); "
+            + "give some devices to another box")
         return
       }
     }

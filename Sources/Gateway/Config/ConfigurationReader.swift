@@ -1,5 +1,5 @@
-// Reads the configuration: the main file, conf.d beside it, the profiles that it names. Runs on the main thread, at start
-// and on reload.
+// Reads the configuration: the main file, conf.d beside it, the profiles that it names. Runs on the main thread, at
+// start and on reload.
 //
 // 1. Everything wrong is reported, in one go: what is broken in one table hides nothing in the next.
 // 2. There is a configuration only if nothing was reported.
@@ -172,15 +172,17 @@ package struct ConfigurationReader {
     for (text, place) in texts {
       guard let address = ListenAddress(text) else {
         diagnostics.report(
-          place, key, "\"\(text)\" is not an address: write \"127.0.0.1:8480\", \"[::1]:8480\" or \"unix:/run/kerb/pull.sock\"")
+          place, key,
+          "\"\(text)\" is not an address: write \"127.0.0.1:8480\", \"[::1]:8480\" or "
+            + "\"unix:/run/kerb/pull.sock\"")
         continue
       }
       if result.contains(address) { diagnostics.report(place, key, "\"\(text)\" is named twice") }
       if !address.isLocal, !configuration.insecure {
         diagnostics.report(
           place, key,
-          "\"\(text)\" can be reached over the network, and TLS is not supported yet: listen on 127.0.0.1 behind a proxy "
-            + "that does TLS, or accept plain HTTP with insecure = true")
+          "\"\(text)\" can be reached over the network, and TLS is not supported yet: listen on 127.0.0.1 behind a "
+            + "proxy that does TLS, or accept plain HTTP with insecure = true")
       }
       result.append(address)
     }

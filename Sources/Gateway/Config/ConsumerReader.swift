@@ -31,7 +31,8 @@ extension ConfigurationReader {
     // Never the text itself: someone may have put the token here.
     guard text.utf8.count == 64, text.allSatisfy({ $0.isASCII && $0.isHexDigit }) else {
       reader.report(
-        "token_sha256", "is not a SHA-256 in 64 hexadecimal digits (got \(text.utf8.count) bytes): `kerb consumer add` prints one")
+        "token_sha256",
+        "is not a SHA-256 in 64 hexadecimal digits (got \(text.utf8.count) bytes): `kerb consumer add` prints one")
       return nil
     }
     return text.lowercased()
@@ -44,7 +45,9 @@ extension ConfigurationReader {
     }
     // A kind that the library knows may come to this box tomorrow.
     let kinds = Set(devices.map(\.spec.kind) + library.ids().map { String($0.prefix { $0 != "/" }) })
-    consumer.kinds = list("kinds", reader) { kind in kinds.contains(kind) ? nil : unknown("kind", kind, kinds.sorted()) }
+    consumer.kinds = list("kinds", reader) { kind in
+      kinds.contains(kind) ? nil : unknown("kind", kind, kinds.sorted())
+    }
     consumer.points = list("points", reader) { pointProblem($0, deviceNames) }
     let lanes = [Lane.alarms, Lane.telemetry]
     if reader.has("lanes") {
@@ -71,7 +74,9 @@ extension ConfigurationReader {
   /// "point" of any device, or "device/point".
   private func pointProblem(_ text: String, _ deviceNames: [String]) -> String? {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard let point = parts.last, parts.count <= 2 else { return "\"\(text)\" is not a point: write \"point\" or \"device/point\"" }
+    guard let point = parts.last, parts.count <= 2 else {
+      return "\"\(text)\" is not a point: write \"point\" or \"device/point\""
+    }
     var candidates = devices
     if parts.count == 2 {
       candidates = devices.filter { $0.spec.name == parts[0] }

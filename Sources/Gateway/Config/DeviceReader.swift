@@ -93,7 +93,8 @@ extension ConfigurationReader {
     guard let first = devices.first(where: { $0.busIndex == bus }) else { return }
     reader.report(
       "bus",
-      "\"\(buses[bus].spec.name)\" is a serial bus and has its device already, at \(first.spec.place.text): it carries one")
+      "\"\(buses[bus].spec.name)\" is a serial bus and has its device already, at \(first.spec.place.text): "
+        + "it carries one")
   }
 
   // MARK: What it is

@@ -19,9 +19,8 @@ package struct HostAndPort: Sendable, Hashable {
       host = String(rest[..<end])
       rest = rest[end...]
       guard !host.isEmpty, host.utf8.count <= Limits.hostBytesMax else { return nil }
-      guard host.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "." || $0 == "-" || $0 == "_") }) else {
-        return nil
-      }
+      let isName = host.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_".contains($0)) }
+      guard isName else { return nil }
     }
     if rest.isEmpty, let usualPort {
       port = usualPort

@@ -10,12 +10,16 @@ package protocol BatchSource: Sendable {
     _ completion: @escaping @Sendable (Result<ReadAnswer, StoreFailure>) -> Void)
   /// `consumer` holds everything up to `position`. Monotone: an older position changes nothing.
   func acknowledge(_ position: Position, by consumer: String, at: Instant)
-  func position(of consumer: String, completion: @escaping @Sendable (Position) -> Void)
-  func catalogue(version: UInt32, completion: @escaping @Sendable ([UInt8]?) -> Void)
+  /// Nil: no such consumer, or the store doesn't run.
+  func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void)
+  func catalogue(version: UInt32, _ completion: @escaping @Sendable ([UInt8]?) -> Void)
   /// The wall time of epochs, for what does not come with `read`.
-  func clocks(of epochs: [UInt32], completion: @escaping @Sendable ([EpochClock]) -> Void)
-  func alarms(completion: @escaping @Sendable ([StoredAlarm]) -> Void)
-  func report(completion: @escaping @Sendable (StoreReport) -> Void)
-  /// Commits what is pending, then calls.
-  func flush(completion: @escaping @Sendable () -> Void)
+  func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void)
+  func alarms(_ completion: @escaping @Sendable ([StoredAlarm]) -> Void)
+  /// Without a store id: the store doesn't run.
+  func report(_ completion: @escaping @Sendable (StoreReport) -> Void)
+  /// Commits what is pending; says what is durable then.
+  func flush(_ completion: @escaping @Sendable (Result<Position, StoreFailure>) -> Void)
 }
+
+extension StoreThread: BatchSource {}

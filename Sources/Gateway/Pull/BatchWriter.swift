@@ -15,7 +15,7 @@ import StreamCore
 
 struct BatchWriter {
   let consumer: Consumer
-  let storeID: String
+  let seal: CursorSeal
   let limit: Int
   let bytesMax: Int
 
@@ -38,11 +38,11 @@ struct BatchWriter {
   private static let envelopeBytes = 1_024
 
   init(
-    consumer: Consumer, storeID: String, after: Position, limit: Int, timeline: Timeline,
+    consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline,
     bytesMax: Int = Limits.answerBytesMax
   ) {
     self.consumer = consumer
-    self.storeID = storeID
+    self.seal = seal
     position = after
     self.limit = limit
     self.timeline = timeline
@@ -211,7 +211,7 @@ struct BatchWriter {
   private mutating func append(_ json: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
     let mark = batchList.mark
     batchList.object {
-      $0.member("id", "\(storeID).\(epoch).\(lane.name).\(id)")
+      $0.member("id", "\(seal.storeID).\(epoch).\(lane.name).\(id)")
       $0.member("lane", lane.name)
       $0.key("records")
       $0.array { $0.raw(json) }
@@ -250,8 +250,8 @@ struct BatchWriter {
     var writer = JSONWriter(reservingCapacity: gapList.count + batchList.count + Self.envelopeBytes)
     writer.object {
       $0.member("gateway", gateway)
-      $0.member("store", storeID)
-      $0.member("next", consumer.seal.token(position))
+      $0.member("store", seal.storeID)
+      $0.member("next", seal.token(position))
       $0.member("more", more)
       $0.key("gaps")
       $0.array { $0.raw(gapList.bytes) }

@@ -10,7 +10,7 @@ package struct Consumer: Sendable {
   /// Place in the configuration.
   package var index: Int
   package var spec: ConsumerSpec
-  package var seal: CursorSeal
+  package var cursorKey: [UInt8]
   /// Turns the box's pseudonyms into those of this consumer.
   package var pseudonymKey: [UInt8]
   package var name: String { spec.name }
@@ -24,17 +24,17 @@ final class ConsumerRegister {
   private var loggedRefusals: Int64 = 0
   private var loggedAt: Instant?
 
-  init(_ specs: [ConsumerSpec], storeID: String, keys: BoxKey, logger: Logger) {
+  init(_ specs: [ConsumerSpec], keys: BoxKey, logger: Logger) {
     self.logger = logger
     var consumers: [(hash: [UInt8], consumer: Consumer)] = []
     for (index, spec) in specs.enumerated() {
-      guard let hash = Hexadecimal.bytes(spec.tokenSHA256), hash.count == Sodium.hashBytes,
-        let seal = CursorSeal(storeID: storeID, key: keys.cursorKey(consumer: spec.name))
-      else {
+      guard let hash = Hexadecimal.bytes(spec.tokenSHA256), hash.count == Sodium.hashBytes else {
         logger.error("consumer has no usable token hash and is locked out", metadata: ["consumer": "\(spec.name)"])
         continue
       }
-      let consumer = Consumer(index: index, spec: spec, seal: seal, pseudonymKey: keys.consumerKey(spec.name))
+      let consumer = Consumer(
+        index: index, spec: spec, cursorKey: keys.cursorKey(consumer: spec.name),
+        pseudonymKey: keys.consumerKey(spec.name))
       consumers.append((hash, consumer))
     }
     self.consumers = consumers

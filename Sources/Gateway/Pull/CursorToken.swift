@@ -20,12 +20,14 @@ package struct CursorSeal: Sendable {
   private static let sealBytes = 16
   private static let bodyBytes = 1 + 16 + 8 + 8
 
+  package let storeID: String
   private let store: [UInt8]
   private let key: [UInt8]
 
   /// Nil if `storeID` is no uuid.
   package init?(storeID: String, key: [UInt8]) {
     guard let store = Hexadecimal.bytes(storeID.filter { $0 != "-" }), store.count == 16 else { return nil }
+    self.storeID = storeID
     self.store = store
     self.key = key
   }

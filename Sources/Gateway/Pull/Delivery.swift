@@ -45,7 +45,9 @@ final class Delivery: @unchecked Sendable {
   func start(at position: Position?) {
     if let position { return begin(at: position) }
     desk.source.position(of: consumer.name) { stored in
-      self.desk.loop.execute { self.begin(at: stored) }
+      self.desk.loop.execute {
+        if let stored { self.begin(at: stored) } else { self.answer(PullDesk.unavailable(.closed)) }
+      }
     }
   }
 
@@ -56,9 +58,12 @@ final class Delivery: @unchecked Sendable {
   }
 
   private func begin(at position: Position) {
+    guard state != .answered else { return }
+    guard let seal = desk.seal(of: consumer) else { return answer(PullDesk.unavailable(.closed)) }
     begin = position
+    scannedBefore = 0
     writer = BatchWriter(
-      consumer: consumer, storeID: desk.storeID, after: position, limit: query.limit,
+      consumer: consumer, seal: seal, after: position, limit: query.limit,
       timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []))
     read()
   }
@@ -83,10 +88,17 @@ final class Delivery: @unchecked Sendable {
     switch result {
     case .failure(let failure): answer(PullDesk.unavailable(failure))
     case .success(let found):
+      desk.noteStore(found.storeID)
+      if writer?.seal.storeID != desk.storeID { return storeChanged() }
       desk.noteDurable(found.next)
       let versions = Set(found.events.map(\.catalogueVersion) + found.batches.map(\.catalogueVersion))
       desk.shelf.views(versions) { self.took(found, views: $0) }
     }
+  }
+
+  /// The store was set up anew under this request: a cursor of the old one means nothing in it.
+  private func storeChanged() {
+    if query.after == nil { start(at: nil) } else { answer(desk.conflict("is of another store")) }
   }
 
   private func took(_ found: ReadAnswer, views: [UInt32: CatalogueView]) {

@@ -19,8 +19,9 @@ final class PullDesk: @unchecked Sendable {
   let field: any FieldView
   let shelf: CatalogueShelf
   let gatewayID: String
-  let storeID: String
-  let epoch: UInt32
+  /// Another one after the store was damaged and set up anew.
+  private(set) var storeID: String
+  private(set) var epoch: UInt32
   let now: @Sendable () -> Instant
   let register: ConsumerRegister
   private var waiting: [ObjectIdentifier: Delivery] = [:]
@@ -42,10 +43,22 @@ final class PullDesk: @unchecked Sendable {
     gatewayID = configuration.gatewayID
     known = Position()
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
-    register = ConsumerRegister(configuration.consumers, storeID: storeID, keys: keys, logger: logger)
+    register = ConsumerRegister(configuration.consumers, keys: keys, logger: logger)
   }
 
   // MARK: What is there
+
+  /// Nil if the store has no proper id: then nothing can be served.
+  func seal(of consumer: Consumer) -> CursorSeal? { CursorSeal(storeID: storeID, key: consumer.cursorKey) }
+
+  /// The id that came with an answer of the store. Sequences go on over a change of it, so what is known of them stays.
+  func noteStore(_ id: String) {
+    guard !id.isEmpty, id != storeID else { return }
+    storeID = id
+    source.report { report in
+      self.loop.execute { if report.storeID == self.storeID { self.epoch = report.epoch } }
+    }
+  }
 
   var waitingCount: Int { waiting.count }
 
@@ -90,7 +103,7 @@ final class PullDesk: @unchecked Sendable {
 
   static func unavailable(_ failure: StoreFailure) -> PullAnswer {
     .tryLater(
-      .serviceUnavailable, "the buffer can't be read now (\(failure)); nothing is lost, repeat the request",
+      .serviceUnavailable, "the buffer can't be read now ; nothing is lost, repeat the request: \(failure)",
       afterSeconds: 10)
   }
 
@@ -166,7 +179,8 @@ final class PullDesk: @unchecked Sendable {
       delivery.start(at: nil)
       return delivery
     }
-    let position = try held(token, by: consumer)
+    guard let seal = seal(of: consumer) else { throw PullRefusal(Self.unavailable(.closed)) }
+    let position = try held(token, seal)
     if position.alarms <= known.alarms, position.telemetry <= known.telemetry {
       accept(position, from: consumer, delivery)
     } else {
@@ -175,9 +189,9 @@ final class PullDesk: @unchecked Sendable {
     return delivery
   }
 
-  private func held(_ token: String, by consumer: Consumer) throws(PullRefusal) -> Position {
+  private func held(_ token: String, _ seal: CursorSeal) throws(PullRefusal) -> Position {
     do throws(CursorFailure) {
-      return try consumer.seal.position(token)
+      return try seal.position(token)
     } catch {
       if error == .otherStore { throw PullRefusal(conflict("is of another store (the box was set up anew)")) }
       throw PullRequest.malformed("after", got: token, allowed: "a cursor that this box gave to you as `next`")
@@ -196,6 +210,7 @@ final class PullDesk: @unchecked Sendable {
     let bound = NIOLoopBound(reply, eventLoop: loop)
     source.report { report in
       self.loop.execute {
+        self.noteStore(report.storeID)
         self.noteDurable(report.durable)
         if position.alarms <= self.known.alarms, position.telemetry <= self.known.telemetry {
           self.accept(position, from: consumer, delivery)
@@ -207,15 +222,14 @@ final class PullDesk: @unchecked Sendable {
     }
   }
 
-  private func conflict(_ what: String) -> PullAnswer {
+  func conflict(_ what: String) -> PullAnswer {
     .problem(
       .conflict, "this cursor \(what); the store is now \(storeID): begin again without `after`",
       members: [("store", storeID)])
   }
 }
 
-/// Is the agent well? Answers within `Limits.healthNs`, whatever the store does. One at a time is kept by nobody: it costs the
-/// store one report.
+/// Is the agent well? Answers within `Limits.healthNs`, whatever the store does.
 private final class HealthCheck: @unchecked Sendable {
   // Unchecked: touched on the desk's loop only.
   private let desk: PullDesk
@@ -233,7 +247,8 @@ private final class HealthCheck: @unchecked Sendable {
     desk.source.report { report in
       self.desk.loop.execute {
         tooLate.cancel()
-        self.finish(report.state == .failing ? "the storage fails; `kerb status` on the box says how" : nil)
+        let isWell = !report.storeID.isEmpty && report.state != .failing
+        self.finish(isWell ? nil : "the storage fails; `kerb status` on the box says how")
       }
     }
   }

@@ -27,6 +27,21 @@ package enum PullFailure: Error, Sendable {
   }
 }
 
+package struct PullCounts: Sendable {
+  /// Long polls that wait now.
+  package var waiting = 0
+  /// Open now.
+  package var connections = 0
+  /// Since start.
+  package var refusedTokens: Int64 = 0
+
+  package init(waiting: Int = 0, connections: Int = 0, refusedTokens: Int64 = 0) {
+    self.waiting = waiting
+    self.connections = connections
+    self.refusedTokens = refusedTokens
+  }
+}
+
 package final class PullServer: Sendable {
   private let listen: [ListenAddress]
   private let loop: any EventLoop
@@ -79,12 +94,14 @@ package final class PullServer: Sendable {
     try? left.futureResult.wait()
   }
 
-  /// Long polls that wait now, connections that are open, and tokens refused since start. Any thread but the loop's.
-  package var counts: (waiting: Int, connections: Int, refusedTokens: Int64) {
-    let counts = loop.submit {
-      (self.desk.waitingCount, self.ledger.connections.count, self.desk.register.refusedTokens)
+  /// Calls on the loop. Any thread.
+  package func counts(_ completion: @escaping @Sendable (PullCounts) -> Void) {
+    loop.execute {
+      completion(
+        PullCounts(
+          waiting: self.desk.waitingCount, connections: self.ledger.connections.count,
+          refusedTokens: self.desk.register.refusedTokens))
     }
-    return (try? counts.wait()) ?? (0, 0, 0)
   }
 
   // MARK: Binding

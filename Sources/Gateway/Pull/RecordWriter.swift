@@ -17,14 +17,11 @@ extension Quality {
 }
 
 extension Severity {
-  package var word: String {
-    switch self {
-    case .notice: return "notice"
-    case .warning: return "warning"
-    case .major: return "major"
-    case .critical: return "critical"
-    }
-  }
+  package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
+}
+
+extension Statistic {
+  package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
 }
 
 extension AlarmState {
@@ -244,18 +241,5 @@ package struct RecordWriter {
       rest = rest[rest.index(after: close)...]
     }
     return text + rest
-  }
-}
-
-extension Statistic {
-  package var word: String {
-    switch self {
-    case .min: return "min"
-    case .max: return "max"
-    case .mean: return "mean"
-    case .last: return "last"
-    case .count: return "count"
-    case .sum: return "sum"
-    }
   }
 }

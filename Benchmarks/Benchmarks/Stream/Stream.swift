@@ -1,0 +1,68 @@
+// The stream's speed: a sample through range, report by exception, one window of five statistics, one alarm.
+
+import Benchmark
+import StreamCore
+
+let benchmarks = { @Sendable in
+  Benchmark.defaultConfiguration = .init(
+    metrics: [.wallClock, .throughput], scalingFactor: .mega, maxDuration: .seconds(4), maxIterations: 50)
+
+  Benchmark("stream: deadband, window of five statistics, alarm") { benchmark in
+    let rig = StreamRig()
+    benchmark.startMeasurement()
+    for index in benchmark.scaledIterations { rig.feed(Int64(truncatingIfNeeded: index)) }
+    benchmark.stopMeasurement()
+    blackHole(rig.produced)
+  }
+}
+
+final class StreamRig {
+  private let memory: UnsafeMutableRawPointer
+  private let channel: BatchChannel
+  private var pipeline: Pipeline
+  private var now: Int64 = 0
+
+  init() {
+    var size = PipelineSize()
+    size.points = 1
+    size.windows = 1
+    size.alarms = 1
+    size.instructions = 3
+    let bytes = size.bytes + BatchChannel.bytes + 1_024
+    memory = .allocate(byteCount: bytes, alignment: 64)
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
+    pipeline = Pipeline(size: size, arena: &arena, channel: channel)
+    var point = PointRule()
+    point.scale = 0.1
+    point.deadband = 5
+    point.windowCount = 1
+    pipeline.setPoint(0, point)
+    var window = WindowRule(point: 0, everyNs: 60_000_000_000, firstSeries: 1)
+    for statistic in [WindowStatistic.min, .max, .mean, .last, .count] { window.add(statistic) }
+    pipeline.setWindow(0, window)
+    pipeline.setInstruction(0, Instruction(.point, point: 0))
+    pipeline.setInstruction(1, Instruction(.constant, value: 1e9))
+    pipeline.setInstruction(2, Instruction(.greater))
+    var alarm = AlarmRule(alarm: 0, severity: .warning)
+    alarm.when = Program(start: 0, length: 3)
+    pipeline.setAlarm(0, alarm, state: .normal)
+  }
+
+  deinit { memory.deallocate() }
+
+  var produced: Int64 { pipeline.produced }
+
+  func feed(_ index: Int64) {
+    now += 1_000_000
+    let instant = Instant(nanoseconds: now)
+    pipeline.accept(
+      point: 0, raw: (index &* 7919) % 1_000, quality: .good, text: UnsafeBufferPointer(start: nil, count: 0), at: instant)
+    pipeline.evaluate(alarms: 0..<1, at: instant)
+    if index % 64 == 0 {
+      pipeline.tick(at: instant)
+      while channel.next() != nil { channel.release() }
+    }
+  }
+}

@@ -1,0 +1,133 @@
+// The wire's use: the agent's bus loop against a paced virtual line, back to back, and beside it, in the same run, a bare loop
+// that writes a request and reads its reply with nothing in between but the silence. Prints one JSON object a baud rate:
+// ideal wire time of the plan ÷ wall time.
+//
+//   swift run -c release Wire [seconds for each measurement] [baud …]
+
+import CLinux
+import FieldBus
+import Glibc
+import StreamCore
+import VirtualSite
+
+let arguments = CommandLine.arguments.dropFirst().compactMap { Int($0) }
+let seconds = arguments.first ?? 10
+let bauds = arguments.count > 1 ? Array(arguments.dropFirst()) : [9_600, 19_200, 115_200]
+let place = SourcePlace(file: "bench", line: 1, column: 1)
+let units = 16
+let registers = 20
+
+for baud in bauds {
+  let format = LineFormat(baud: baud)
+  let link = "/tmp/kerb-wire-\(getpid())"
+  var profile = Profile(id: "bench/bench", kind: "bench")
+  for index in 0..<registers {
+    var point = PointSpec(name: "p\(index)", place: place, source: .register(.holding, address: index))
+    point.everyNs = 0
+    profile.points.append(point)
+  }
+  let devices = (1...units).map { SiteDevice(name: "d\($0)", line: 0, address: $0, profile: profile) }
+  let site = try VirtualSite(
+    SiteSpec(lines: [SiteLine(name: "l", end: .link(path: link), format: format, paced: true)], devices: devices))
+  try site.start()
+
+  var spec = BusSpec(name: "b", place: place, busProtocol: .modbusRTU, endpoint: .serialPort(path: link))
+  spec.format = format
+  let specs = (1...units).map { address in
+    var device = DeviceSpec(name: "d\(address)", place: place, bus: 0, address: address, profile: "", kind: "bench")
+    device.points = profile.points
+    return device
+  }
+  let agent = measureAgent(spec, specs)
+  let bare = measureBare(link, format)
+  site.stop()
+  print(
+    "{\"baud\":\(baud),\"units\":\(units),\"registers\":\(registers),\"agent\":\(rounded(agent.share)),"
+      + "\"bare\":\(rounded(bare)),\"ratio\":\(rounded(agent.share / bare)),\"good\":\(agent.good),"
+      + "\"failed\":\(agent.failed)}")
+}
+
+func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
+
+@MainActor func measureAgent(_ spec: BusSpec, _ devices: [DeviceSpec]) -> (share: Double, good: Int64, failed: Int64) {
+  let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
+  let bytes = layout.bytes + 8_192
+  let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+  defer { memory.deallocate() }
+  memset(memory, 0, bytes)
+  var arena = Arena(memory: memory, capacityBytes: bytes)
+  let channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
+  let board = BusBoard(layout: layout, arena: &arena)
+  var loop = BusLoop(
+    layout: layout, port: ModbusPort(spec), board: board, channel: channel,
+    pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [], arena: &arena)
+  let gate: OpaquePointer = kerb_gate_new()
+  defer { kerb_gate_free(gate) }
+  loop.start()
+  func turn() {
+    let until = loop.step()
+    while channel.next() != nil { channel.release() }
+    if until.nanoseconds > kerb_monotonic_ns() {
+      kerb_gate_lock(gate)
+      _ = kerb_gate_wait_until(gate, until.nanoseconds)
+      kerb_gate_unlock(gate)
+    }
+  }
+  while board.bus[.good] < 2 { turn() }
+  let good = board.bus[.good]
+  let began = kerb_monotonic_ns()
+  while kerb_monotonic_ns() - began < Int64(seconds) * 1_000_000_000 { turn() }
+  let wallNs = kerb_monotonic_ns() - began
+  let done = board.bus[.good] - good
+  let idealNs = done * layout.plan.requests[0].wireNs
+  loop.stop()
+  return (Double(idealNs) / Double(wallNs), done, board.bus[.transactions] - board.bus[.good])
+}
+
+/// write, read until the reply is whole, wait for the silence: no library.
+@MainActor func measureBare(_ link: String, _ format: LineFormat) -> Double {
+  let fd = open(link, O_RDWR | O_NOCTTY)
+  precondition(fd >= 0 && kerb_tty_raw(fd, Int32(format.baud), 0x4E, 1) == 0)
+  defer { close(fd) }
+  let replyBytes = 5 + 2 * registers
+  var reply = [UInt8](repeating: 0, count: 256)
+  var done: Int64 = 0
+  var unit = 0
+  var began: Int64 = .max
+  // The first transaction waits out whatever was on the line before, and isn't counted.
+  while began == .max || kerb_monotonic_ns() - began < Int64(seconds) * 1_000_000_000 {
+    var request: [UInt8] = [UInt8(unit + 1), 3, 0, 0, 0, UInt8(registers)]
+    let sum = crc(request)
+    request += [UInt8(sum & 0xFF), UInt8(sum >> 8)]
+    precondition(write(fd, request, request.count) == request.count)
+    var got = 0
+    while got < replyBytes {
+      guard kerb_fd_wait_readable(fd, 500_000_000) == 1 else { break }
+      let count = read(fd, &reply, reply.count)
+      if count <= 0 { break }
+      got += count
+    }
+    if got == replyBytes { done += 1 }
+    unit = (unit + 1) % units
+    let until = kerb_monotonic_ns() + format.silenceNs
+    var moment = timespec(tv_sec: Int(until / 1_000_000_000), tv_nsec: Int(until % 1_000_000_000))
+    while clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &moment, nil) == EINTR {}
+    if began == .max {
+      began = kerb_monotonic_ns()
+      done = 0
+    }
+  }
+  let wallNs = kerb_monotonic_ns() - began
+  let wireNs = Int64(8 + replyBytes) * format.characterNs + 2 * format.silenceNs
+  return Double(done * wireNs) / Double(wallNs)
+}
+
+/// CRC-16/Modbus.
+func crc(_ bytes: [UInt8]) -> UInt16 {
+  var sum: UInt16 = 0xFFFF
+  for byte in bytes {
+    sum ^= UInt16(byte)
+    for _ in 0..<8 { sum = sum & 1 == 1 ? sum >> 1 ^ 0xA001 : sum >> 1 }
+  }
+  return sum
+}

@@ -1,0 +1,249 @@
+// Answers what comes in over the control socket. Lives on the event loop.
+//
+//   {"method":"status"} · {"method":"points","device":"manhole-17"} · devices · alarms ("state":"all") · flush · version
+//   → {"result":…} or {"error":{"code":"…","message":"…"}}
+
+import CLinux
+import FieldBus
+import Logging
+import NIOCore
+import Store
+import StreamCore
+
+/// What a peer may do here.
+package enum ControlAccess: Sendable, Comparable {
+  case none, read, change
+
+  /// Root, the agent's own user and group `kerb-admin` change things; group `kerb` reads.
+  package static func of(uid: UInt32, gid: UInt32, agent: UInt32) -> ControlAccess {
+    if uid == 0 || uid == agent || kerb_user_in_group(uid, gid, "kerb-admin") == 1 { return .change }
+    return kerb_user_in_group(uid, gid, "kerb") == 1 ? .read : .none
+  }
+}
+
+final class ControlDesk: @unchecked Sendable {
+  // Unchecked: touched on `loop` only; `answer` asserts it.
+
+  private let configuration: Configuration
+  private let source: any BatchSource
+  private let field: any FieldView
+  private let shelf: CatalogueShelf
+  private let pull: PullServer?
+  private let arenaBytes: Int
+  private let startedAt: Instant
+  private let loop: any EventLoop
+  private let now: @Sendable () -> Instant
+  /// What the store said last, for when it is silent.
+  private var lastReport = StoreReport()
+  private var lastAlarms: [StoredAlarm] = []
+  private var lastClocks: [EpochClock] = []
+
+  init(
+    configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
+    field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop,
+    now: @escaping @Sendable () -> Instant
+  ) {
+    self.configuration = configuration
+    self.source = source
+    self.field = field
+    self.pull = pull
+    self.arenaBytes = arenaBytes
+    self.startedAt = startedAt
+    self.loop = loop
+    self.now = now
+    shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
+  }
+
+  /// One line in, one line out (without its end).
+  func answer(_ line: [UInt8], access: ControlAccess, reply: @escaping ([UInt8]) -> Void) {
+    loop.preconditionInEventLoop()
+    let request: JSONValue
+    do throws(JSONFailure) {
+      request = try JSONParser.parse(line)
+    } catch {
+      return reply(Self.error("bad_request", "not a JSON object in one line: \(error.text)"))
+    }
+    guard let method = request["method"]?.string else {
+      return reply(Self.error("bad_request", "\"method\" is missing; send for example {\"method\":\"status\"}"))
+    }
+    switch method {
+    case "version": reply(Self.result { $0.object { $0.member("version", Version.text) } })
+    case "status": status { reply(Self.result($0.write(into:))) }
+    case "points": points(of: request["device"]?.string, reply)
+    case "devices": devices(reply)
+    case "alarms": alarms(all: request["state"]?.string == "all", reply)
+    case "flush": flush(access, reply)
+    default:
+      let known = "status, points, devices, alarms, flush, version"
+      reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
+    }
+  }
+
+  static func error(_ code: String, _ message: String) -> [UInt8] {
+    var writer = JSONWriter()
+    writer.object {
+      $0.key("error")
+      $0.object {
+        $0.member("code", code)
+        $0.member("message", message)
+      }
+    }
+    return writer.bytes
+  }
+
+  private static func result(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
+    var writer = JSONWriter()
+    writer.beginObject()
+    writer.key("result")
+    write(&writer)
+    writer.endObject()
+    return writer.bytes
+  }
+
+  // MARK: Status
+
+  private func status(_ completion: @escaping (GatewayStatus) -> Void) {
+    var isAnswered = false
+    let answer = { (isSilent: Bool, counts: PullCounts?) in
+      if isAnswered { return }
+      isAnswered = true
+      completion(self.gathered(isSilent: isSilent, counts: counts))
+    }
+    let tooLate = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Limits.healthNs)) { answer(true, nil) }
+    askStore {
+      guard let pull = self.pull else {
+        tooLate.cancel()
+        return answer(self.lastReport.storeID.isEmpty, nil)
+      }
+      let bound = NIOLoopBound(answer, eventLoop: self.loop)
+      pull.counts { counts in
+        self.loop.execute {
+          tooLate.cancel()
+          bound.value(self.lastReport.storeID.isEmpty, counts)
+        }
+      }
+    }
+  }
+
+  /// Brings the three `last…` up to date.
+  private func askStore(_ completion: @escaping () -> Void) {
+    let bound = NIOLoopBound(completion, eventLoop: loop)
+    source.report { report in
+      self.source.alarms { alarms in
+        self.source.clocks(of: Set(alarms.map(\.epoch) + [report.epoch, report.oldestEpoch]).sorted()) { clocks in
+          self.loop.execute {
+            self.lastReport = report
+            self.lastAlarms = alarms
+            self.lastClocks = clocks
+            bound.value()
+          }
+        }
+      }
+    }
+  }
+
+  private var timeline: Timeline { Timeline(epoch: lastReport.epoch, now: now(), clocks: lastClocks) }
+
+  private func gathered(isSilent: Bool, counts: PullCounts?) -> GatewayStatus {
+    var status = GatewayStatus()
+    status.gateway = configuration.gatewayID
+    status.uptimeNs = now() - startedAt
+    status.clockSynchronised = configuration.clock == .trusted || kerb_clock_synchronised() == 1
+    status.buses = (0..<field.busCount).map(field.bus)
+    status.devices = (0..<field.deviceCount).map(field.device)
+    for number in 0..<field.pointCount { status.pointQualities[Int(field.point(number).quality.rawValue)] += 1 }
+    status.store = lastReport
+    status.isStoreSilent = isSilent
+    status.alarms = lastAlarms
+    status.pull = counts
+    status.arenaBytes = arenaBytes
+    status.process = ProcessFacts.read()
+    status.timeline = timeline
+    return status
+  }
+
+  // MARK: Lists
+
+  private func points(of device: String?, _ reply: @escaping ([UInt8]) -> Void) {
+    let catalogue = shelf.present.catalogue
+    let only = device.flatMap { name in catalogue.devices.firstIndex { $0.name == name } }
+    if let device, only == nil {
+      let near = nearestMatch(to: device, among: catalogue.devices.map(\.name)).map { "; did you mean \($0)?" } ?? ""
+      return reply(Self.error("not_found", "there is no device \(device.prefix(80))\(near)"))
+    }
+    askStore {
+      // What is personal stays inside: not even its pseudonym is shown.
+      let record = RecordWriter(catalogue: catalogue, timeline: self.timeline, pseudonymKey: nil)
+      reply(
+        Self.result {
+          $0.array { list in
+            for number in 0..<min(catalogue.pointCount, self.field.pointCount) {
+              let series = catalogue.series[number]
+              guard only == nil || series.device == only else { continue }
+              list.object {
+                record.write(self.field.point(number), of: series, into: &$0)
+                if series.personal { $0.member("personal", true) }
+              }
+            }
+          }
+        })
+    }
+  }
+
+  private func devices(_ reply: @escaping ([UInt8]) -> Void) {
+    askStore {
+      reply(
+        Self.result {
+          $0.array { list in
+            for number in 0..<self.field.deviceCount {
+              list.object { $0.write(self.field.device(number), timeline: self.timeline) }
+            }
+          }
+        })
+    }
+  }
+
+  private func alarms(all: Bool, _ reply: @escaping ([UInt8]) -> Void) {
+    askStore {
+      let shown = self.lastAlarms.filter { all || $0.event.state.isActive }
+      self.shelf.views(Set(shown.map(\.catalogueVersion))) { views in
+        reply(
+          Self.result {
+            $0.array { list in
+              for alarm in shown {
+                guard let view = views[alarm.catalogueVersion],
+                  view.catalogue.alarms.indices.contains(Int(alarm.event.alarm))
+                else { continue }
+                RecordWriter(catalogue: view.catalogue, timeline: self.timeline, pseudonymKey: nil).write(
+                  alarm.event, epoch: alarm.epoch, id: alarm.sequence, allows: { _ in true }, into: &list)
+              }
+            }
+          })
+      }
+    }
+  }
+
+  // MARK: Changes
+
+  private func flush(_ access: ControlAccess, _ reply: @escaping ([UInt8]) -> Void) {
+    guard access == .change else {
+      return reply(Self.error("forbidden", "flush needs root, the agent's user, or group kerb-admin"))
+    }
+    let bound = NIOLoopBound(reply, eventLoop: loop)
+    source.flush { result in
+      self.loop.execute {
+        switch result {
+        case .success(let durable):
+          bound.value(
+            Self.result {
+              $0.object {
+                $0.member("alarms", durable.alarms)
+                $0.member("telemetry", durable.telemetry)
+              }
+            })
+        case .failure(let failure): bound.value(Self.error("unavailable", "\(failure)"))
+        }
+      }
+    }
+  }
+}

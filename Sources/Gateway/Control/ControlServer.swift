@@ -1,0 +1,120 @@
+// The control socket: RUNTIME/control.sock, one JSON object a line each way, peers checked by the credentials that the kernel
+// vouches for. The face is for any thread; what is behind it runs on one loop of the group that is given.
+//
+// Invariants:
+//  1. A line is at most `Limits.controlLineBytesMax` long, connections at most `controlConnectionsMax`; one more is told so and
+//     closed.
+//  2. A connection's lines are answered in order, one at a time.
+
+import CLinux
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Store
+import StreamCore
+
+package final class ControlServer: Sendable {
+  package static func path(runtime: String) -> String { "\(runtime)/control.sock" }
+
+  private let path: String
+  private let loop: any EventLoop
+  private let desk: ControlDesk
+  private let house: ControlHouse
+  private let logger: Logger
+  private let access: @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess
+
+  package init(
+    configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, store: any BatchSource,
+    field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup,
+    logger: Logger, now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
+    access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
+      ControlAccess.of(uid: $0, gid: $1, agent: geteuid())
+    }
+  ) {
+    path = Self.path(runtime: configuration.runtimePath)
+    loop = group.next()
+    desk = ControlDesk(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
+      field: field, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt, loop: loop, now: now)
+    house = ControlHouse()
+    self.logger = logger
+    self.access = access
+  }
+
+  /// Not on an event loop.
+  package func start() throws(PullFailure) {
+    do {
+      let socket = kerb_unix_listen(path, 0o660, Int32(Limits.controlConnectionsMax))
+      guard socket >= 0 else { throw IOError(errnoCode: -socket, reason: "bind") }
+      shareWithGroup()
+      let channel = try ServerBootstrap(group: loop)
+        .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Limits.socketReadBytes))
+        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.welcome(channel) } }
+        .withBoundSocket(socket).wait()
+      try loop.submit { self.house.listener = channel }.wait()
+    } catch {
+      let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+      throw .cannotListen(address: path, reason: reason)
+    }
+  }
+
+  /// Members of group `kerb` may connect, where there is such a group and we may give the socket to it.
+  private func shareWithGroup() {
+    if let group = getgrnam("kerb") { _ = chown(path, uid_t.max, group.pointee.gr_gid) }
+  }
+
+  /// Closes everything. Blocks; not on an event loop.
+  package func stop() {
+    let left = loop.makePromise(of: Void.self)
+    loop.execute {
+      let open = (self.house.listener.map { [$0] } ?? []) + Array(self.house.connections.values)
+      if self.house.listener != nil { unlink(self.path) }
+      self.house.listener = nil
+      for channel in open { channel.close(promise: nil) }
+      EventLoopFuture.andAllComplete(open.map(\.closeFuture), on: self.loop).cascade(to: left)
+    }
+    try? left.futureResult.wait()
+  }
+
+  /// The kernel's `struct ucred`.
+  private struct Peer: Sendable {
+    var pid: Int32
+    var uid: UInt32
+    var gid: UInt32
+  }
+
+  /// On the loop: a new connection.
+  private func welcome(_ channel: any Channel) throws {
+    let id = ObjectIdentifier(channel)
+    let isOver = house.connections.count >= Limits.controlConnectionsMax
+    house.connections[id] = channel
+    channel.closeFuture.assumeIsolated().whenComplete { _ in self.house.connections[id] = nil }
+    let connection = ControlConnection(desk: desk)
+    try channel.pipeline.syncOperations.addHandler(connection)
+    if isOver {
+      connection.refuse("too_many", "\(Limits.controlConnectionsMax) connections are open already; close one of them")
+      return
+    }
+    guard let provider = channel as? any SocketOptionProvider else { return channel.close(promise: nil) }
+    let credentials: EventLoopFuture<Peer> = provider.unsafeGetSocketOption(
+      level: .socket, name: .init(rawValue: SO_PEERCRED))
+    credentials.assumeIsolated().whenComplete { result in
+      guard case .success(let peer) = result else { return channel.close(promise: nil) }
+      let access = self.access(peer.uid, peer.gid)
+      if access == .none {
+        self.logger.warning("refused at the control socket", metadata: ["uid": "\(peer.uid)", "pid": "\(peer.pid)"])
+        connection.refuse("forbidden", "your user may not look in here; ask for membership in group kerb")
+      } else {
+        connection.admit(access)
+      }
+    }
+  }
+}
+
+/// What the control server has open. Lives on the loop.
+private final class ControlHouse: @unchecked Sendable {
+  // Unchecked: touched from the loop only: the initializer of a connection, its end, start and stop submit there.
+  var listener: (any Channel)?
+  var connections: [ObjectIdentifier: any Channel] = [:]
+}

@@ -1,0 +1,150 @@
+// The state of the whole house at one moment, and its JSON: what `kerb status` shows. A value; the keys are a contract.
+
+import FieldBus
+import Store
+import StreamCore
+
+package struct GatewayStatus: Sendable {
+  package var gateway = ""
+  package var uptimeNs: Int64 = 0
+  package var clockSynchronised = false
+  package var buses: [BusReport] = []
+  package var devices: [DeviceReport] = []
+  /// By `Quality.rawValue`.
+  package var pointQualities = [Int](repeating: 0, count: 4)
+  package var store = StoreReport()
+  /// The store did not answer in time: `store` is what it said last.
+  package var isStoreSilent = false
+  package var alarms: [StoredAlarm] = []
+  package var pull: PullCounts?
+  package var arenaBytes = 0
+  package var process = ProcessFacts()
+  package var timeline = Timeline(epoch: 0, now: .zero, clocks: [])
+
+  package init() {}
+
+  package func write(into writer: inout JSONWriter) {
+    writer.object { root in
+      root.member("gateway", gateway)
+      root.member("version", Version.text)
+      root.key("uptime_s")
+      root.seconds(milliseconds: uptimeNs / 1_000_000)
+      root.member("epoch", store.epoch)
+      root.member("store", store.storeID)
+      root.member("clock_synchronised", clockSynchronised)
+      root.key("buses")
+      root.array { list in for bus in buses { list.write(bus) } }
+      root.key("devices")
+      root.object {
+        $0.member("online", devices.count { $0.state == .online })
+        $0.member("offline", devices.count { $0.state == .offline })
+        $0.member("unknown", devices.count { $0.state == .unknown })
+      }
+      root.key("points")
+      root.object {
+        for quality in [Quality.good, .uncertain, .bad, .stale] {
+          $0.member(quality.word, pointQualities[Int(quality.rawValue)])
+        }
+      }
+      root.key("alarms")
+      root.object {
+        $0.member("active", alarms.count { $0.event.state.isActive })
+        $0.member(
+          "unacknowledged",
+          alarms.count { $0.event.state == .unacknowledged || $0.event.state == .returnedUnacknowledged })
+      }
+      root.key("buffer")
+      root.object(writeBuffer)
+      root.key("consumers")
+      root.array { list in for consumer in store.consumers { writeConsumer(consumer, into: &list) } }
+      if let pull {
+        root.key("pull")
+        root.object {
+          $0.member("connections", pull.connections)
+          $0.member("waiting", pull.waiting)
+          $0.member("refused_tokens", pull.refusedTokens)
+        }
+      }
+      root.key("memory")
+      root.object {
+        $0.member("arena_bytes", arenaBytes)
+        $0.member("rss_bytes", process.residentBytes)
+        $0.member("private_bytes", process.privateBytes)
+      }
+      root.member("threads", process.threads)
+    }
+  }
+
+  private func writeBuffer(into writer: inout JSONWriter) {
+    writer.member("state", isStoreSilent ? "silent" : store.state.rawValue)
+    writer.member("samples", store.storedSamples)
+    writer.member("events", store.storedEvents)
+    writer.member("bytes", store.bytes)
+    writer.member("capacity_bytes", store.capacityBytes)
+    writer.key("oldest")
+    if let oldest = store.oldestAt, let ms = timeline.unixMs(oldest, epoch: store.oldestEpoch) {
+      writer.seconds(milliseconds: ms)
+    } else {
+      writer.null()
+    }
+    writer.member("evicted", store.evictedSamples)
+    // Since this start: what the buses made, what they lost, what the store took over.
+    writer.member("produced", buses.reduce(0) { $0 + $1.produced })
+    writer.member("lost", buses.reduce(0) { $0 + $1.lost })
+    writer.member("accepted", store.acceptedSamples + store.acceptedEvents)
+    writer.member("pending", store.pendingSamples)
+    writer.member("stored", store.storedSamples + store.storedEvents)
+    writer.key("durable")
+    writer.object {
+      $0.member("alarms", store.durable.alarms)
+      $0.member("telemetry", store.durable.telemetry)
+    }
+    writer.member("commits", store.commits)
+    writer.member("failures", store.failures)
+    if !store.lastFailure.isEmpty { writer.member("last_failure", store.lastFailure) }
+    writer.member("prepared", store.isPrepared)
+  }
+
+  private func writeConsumer(_ consumer: ConsumerReport, into writer: inout JSONWriter) {
+    writer.object {
+      $0.member("name", consumer.name)
+      $0.member("lag_records", consumer.lagRecords)
+      $0.member("gaps", consumer.gapRecords)
+      $0.key("last_seen")
+      if let seen = consumer.lastSeen, let ms = timeline.unixMs(seen, epoch: timeline.epoch) {
+        $0.seconds(milliseconds: ms)
+      } else {
+        $0.null()
+      }
+      $0.key("last_seen_age_s")
+      if let seen = consumer.lastSeen {
+        $0.seconds(milliseconds: max(0, (timeline.now - seen) / 1_000_000))
+      } else {
+        $0.null()
+      }
+    }
+  }
+}
+
+extension JSONWriter {
+  fileprivate mutating func write(_ bus: BusReport) {
+    object {
+      $0.member("name", bus.name)
+      $0.member("state", bus.state.rawValue)
+      if !bus.problem.isEmpty { $0.member("problem", bus.problem) }
+      $0.member("utilisation", bus.utilisation)
+      $0.member("efficiency", bus.efficiency)
+      $0.member("cycle_ms", bus.cycleMs)
+      $0.member("transactions", bus.transactions)
+      $0.member("good", bus.good)
+      $0.member("timeouts", bus.timeouts)
+      $0.member("crc_errors", bus.crcErrors)
+      $0.member("exceptions", bus.exceptions)
+      $0.member("late_replies", bus.lateReplies)
+      $0.member("stray_bytes", bus.strayBytes)
+      $0.member("reopened", bus.reopened)
+      $0.member("produced", bus.produced)
+      $0.member("lost", bus.lost)
+    }
+  }
+}

@@ -1,0 +1,261 @@
+// Builds the house in order, leaves it in reverse: state folder → key → store → pull and control → buses; then buses → store →
+// servers. Main thread. What can go wrong at the start is a `StartFailure` that says what to do; nothing is left behind.
+//
+// Invariants:
+//  1. No bus runs before the store can take what it sends; the store closes after the last bus has handed over.
+//  2. The watchdog is pinged only while every thread has moved within `Limits.stallNsMax`.
+
+import CLinux
+import FieldBus
+import Glibc
+import Logging
+import NIOPosix
+import Store
+import StreamCore
+
+/// Why the agent can't start, with the exit code of sysexits.h.
+package struct StartFailure: Error {
+  package var text: String
+  package var exitCode: Int32
+
+  package static let unavailable: Int32 = 69
+  package static let inputOutput: Int32 = 74
+  package static let permission: Int32 = 77
+  package static let configuration: Int32 = 78
+}
+
+/// What was made and what became of it, at the end of a run.
+package struct Account: Sendable {
+  /// Samples and events that the buses made since this start.
+  package var produced: Int64 = 0
+  /// Of these, lost between bus and store and reported as gaps.
+  package var lost: Int64 = 0
+  package var store = StoreReport()
+}
+
+package final class Gateway {
+  private let configuration: Configuration
+  private let logger: Logger
+  private let catalogue: Catalogue
+  private let field: Field
+  private let store: StoreThread
+  private let group: MultiThreadedEventLoopGroup
+  private var pull: PullServer?
+  private var control: ControlServer?
+  private var clock: WallClock
+  private let notify = Notify()
+  private let startedAt = kerb_monotonic_ns()
+  private var watchdogAt: Int64 = 0
+
+  /// Builds everything that `configuration` asks for; nothing runs yet.
+  package init(_ configuration: Configuration, logger: Logger) {
+    self.configuration = configuration
+    self.logger = logger
+    catalogue = Catalogue(configuration)
+    field = Field(buses: configuration.buses, devices: configuration.devices)
+    clock = WallClock(trust: configuration.clock)
+    group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let wake = DurableBell()
+    bell = wake
+    store = StoreThread(
+      configuration: StoreConfiguration(
+        statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
+        alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: catalogue.encoded(),
+        seriesCount: catalogue.series.count, alarmNames: catalogue.alarms.map(catalogue.alarmName),
+        consumers: configuration.consumers.map(\.name)),
+      channels: field.channels, onDurable: { wake.ring($0) })
+  }
+
+  private let bell: DurableBell
+
+  // MARK: Life
+
+  package func start() throws(StartFailure) {
+    try makeFolder(configuration.statePath, mode: 0o750)
+    try makeFolder(configuration.runtimePath, mode: 0o755)
+    let key: BoxKey
+    do { key = try BoxKey.open(statePath: configuration.statePath) } catch {
+      throw StartFailure(text: error.text, exitCode: StartFailure.permission)
+    }
+    let opening: StoreOpening
+    do { opening = try store.start() } catch { throw StartFailure(error, configuration) }
+    if let offset = clock.poll() { store.clockKnown(offsetNs: offset) }
+    do { try startServers(key, opening) } catch {
+      stopServers()
+      store.stop()
+      throw error
+    }
+    field.start(
+      storeGate: store.wake, pseudonymKey: key.pseudonymKey, alarmStates: alarmStates(opening))
+    logger.info(
+      "running",
+      metadata: [
+        "gateway": "\(configuration.gatewayID)", "epoch": "\(opening.epoch)", "buses": "\(field.busCount)",
+        "devices": "\(field.deviceCount)", "points": "\(field.pointCount)", "store": "\(opening.storeID)",
+      ])
+    notify.ready()
+  }
+
+  private func startServers(_ key: BoxKey, _ opening: StoreOpening) throws(StartFailure) {
+    let pull = PullServer(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion,
+      storeID: opening.storeID, epoch: opening.epoch, store: store, field: field, keys: key, group: group,
+      logger: logger)
+    do { try pull.start() } catch {
+      throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
+    }
+    self.pull = pull
+    bell.onRing { pull.durable($0) }
+    let control = ControlServer(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
+      field: field, pull: pull, arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group,
+      logger: logger)
+    do { try control.start() } catch {
+      throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
+    }
+    self.control = control
+  }
+
+  /// An alarm that was active at the last stop is active still, until its condition says otherwise: it is not raised anew.
+  private func alarmStates(_ opening: StoreOpening) -> [AlarmState] {
+    var byName: [String: AlarmState] = [:]
+    for alarm in opening.alarms { byName[alarm.name] = alarm.event.state }
+    return catalogue.alarms.map { byName[catalogue.alarmName($0)] ?? .normal }
+  }
+
+  /// Waits for the end, keeping watch: clock, watchdog, store. Returns when SIGTERM or SIGINT came.
+  package func run() {
+    while true {
+      switch kerb_wait_signal(1_000) {
+      case SIGTERM, SIGINT: return
+      default: break
+      }
+      if let offset = clock.poll() {
+        store.clockKnown(offsetNs: offset)
+        logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
+      }
+      ping()
+    }
+  }
+
+  private func ping() {
+    guard let watchdogNs = notify.watchdogNs else { return }
+    let now = kerb_monotonic_ns()
+    guard now - watchdogAt >= Swift.min(watchdogNs, 1_000_000_000) else { return }
+    let oldest = Swift.min(field.heartbeat.nanoseconds, store.heartbeat)
+    guard now - oldest < Limits.stallNsMax else {
+      logger.error("a thread has stopped: the watchdog is not pinged any more")
+      return
+    }
+    watchdogAt = now
+    notify.watchdog()
+  }
+
+  /// Leaves in reverse: what is in hand is handed over and committed before anything closes.
+  @discardableResult
+  package func stop() -> Account {
+    notify.stopping()
+    field.stop()
+    var account = Account()
+    for bus in 0..<field.busCount {
+      account.produced += field.bus(bus).produced
+      account.lost += field.bus(bus).lost
+    }
+    let settled = Settled()
+    store.flush { [store] _ in store.report { settled.set($0) } }
+    account.store = settled.wait()
+    stopServers()
+    store.stop()
+    try? group.syncShutdownGracefully()
+    logger.info(
+      "stopped",
+      metadata: [
+        "produced": "\(account.produced)", "lost": "\(account.lost)",
+        "durable": "\(account.store.durable.alarms) alarms, \(account.store.durable.telemetry) samples",
+      ])
+    return account
+  }
+
+  private func stopServers() {
+    control?.stop()
+    pull?.stop()
+    control = nil
+    pull = nil
+  }
+
+  private func makeFolder(_ path: String, mode: mode_t) throws(StartFailure) {
+    // Only the last step: a missing parent is a mistake in the path.
+    if mkdir(path, mode) != 0, errno != EEXIST {
+      let code = errno
+      throw StartFailure(
+        text: "\(path): \(String(cString: strerror(code))); make the folder and give it to the agent's user",
+        exitCode: code == EACCES || code == EPERM ? StartFailure.permission : StartFailure.inputOutput)
+    }
+    guard access(path, R_OK | W_OK | X_OK) == 0 else {
+      throw StartFailure(
+        text: "\(path): \(String(cString: strerror(errno))); give the folder to the agent's user",
+        exitCode: StartFailure.permission)
+    }
+  }
+}
+
+extension StartFailure {
+  fileprivate init(_ failure: StoreFailure, _ configuration: Configuration) {
+    text = "\(configuration.statePath): \(failure)"
+    if case .held = failure {
+      exitCode = Self.unavailable
+    } else {
+      exitCode = Self.inputOutput
+    }
+  }
+}
+
+extension Field: FieldView {}
+
+/// Carries «more is durable» from the store's thread to the pull server, which is made later.
+private final class DurableBell: @unchecked Sendable {
+  // Unchecked: the gate guards the closure.
+  private let gate: OpaquePointer = kerb_gate_new()
+  private var answer: (@Sendable (Position) -> Void)?
+
+  deinit { kerb_gate_free(gate) }
+
+  func onRing(_ answer: @escaping @Sendable (Position) -> Void) {
+    kerb_gate_lock(gate)
+    self.answer = answer
+    kerb_gate_unlock(gate)
+  }
+
+  func ring(_ position: Position) {
+    kerb_gate_lock(gate)
+    let answer = answer
+    kerb_gate_unlock(gate)
+    answer?(position)
+  }
+}
+
+/// Waits for one report of the store thread.
+private final class Settled: @unchecked Sendable {
+  // Unchecked: the gate guards the report.
+  private let gate: OpaquePointer = kerb_gate_new()
+  private var report: StoreReport?
+
+  deinit { kerb_gate_free(gate) }
+
+  func set(_ report: StoreReport) {
+    kerb_gate_lock(gate)
+    self.report = report
+    kerb_gate_signal(gate)
+    kerb_gate_unlock(gate)
+  }
+
+  func wait() -> StoreReport {
+    kerb_gate_lock(gate)
+    defer { kerb_gate_unlock(gate) }
+    let deadline = kerb_monotonic_ns() + Limits.stallNsMax
+    while report == nil {
+      if kerb_gate_wait_until(gate, deadline) == 0 { break }
+    }
+    return report ?? StoreReport()
+  }
+}

@@ -1,0 +1,133 @@
+// What others ask of the store, carried out on the store thread between two commits.
+
+import CSQLite
+import StreamCore
+
+extension Buffer {
+  private var unavailable: StoreFailure { lastFailure ?? .io(code: SQLITE_IOERR) }
+
+  func read(_ request: ReadRequest, for consumer: String?) -> Result<ReadAnswer, StoreFailure> {
+    do throws(StoreFailure) {
+      return .success(try answer(request, for: consumer))
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private func answer(_ request: ReadRequest, for consumer: String?) throws(StoreFailure) -> ReadAnswer {
+    var room = max(1, min(request.recordsMax, Limits.recordsPerAnswerMax))
+    var answer = ReadAnswer()
+    answer.storeID = storeID
+    // A position that nobody was ever told is brought back to what there is.
+    answer.next = Position(
+      alarms: max(0, min(request.after.alarms, durable.alarms)),
+      telemetry: max(0, min(request.after.telemetry, durable.telemetry)))
+    if request.alarms {
+      let found = try readAlarms(after: answer.next.alarms, recordsMax: room)
+      answer.alarmGaps = found.gaps
+      answer.events = found.events
+      answer.next.alarms = found.next
+      answer.more = found.next < durable.alarms
+      room -= found.records
+    }
+    if request.telemetry {
+      if room > 0 {
+        let found = try readTelemetry(after: answer.next.telemetry, recordsMax: room, for: consumer)
+        answer.telemetryGaps = found.gaps
+        answer.batches = found.batches
+        answer.next.telemetry = found.next
+      }
+      answer.more = answer.more || answer.next.telemetry < durable.telemetry
+    }
+    if let consumer {
+      cursors[consumer]?.told(alarmGaps: answer.alarmGaps, telemetryGaps: answer.telemetryGaps)
+    }
+    answer.clocks = try clocks(of: answer)
+    return answer
+  }
+
+  private func readAlarms(after: Int64, recordsMax: Int) throws(StoreFailure) -> AlarmAnswer {
+    guard let log else { throw unavailable }
+    do throws(StoreFailure) {
+      return try log.read(after: after, recordsMax: recordsMax)
+    } catch {
+      logFailed(error)
+      throw error
+    }
+  }
+
+  private func readTelemetry(
+    after: Int64, recordsMax: Int, for consumer: String?
+  ) throws(StoreFailure) -> TelemetryAnswer {
+    guard let ring else { throw unavailable }
+    let isKnown = consumer.map { cursors[$0] != nil } ?? false
+    var place = isKnown ? consumer.flatMap { cursors[$0]?.place } : anyonesPlace
+    do throws(StoreFailure) {
+      let answer = try ring.read(after: after, recordsMax: recordsMax, place: &place)
+      if isKnown, let consumer { cursors[consumer]?.place = place } else { anyonesPlace = place }
+      return answer
+    } catch {
+      ringFailed(error)
+      throw error
+    }
+  }
+
+  private func clocks(of answer: ReadAnswer) throws(StoreFailure) -> [EpochClock] {
+    var epochs = Set<UInt32>()
+    for gap in answer.alarmGaps { epochs.insert(gap.epoch) }
+    for gap in answer.telemetryGaps { epochs.insert(gap.epoch) }
+    for event in answer.events { epochs.insert(event.epoch) }
+    for batch in answer.batches { epochs.insert(batch.epoch) }
+    guard !epochs.isEmpty else { return [] }
+    guard let log else { throw unavailable }
+    var clocks: [EpochClock] = []
+    for epoch in epochs.sorted() { clocks.append(try log.clock(of: epoch)) }
+    return clocks
+  }
+
+  func clocks(of epochs: [UInt32]) -> [EpochClock] { epochs.compactMap { try? log?.clock(of: $0) } }
+
+  func acknowledge(_ position: Position, by consumer: String, at: Instant) {
+    cursors[consumer]?.acknowledge(position, durable: durable, at: at)
+  }
+
+  func catalogue(_ version: UInt32) -> [UInt8]? { (try? log?.catalogue(version)) ?? nil }
+
+  func alarms() -> [StoredAlarm] { (try? log?.states()) ?? [] }
+
+  func report() -> StoreReport {
+    var report = StoreReport()
+    report.storeID = storeID
+    report.epoch = epoch
+    report.state = state
+    report.durable = durable
+    report.oldest = Position(alarms: durable.alarms + 1, telemetry: durable.telemetry + 1)
+    if let log {
+      report.oldest.alarms = log.oldestSequence
+      report.storedEvents = log.newest - log.oldestSequence + 1
+    }
+    if let ring, let newest = ring.newest, let oldest = (try? ring.oldest()) ?? nil {
+      report.oldest.telemetry = oldest.firstSequence
+      report.storedSamples = newest.ordinal + Int64(newest.count) - oldest.ordinal
+      report.evictedSamples = oldest.ordinal
+      report.oldestAt = oldest.earliest
+      report.oldestEpoch = oldest.epoch
+    }
+    report.pendingSamples = intake.pendingSamples
+    report.acceptedSamples = intake.acceptedSamples
+    report.acceptedEvents = intake.acceptedEvents
+    report.lostSamples = intake.lostSamples
+    report.bytes = ((try? log?.bytes) ?? 0) + ((try? ring?.bytes) ?? 0)
+    report.capacityBytes = Int64(configuration.telemetryBytes + configuration.alarmBytes)
+    report.commits = commits
+    report.failures = failures
+    report.lastFailure = lastFailure?.description ?? ""
+    report.isPrepared = isPrepared
+    report.consumers = cursors.sorted { $0.key < $1.key }.map { name, cursor in
+      let lag = max(0, durable.alarms - cursor.held.alarms) + max(0, durable.telemetry - cursor.held.telemetry)
+      return ConsumerReport(
+        name: name, held: cursor.held, lagRecords: lag, gapRecords: cursor.gapRecords, lastSeen: cursor.lastSeen)
+    }
+    return report
+  }
+}

@@ -1,0 +1,123 @@
+// Owns the state folder: that one process has it, where its files are, and where damaged ones go.
+//
+// Invariants:
+//  1. The lock is held from before the first file is opened until after the last is closed; the kernel lets it go when
+//     the process dies, however it dies.
+//  2. A database moves together with its -wal; the -wal first: alone at its place it could be taken for a new file's.
+
+import CLinux
+import Glibc
+import StreamCore
+
+struct StateFolder: ~Copyable {
+  let path: String
+  private let lock: Int32
+
+  static let telemetry = "telemetry.db"
+  static let alarms = "alarm.db"
+
+  init(path: String) throws(StoreFailure) {
+    let file = path + "/lock"
+    let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw .unusable(path: file, code: -errno) }
+    let outcome = kerb_fd_flock(descriptor)
+    guard outcome == 0 else {
+      let holder = Self.content(of: descriptor)
+      close(descriptor)
+      guard outcome == -EWOULDBLOCK else { throw .unusable(path: file, code: outcome) }
+      throw .held(by: holder.isEmpty ? "another process" : holder)
+    }
+    var name = "kerb run, process \(getpid())\n"
+    let isWritten = name.withUTF8 { bytes in
+      ftruncate(descriptor, 0) == 0 && pwrite(descriptor, bytes.baseAddress, bytes.count, 0) == bytes.count
+    }
+    guard isWritten || errno == ENOSPC || errno == EDQUOT else {
+      let code = -errno
+      close(descriptor)
+      throw .unusable(path: file, code: code)
+    }
+    self.path = path
+    lock = descriptor
+  }
+
+  deinit { close(lock) }
+
+  func file(_ name: String) -> String { path + "/" + name }
+
+  private static func content(of descriptor: Int32) -> String {
+    var bytes = [UInt8](repeating: 0, count: 128)
+    let count = pread(descriptor, &bytes, bytes.count, 0)
+    return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
+  }
+
+  /// Moves the databases away, into a numbered folder of `quarantine`; the newest has the highest number.
+  func quarantine(_ names: [String]) throws(StoreFailure) {
+    let all = file("quarantine")
+    guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw .unusable(path: all, code: -errno) }
+    let set = try freeSet(in: all)
+    for name in names {
+      for suffix in ["-wal", "-shm", ""] {
+        let from = file(name) + suffix
+        guard rename(from, set + "/" + name + suffix) == 0 || errno == ENOENT else {
+          throw .unusable(path: from, code: -errno)
+        }
+      }
+    }
+    Self.sync(set)
+    Self.sync(path)
+  }
+
+  private func freeSet(in all: String) throws(StoreFailure) -> String {
+    let last = "\(all)/\(Limits.quarantineMax)"
+    if access(last, F_OK) == 0 {
+      Self.removeSet("\(all)/1")
+      for number in 2...Limits.quarantineMax { _ = rename("\(all)/\(number)", "\(all)/\(number - 1)") }
+    }
+    for number in 1...Limits.quarantineMax {
+      let set = "\(all)/\(number)"
+      if mkdir(set, 0o750) == 0 { return set }
+      guard errno == EEXIST else { throw .unusable(path: set, code: -errno) }
+    }
+    throw .unusable(path: last, code: -EEXIST)
+  }
+
+  private static func removeSet(_ set: String) {
+    for name in [telemetry, alarms] {
+      for suffix in ["-wal", "-shm", ""] { unlink(set + "/" + name + suffix) }
+    }
+    rmdir(set)
+  }
+
+  /// Makes renames in a folder durable. A failure is no worse than a cut just before.
+  static func sync(_ folder: String) {
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    fsync(descriptor)
+    close(descriptor)
+  }
+}
+
+/// The kernel's name for this boot: the monotonic clock has one meaning for as long. Empty where there is none.
+func bootID() -> String {
+  let descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { return "" }
+  defer { close(descriptor) }
+  var bytes = [UInt8](repeating: 0, count: 64)
+  let count = read(descriptor, &bytes, bytes.count)
+  return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
+}
+
+/// A random UUID (RFC 9562, version 4), lower-case, with hyphens.
+func freshStoreID() -> String {
+  let digits = Array("0123456789abcdef".utf8)
+  var text: [UInt8] = []
+  for index in 0..<16 {
+    var byte = UInt8.random(in: .min ... .max)
+    if index == 6 { byte = byte & 0x0F | 0x40 }
+    if index == 8 { byte = byte & 0x3F | 0x80 }
+    if index == 4 || index == 6 || index == 8 || index == 10 { text.append(0x2D) }
+    text.append(digits[Int(byte >> 4)])
+    text.append(digits[Int(byte & 15)])
+  }
+  return String(decoding: text, as: UTF8.self)
+}

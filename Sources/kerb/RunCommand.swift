@@ -1,0 +1,64 @@
+// `kerb run`: the agent.
+
+import ArgumentParser
+import CLinux
+import Gateway
+import Glibc
+import Logging
+
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run the agent: read the buses, keep what they say, serve the platforms.",
+    discussion: """
+      Logs to stderr, in the journal's format under systemd. SIGTERM and SIGINT end it cleanly: what is in hand is
+      committed first.
+
+      Example:
+        kerb run -c /etc/kerb/kerb.toml
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Option(help: ArgumentHelp("Write an account of the run to this file when it ends.", visibility: .hidden))
+  var account: String?
+
+  func run() throws {
+    // Before the first thread: they inherit it, and the main thread takes signals by waiting for them.
+    kerb_block_signals()
+    LoggingSystem.bootstrap { LineLog(label: $0) }
+    let configuration = try files.read()
+    let logger = Logger(label: "kerb")
+    let gateway = Gateway(configuration, logger: logger)
+    do { try gateway.start() } catch {
+      throw CommandFailure(error.text, exitCode: error.exitCode)
+    }
+    gateway.run()
+    let result = gateway.stop()
+    if let account { try write(result, to: account) }
+  }
+
+  private func write(_ result: Account, to path: String) throws {
+    var json = JSONWriter()
+    json.beginObject()
+    json.member("produced", result.produced)
+    json.member("lost", result.lost)
+    json.member("durable_alarms", result.store.durable.alarms)
+    json.member("durable_telemetry", result.store.durable.telemetry)
+    json.key("consumers")
+    json.beginArray()
+    for consumer in result.store.consumers {
+      json.beginObject()
+      json.member("name", consumer.name)
+      json.member("held_alarms", consumer.held.alarms)
+      json.member("held_telemetry", consumer.held.telemetry)
+      json.member("lag_records", consumer.lagRecords)
+      json.endObject()
+    }
+    json.endArray()
+    json.endObject()
+    guard TextFile.write(json.bytes, to: path) else {
+      throw CommandFailure("\(path): \(String(cString: strerror(errno)))", exitCode: 74)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+#include "CMallocCount.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+static __thread int counting;
+static __thread int64_t count;
+
+void kerb_malloc_count_start(void) {
+  count = 0;
+  counting = 1;
+}
+
+int64_t kerb_malloc_count_stop(void) {
+  counting = 0;
+  return count;
+}
+
+void *malloc(size_t size) {
+  if (counting) count++;
+  return __libc_malloc(size);
+}
+
+void *calloc(size_t number, size_t size) {
+  if (counting) count++;
+  return __libc_calloc(number, size);
+}
+
+void *realloc(void *old, size_t size) {
+  if (counting) count++;
+  return __libc_realloc(old, size);
+}
+
+void *memalign(size_t alignment, size_t size) {
+  if (counting) count++;
+  return __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+
+int posix_memalign(void **place, size_t alignment, size_t size) {
+  void *made = memalign(alignment, size);
+  if (!made) return ENOMEM;
+  *place = made;
+  return 0;
+}

@@ -1,0 +1,43 @@
+// A field that says what it is told to say.
+
+import FieldBus
+import Gateway
+import Synchronization
+
+final class ScriptedField: FieldView {
+  struct Reports {
+    var buses: [BusReport] = []
+    var devices: [DeviceReport] = []
+    var points: [PointReport] = []
+  }
+  let reports: Mutex<Reports>
+
+  init(_ catalogue: Catalogue) {
+    var reports = Reports()
+    var bus = BusReport()
+    bus.name = "rs485-1"
+    bus.state = .running
+    bus.utilisation = 0.5
+    bus.produced = 120
+    reports.buses = [bus]
+    for device in catalogue.devices {
+      var report = DeviceReport()
+      report.name = device.name
+      report.kind = device.kind
+      report.bus = device.bus
+      report.address = device.address
+      report.state = .online
+      reports.devices.append(report)
+    }
+    reports.points = Array(repeating: PointReport(), count: catalogue.pointCount)
+    self.reports = Mutex(reports)
+  }
+
+  func change(_ body: (inout Reports) -> Void) { reports.withLock { body(&$0) } }
+  var busCount: Int { reports.withLock { $0.buses.count } }
+  var deviceCount: Int { reports.withLock { $0.devices.count } }
+  var pointCount: Int { reports.withLock { $0.points.count } }
+  func bus(_ index: Int) -> BusReport { reports.withLock { $0.buses[index] } }
+  func device(_ index: Int) -> DeviceReport { reports.withLock { $0.devices[index] } }
+  func point(_ index: Int) -> PointReport { reports.withLock { $0.points[index] } }
+}
