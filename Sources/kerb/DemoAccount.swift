@@ -46,13 +46,16 @@ struct DemoAccount {
     batches = platform["batches"]?.integer ?? 0
   }
 
-  /// The agent's part, as its control socket gives it.
-  mutating func take(status: JSONValue) {
-    let list = status["buses"]?.array ?? []
-    produced = status["produced"]?.integer ?? list.reduce(0) { $0 + ($1["produced"]?.integer ?? 0) }
-    let consumer = status["consumers"]?.array?.first { $0["name"]?.string == DemoSite.consumer }
+  /// The agent's part, as it writes it when it has ended: nothing is in hand any more.
+  mutating func take(agent: JSONValue) {
+    produced = agent["produced"]?.integer ?? 0
+    let consumer = agent["consumers"]?.array?.first { $0["name"]?.string == DemoSite.consumer }
     stored = consumer?["lag_records"]?.integer ?? 0
-    buses = list.map {
+  }
+
+  /// How the agent was while it ran, as its control socket gave it.
+  mutating func take(status: JSONValue) {
+    buses = (status["buses"]?.array ?? []).map {
       ($0["name"]?.string ?? "?", $0["utilisation"]?.double ?? 0, $0["efficiency"]?.double ?? 0)
     }
     rssBytes = status["memory"]?["rss_bytes"]?.integer ?? 0

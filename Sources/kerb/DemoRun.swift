@@ -1,7 +1,7 @@
 // The demo from its first process to its account. Lives on the main thread.
 //
-// Order of the end: the platform pulls what is left and stops; only then is the agent asked what it produced and what is
-// left behind the platform's cursor; then agent and site are stopped.
+// Order of the end: the platform pulls what is left and stops; then the agent ends, commits what it has in hand, and leaves
+// its account of what it produced and what is left behind the platform's cursor; then the site.
 
 import CLinux
 import FieldBus
@@ -83,7 +83,7 @@ final class DemoRun {
         return "the virtual site does not start\(simulator.map { ": \($0.endingText)" } ?? "")"
       }
     }
-    agent = process("agent", ["run", "--config", site.configurationPath, "--profiles", site.profiles])
+    agent = process("agent", ["run", "--config", site.configurationPath, "--profiles", site.profiles, "--account", site.agentAccountPath])
     platform = process(
       "platform", ["demo-client", "--port", "\(site.port)", "--token-file", site.tokenPath, "--ledger", site.ledgerPath])
     return agent == nil || platform == nil ? "can't start a process: \(String(cString: strerror(errno)))" : nil
@@ -115,42 +115,46 @@ final class DemoRun {
   /// Nil: the account stands, balanced or not.
   private func settle() -> String? {
     watch.close()
-    platform?.signal(SIGTERM)
-    let deadline = kerb_monotonic_ns() + 30 * DemoRun.second
-    while platform?.isRunning() == true, kerb_monotonic_ns() < deadline {
-      turn(until: kerb_monotonic_ns() + DemoRun.pollNs)
+    do {
+      account.take(status: try ControlClient(path: site.controlPath).call("status"))
+    } catch {
+      return "the agent does not answer on its control socket: \(error)"
     }
-    turn(until: 0)
+    end(platform)
     guard let platform, platform.endedWell, let platformAccount else {
       for line in platform?.lastWords ?? [] { complain("  \(line)") }
       return "the platform gave no account: \(platform?.endingText ?? "it never ran")"
     }
     account.take(platform: platformAccount)
     account.alarms = story.alarms
-    // The agent goes on producing: a status between two samples' birth and their commit is not the whole truth yet.
-    let patience = kerb_monotonic_ns() + 10 * DemoRun.second
-    repeat {
-      _ = ControlCall.ask("flush", runtime: site.runtimePath, withinNs: DemoRun.second)
-      guard let status = ControlCall.ask("status", runtime: site.runtimePath, withinNs: 2 * DemoRun.second) else {
-        return "the agent does not answer on its control socket"
-      }
-      account.take(status: status)
-    } while !account.balanced && kerb_monotonic_ns() < patience
+    end(agent)
+    guard let text = try? TextFile.read(site.agentAccountPath, bytesMax: Limits.bodyBytesMax),
+      let json = try? JSONParser.parse(text), agent?.endedWell == true
+    else {
+      for line in agent?.lastWords ?? [] { complain("  \(line)") }
+      return "the agent gave no account: \(agent?.endingText ?? "it never ran")"
+    }
+    account.take(agent: json)
     return nil
   }
 
-  /// In reverse, each with time to end well.
+  /// What still runs, in reverse.
   private func stop() {
-    for process in [platform, agent, simulator] {
-      guard let process, process.isRunning() else { continue }
-      process.signal(SIGTERM)
-      let deadline = kerb_monotonic_ns() + 10 * DemoRun.second
-      while process.isRunning(), kerb_monotonic_ns() < deadline { turn(until: kerb_monotonic_ns() + DemoRun.pollNs) }
-      if process.isRunning() {
-        complain("kerb demo: \(process.name) does not end; it is killed")
-        process.signal(SIGKILL)
-        while process.isRunning() { turn(until: kerb_monotonic_ns() + DemoRun.pollNs) }
-      }
+    story.isOver = true
+    for process in [platform, agent, simulator] { end(process) }
+  }
+
+  /// Ends a process in good order, or, if it won't, by force.
+  private func end(_ process: DemoProcess?) {
+    guard let process, process.isRunning() else { return }
+    process.signal(SIGTERM)
+    let deadline = kerb_monotonic_ns() + 15 * DemoRun.second
+    while process.isRunning(), kerb_monotonic_ns() < deadline { turn(until: kerb_monotonic_ns() + DemoRun.pollNs) }
+    if process.isRunning() {
+      complain("kerb demo: \(process.name) does not end; it is killed")
+      process.signal(SIGKILL)
+      while process.isRunning() { turn(until: kerb_monotonic_ns() + DemoRun.pollNs) }
     }
+    turn(until: 0)
   }
 }

@@ -25,6 +25,8 @@ struct DemoSite {
   var configurationPath: String { folder + "/kerb.toml" }
   var tokenPath: String { folder + "/token" }
   var ledgerPath: String { folder + "/platform.json" }
+  var agentAccountPath: String { folder + "/agent.json" }
+  var controlPath: String { runtimePath + "/control.sock" }
   var statePath: String { folder + "/state" }
   var runtimePath: String { folder + "/run" }
   var lines: [String] { ["rs485-1", "rs485-2"] }

@@ -17,6 +17,8 @@ final class DemoStory {
   private var records = 0
   private var shownAtNs: Int64 = 0
   private(set) var alarms: [DemoAlarm] = []
+  /// What still happens while the parts are stopped is nobody's concern.
+  var isOver = false
 
   private static let progressNs: Int64 = 5_000_000_000
 
@@ -39,6 +41,7 @@ final class DemoStory {
   // MARK: On the site
 
   func siteSaid(_ event: JSONValue) {
+    if isOver { return }
     show.objectAsIs(event)
     guard let kind = event["event"]?.string else { return }
     if kind == "line" {
