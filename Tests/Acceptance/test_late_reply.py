@@ -16,7 +16,7 @@ SPAN = 700
 REGISTERS = range(10, 90, 10)
 
 # One register a request: all requests look alike, and only the line's order says which reply belongs to which.
-PROFILE = 'kind = "meter"\nmax_registers = 1\n' + "".join(
+PROFILE = "max_registers = 1\n" + "".join(
     f'[[point]]\nname = "r{register}"\nread = "holding {register}"\nevery = "0s"\n' for register in REGISTERS)
 
 
@@ -79,7 +79,7 @@ class LateSlave:
 
 
 def test_a_late_reply_never_becomes_a_good_value_of_another_register(house):
-    folder = house.folder / "agent" / "profiles" / "meter"
+    house.profile("meter/plain", PROFILE)
     slave = LateSlave()
     house.at_the_end(slave.close)
     platform = Consumer("platform")
@@ -87,10 +87,7 @@ def test_a_late_reply_never_becomes_a_good_value_of_another_register(house):
         f'[[bus]]\nname = "line"\nprotocol = "modbus-rtu"\nport = "{slave.path}"\nbaud = 115200\n'
         f'response_timeout = "{int(TIMEOUT * 1000)}ms"\nretries = 1\n'
         '[[device]]\nname = "meter"\nbus = "line"\naddress = 1\nprofile = "meter/plain"\n',
-        [platform], start=False)
-    folder.mkdir(parents=True)
-    (folder / "plain.toml").write_text(PROFILE)
-    agent.start()
+        [platform])
     client = Client(agent.port, platform.token)
 
     good = {f"box/meter/r{register}": [] for register in REGISTERS}
