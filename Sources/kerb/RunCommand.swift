@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CLinux
+import FieldBus
 import Gateway
 import Glibc
 import Logging
@@ -57,8 +58,8 @@ struct Run: ParsableCommand {
     }
     json.endArray()
     json.endObject()
-    guard TextFile.write(json.bytes, to: path) else {
-      throw CommandFailure("\(path): \(String(cString: strerror(errno)))", exitCode: 74)
+    do { try TextFile.write(json.bytes, to: path) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
     }
   }
 }

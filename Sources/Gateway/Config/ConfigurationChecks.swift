@@ -95,6 +95,26 @@ extension ConfigurationReader {
     }
   }
 
+  /// What is sized from the configuration must fit before anything runs.
+  func checkMemory(_ root: TomlTable) {
+    let plan = MemoryPlan(configuration)
+    let limit = configuration.memoryLimitBytes
+    guard plan.totalBytes > limit else { return }
+    let largest = plan.lines.sorted { $0.bytes > $1.bytes }.prefix(3)
+      .map { "\($0.holder) \($0.part) \(Self.kibibytes($0.bytes))" }
+    var place = root.place
+    if case .table(let gateway) = root["gateway"]?.item.value {
+      place = gateway["memory_limit"]?.item.place ?? gateway.place
+    }
+    diagnostics.report(
+      place, "gateway.memory_limit",
+      "this configuration needs \(Self.kibibytes(plan.totalBytes)), allowed are \(Self.kibibytes(limit)); most: "
+        + "\(largest.joined(separator: ", ")). Raise memory_limit (at most \(sizeText(Limits.memoryLimitBytesMax))), "
+        + "or give some devices to another box; `kerb plan` shows each part")
+  }
+
+  private static func kibibytes(_ bytes: Int) -> String { "\((bytes + 1_023) / 1_024) KiB" }
+
   /// Reported at the first one too many.
   private func check(_ places: [SourcePlace], _ most: Int, _ key: String, _ plural: String) {
     if places.count > most {

@@ -22,17 +22,22 @@ package struct ConfigurationReader {
   /// Every file could be read and parsed: a name that is not found is unknown, and not in a part that is missing.
   var isWhole = true
 
-  /// Nil if anything is wrong. `profileDirectories` are looked through before the system's and the configuration's own.
+  /// Nil if anything is wrong. `enforcesMemoryLimit`: false for who wants to show the sum. `profileDirectories` are looked through before the system's and the configuration's own.
   package static func read(
     path: String, profileDirectories: [String], diagnostics: Diagnostics,
-    systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath
+    systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath,
+    enforcesMemoryLimit: Bool = true
   ) -> Configuration? {
     let folder = self.folder(of: path)
     let library = ProfileLibrary(
       searchPaths: profileDirectories + systemProfileDirectories + ["\(folder)/profiles"])
     var reader = ConfigurationReader(diagnostics: diagnostics, library: library, machineIDPath: machineIDPath)
     let reportsBefore = diagnostics.count
-    if let root = reader.files(path, confFolder: "\(folder)/conf.d") { reader.read(root) }
+    if let root = reader.files(path, confFolder: "\(folder)/conf.d") {
+      reader.read(root)
+      // Sums over what is wrong would be wrong themselves.
+      if diagnostics.count == reportsBefore, enforcesMemoryLimit { reader.checkMemory(root) }
+    }
     return diagnostics.count == reportsBefore ? reader.configuration : nil
   }
 

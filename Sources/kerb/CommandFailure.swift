@@ -1,0 +1,19 @@
+// How a command ends when it can't do what it was asked: a text for a person, an exit code for a script (sysexits.h). Only
+// `main` prints it and exits.
+
+struct CommandFailure: Error {
+  var text: String
+  var exitCode: Int32
+
+  init(_ text: String, exitCode: Int32) {
+    self.text = text
+    self.exitCode = exitCode
+  }
+
+  static let usage: Int32 = 64
+  static let unavailable: Int32 = 69
+  static let inputOutput: Int32 = 74
+  static let tryAgain: Int32 = 75
+  static let permission: Int32 = 77
+  static let configuration: Int32 = 78
+}

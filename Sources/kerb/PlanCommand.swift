@@ -1,0 +1,133 @@
+// `kerb plan`: what the configuration will cost, before anything runs: each bus's timetable, and the memory by line.
+
+import ArgumentParser
+import FieldBus
+import Gateway
+import StreamCore
+
+struct Plan: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan",
+    abstract: "Show what the configuration costs: requests and use of each line, memory by line.",
+    discussion: """
+      Needs no running agent and opens no line.
+
+      Example:
+        kerb plan -c /etc/kerb/kerb.toml
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+  @Flag(help: "Print one JSON object.") var json = false
+
+  func run() throws {
+    // The plan of what is too large is what shows where to save.
+    let configuration = try files.read(enforcesMemoryLimit: false)
+    let layouts = Field.layouts(buses: configuration.buses, devices: configuration.devices)
+    let memory = MemoryPlan(configuration)
+    if json {
+      print(String(decoding: document(configuration, layouts, memory), as: UTF8.self))
+    } else {
+      for layout in layouts { show(layout) }
+      show(memory, limit: configuration.memoryLimitBytes)
+    }
+    _ = try files.read()
+  }
+
+  // MARK: For a person
+
+  private func show(_ layout: BusLayout) {
+    let spec = layout.spec
+    print("bus \(spec.name)  \(spec.busProtocol.rawValue)  \(spec.endpoint.text)")
+    guard spec.busProtocol != .serial else {
+      print("  listens; the device speaks when it likes\n")
+      return
+    }
+    for (index, device) in layout.devices.enumerated() {
+      for request in layout.plan.requests[layout.plan.requestsOfDevice[index]] {
+        let last = request.address + request.count - 1
+        let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
+        print(
+          "  " + column(device.name, 22) + column("\(request.unit)", 5)
+            + column("\(request.table) \(request.address)-\(last)", 22) + column(every, 8)
+            + column("\(request.reads.count) points", 11)
+            + (request.wireNs > 0 ? "\(tenths(Double(request.wireNs) / 1e6)) ms" : ""))
+      }
+    }
+    if spec.busProtocol == .modbusRTU {
+      print(
+        "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
+          + "\(tenths(Double(layout.plan.cycleNs) / 1e6)) ms on the wire")
+    }
+    print("")
+  }
+
+  private func show(_ memory: MemoryPlan, limit: Int) {
+    print("memory, in KiB")
+    for line in memory.lines where line.bytes > 0 {
+      print("  " + column(line.holder, 22) + column(line.part, 12) + right(tenths(Double(line.bytes) / 1_024), 10))
+    }
+    print(
+      "  " + column("sum", 34) + right(tenths(Double(memory.totalBytes) / 1_024), 10)
+        + "   of \(tenths(Double(limit) / 1_024)) allowed")
+  }
+
+  private func column(_ text: String, _ width: Int) -> String {
+    text.count >= width ? text + " " : text + String(repeating: " ", count: width - text.count)
+  }
+  private func right(_ text: String, _ width: Int) -> String {
+    String(repeating: " ", count: Swift.max(0, width - text.count)) + text
+  }
+  private func tenths(_ value: Double) -> String {
+    let scaled = (value * 10).rounded()
+    return "\(Int(scaled) / 10).\(abs(Int(scaled)) % 10)"
+  }
+
+  // MARK: For a program
+
+  private func document(_ configuration: Configuration, _ layouts: [BusLayout], _ memory: MemoryPlan) -> [UInt8] {
+    var json = JSONWriter()
+    json.object { root in
+      root.member("gateway", configuration.gatewayID)
+      root.key("buses")
+      root.array { list in for layout in layouts { list.object { write(layout, into: &$0) } } }
+      root.key("memory")
+      root.object { part in
+        part.member("total_bytes", memory.totalBytes)
+        part.member("limit_bytes", configuration.memoryLimitBytes)
+        part.key("lines")
+        part.array { list in
+          for line in memory.lines {
+            list.object {
+              $0.member("holder", line.holder)
+              $0.member("part", line.part)
+              $0.member("bytes", line.bytes)
+            }
+          }
+        }
+      }
+    }
+    return json.bytes
+  }
+
+  private func write(_ layout: BusLayout, into json: inout JSONWriter) {
+    json.member("name", layout.spec.name)
+    json.member("protocol", layout.spec.busProtocol.rawValue)
+    json.member("utilisation", layout.plan.utilisation)
+    json.member("cycle_ms", Double(layout.plan.cycleNs) / 1e6)
+    json.key("requests")
+    json.array { list in
+      for request in layout.plan.requests {
+        list.object {
+          $0.member("device", layout.devices[request.device].name)
+          $0.member("unit", request.unit)
+          $0.member("table", "\(request.table)")
+          $0.member("address", request.address)
+          $0.member("count", request.count)
+          $0.member("points", request.reads.count)
+          $0.member("every_ms", Double(request.intervalNs) / 1e6)
+          $0.member("wire_ms", Double(request.wireNs) / 1e6)
+        }
+      }
+    }
+  }
+}
