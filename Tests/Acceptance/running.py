@@ -205,10 +205,21 @@ class Agent:
         """A tool beside the running agent."""
         return run(*arguments, *self.files, seconds=seconds)
 
+    def ask(self, method, **parameters):
+        """One question over the control socket."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(15)
+            line.connect(str(self.runtime / "control.sock"))
+            line.sendall(json.dumps({"method": method, **parameters}).encode() + b"\n")
+            answer = json.loads(line.makefile("rb").readline())
+        assert "result" in answer, answer
+        return answer["result"]
+
     def status(self):
-        answer = self.command("status", "--json")
-        assert answer.returncode == 0, answer.stderr
-        return json.loads(answer.stdout)
+        return self.ask("status")
+
+    def bus(self, name):
+        return next(bus for bus in self.status()["buses"] if bus["name"] == name)
 
 
 class Site:

@@ -297,9 +297,10 @@ def test_every_value_that_a_foreign_slave_holds_arrives_as_it_was_set(house, kin
             assert equal(shown, points[shown["n"]].seen[turn], points[shown["n"]]), (shown, points[shown["n"]].seen[turn])
 
     # Nothing but the unmapped points was refused, and nothing else went wrong.
-    bus = agent.status()["buses"][0]
-    assert bus["exceptions"] > 0
-    assert bus["crc_errors"] == 0 and bus["timeouts"] == 0, bus
+    unmapped = {f"unit-{unit.address}" for unit in units for point in unit.points if "unmapped" in point.name}
+    for device in curl.get("/v1/devices")["devices"]:
+        assert device["state"] == "online" and device["crc_errors"] == device["timeouts"] == 0, device
+        assert (device["exceptions"] > 0) == (device["name"] in unmapped), device
 
 
 def differs(point, turn):
