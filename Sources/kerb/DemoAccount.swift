@@ -8,6 +8,8 @@ struct DemoAlarm {
   var name: String
   /// From the change of the register to the platform's receipt of the record; nil: nobody caused it.
   var wireToClientNs: Int64?
+  /// Of that: from the moment in which the agent first read it.
+  var readToClientNs: Int64?
   /// How long its condition must hold.
   var forNs: Int64
 }
@@ -81,6 +83,8 @@ struct DemoAccount {
             $0.member("wire_to_client_ms", rounded(Double(ns) / 1e6))
             $0.member("after_for_ms", rounded(Double(ns - alarm.forNs) / 1e6))
           }
+          if let ns = alarm.readToClientNs { $0.member("read_to_client_ms", rounded(Double(ns) / 1e6)) }
+          $0.member("for_ms", alarm.forNs / 1_000_000)
         }
       }
     }

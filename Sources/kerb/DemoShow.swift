@@ -89,8 +89,9 @@ struct DemoShow {
     text("  \(verdict)", account.balanced ? .good : .alarm)
     text("")
     for alarm in account.alarms {
-      guard let ns = alarm.wireToClientNs else { continue }
-      text("  alarm  \(alarm.device) \(alarm.name): \(way(ns, forNs: alarm.forNs))")
+      guard let way = way(alarm) else { continue }
+      text("  alarm  \(alarm.device) \(alarm.name)")
+      text("         \(way)")
     }
     for bus in account.buses where bus.efficiency > 0 {
       text("  bus    \(bus.name): \(percent(bus.utilisation)) of the wire in use, efficiency \(percent(bus.efficiency))")
@@ -108,10 +109,12 @@ struct DemoShow {
 
   private func pad(_ count: Int) -> String { String(repeating: " ", count: Swift.max(1, count)) }
 
-  /// "2.031 s from wire to platform, 31 ms of it after its 2s".
-  func way(_ ns: Int64, forNs: Int64) -> String {
-    let whole = "\(seconds(ns)) s from wire to platform"
-    return forNs > 0 ? whole + ", \(rounded(Double(ns - forNs) / 1e6)) ms after its \(forNs / 1_000_000_000) s" : whole
+  /// "read after 0.631 s, held for 2 s, 12.4 ms later there". Nil: nobody caused it.
+  func way(_ alarm: DemoAlarm) -> String? {
+    guard let ns = alarm.wireToClientNs else { return nil }
+    guard let readNs = alarm.readToClientNs else { return "\(seconds(ns)) s from wire to platform" }
+    let held = alarm.forNs > 0 ? "held for \(alarm.forNs / 1_000_000_000) s, " : ""
+    return "read after \(seconds(ns - readNs)) s, \(held)\(rounded(Double(readNs - alarm.forNs) / 1e6)) ms later there"
   }
 
   func seconds(_ ns: Int64) -> String {

@@ -101,12 +101,15 @@ final class DemoStory {
     let isNew = state == "unacknowledged"
     let way = isNew ? touchedNs[device].map { at - $0 } : nil
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
-    if isNew { alarms.append(DemoAlarm(device: device, name: name, wireToClientNs: way, forNs: holdNs)) }
+    let entry = DemoAlarm(
+      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil, forNs: holdNs)
+    if isNew { alarms.append(entry) }
     show.object {
       $0.member("event", "alarm")
       $0.member("received_ns", at)
       $0.member("t", Double(at - startedNs) / 1e9)
       if let way { $0.member("wire_to_client_ms", rounded(Double(way) / 1e6)) }
+      if let ns = entry.readToClientNs { $0.member("read_to_client_ms", rounded(Double(ns) / 1e6)) }
       $0.key("record")
       $0.value(record)
     }
@@ -116,7 +119,13 @@ final class DemoStory {
     }
     show.line(at - startedNs, device, "ALARM \(name) is at the platform", .alarm)
     if let message = record["message"]?["en"]?.string { show.more(message) }
-    if let way { show.more(show.way(way, forNs: holdNs)) }
+    if let text = show.way(entry) { show.more(text) }
+  }
+
+  /// From `since`, when the condition was first read, to its receipt.
+  private func sinceRead(_ record: JSONValue, _ at: Int64) -> Int64? {
+    guard let since = record["since"]?.double else { return nil }
+    return at + kerb_realtime_ns() - kerb_monotonic_ns() - Int64(since * 1e9)
   }
 
   // MARK: In the agent's eyes

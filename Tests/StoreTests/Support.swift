@@ -131,7 +131,7 @@ final class Site: @unchecked Sendable {
 
   func lose(_ count: Int, at: Instant, bus: Int = 0) async {
     produced += Int64(count)
-    channels[bus].filling.addLost(count, at: at)
+    channels[bus].filling.addLost(count, from: at, to: at)
     _ = handOver(bus: bus)
     await settle()
   }
