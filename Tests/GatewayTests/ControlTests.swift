@@ -34,7 +34,8 @@ private final class ControlFixture {
     let box = AccessBox()
     accessBox = box
     server = ControlServer(
-      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store, field: field, pull: nil,
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store, field: field,
+      pull: nil,
       arenaBytes: 4_096, startedAt: PullFixture.at(900), group: group,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, now: { PullFixture.at(1_000) },
       access: { _, _ in box.access.withLock { $0 } })
@@ -140,7 +141,9 @@ private final class ControlFixture {
     #expect(points[7]["personal"] == .bool(true))
     #expect(points[7]["vs"] == nil)
     #expect(try fixture.call("points", [("device", "lift-1")]).array?.count == 3)
-    #expect(throws: ControlFailure.refused(code: "not_found", message: "there is no device lift-2; did you mean lift-1?")) {
+    #expect(
+      throws: ControlFailure.refused(code: "not_found", message: "there is no device lift-2; did you mean lift-1?")
+    ) {
       _ = try fixture.call("points", [("device", "lift-2")])
     }
     #expect(try fixture.call("devices").array?.count == 4)

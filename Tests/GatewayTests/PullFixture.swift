@@ -56,8 +56,10 @@ final class PullFixture {
     }
     let clock = clock
     server = PullServer(
-      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, storeID: Self.storeID, epoch: Self.epoch,
-      store: store, field: field, keys: keys, group: group, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, storeID: Self.storeID,
+      epoch: Self.epoch,
+      store: store, field: field, keys: keys, group: group,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       times: times, now: { clock.now })
     var port = 0
     for case .tcp(_, let bound) in try server.start() { port = bound }

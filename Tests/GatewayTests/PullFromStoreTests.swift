@@ -1,4 +1,5 @@
-// The whole second half of the house: batches handed over as a bus does, through the real store, to a client on a real socket.
+// The whole second half of the house: batches handed over as a bus does, through the real store, to a client on a
+// real socket.
 
 import CLinux
 import FieldBus

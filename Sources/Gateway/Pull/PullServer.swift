@@ -1,9 +1,9 @@
-// The pull server: its listeners, its connections, its stop. The face is for any thread; what is behind it runs on one loop of
-// the group that is given.
+// The pull server: its listeners, its connections, its stop. The face is for any thread; what is behind it runs on
+// one loop of the group that is given.
 //
 // Invariants:
-//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some more are told
-//     so, and any beyond that are closed unheard.
+//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some
+//     more are told so, and any beyond that are closed unheard.
 //  2. After `stop()` no connection and no listener is left.
 
 import CLinux
