@@ -41,6 +41,9 @@ var targets: [Target] = [
     dependencies: [
       "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
     ],
     swiftSettings: strict),
 

@@ -70,11 +70,17 @@ package struct Fault: Sendable, Hashable {
 }
 
 /// Bytes that leave together, and how much later than they would without a fault.
-struct Emission: Sendable, Equatable {
-  var bytes: [UInt8]
-  var delayNs: Int64 = 0
-  /// More than this between two bytes; 0: the line's own pace.
-  var gapNs: Int64 = 0
+package struct Emission: Sendable, Equatable {
+  package var bytes: [UInt8]
+  package var delayNs: Int64
+  /// This much more than the line's own pace between two bytes.
+  package var gapNs: Int64
+
+  package init(bytes: [UInt8], delayNs: Int64 = 0, gapNs: Int64 = 0) {
+    self.bytes = bytes
+    self.delayNs = delayNs
+    self.gapNs = gapNs
+  }
 }
 
 /// How a frame is laid out around its protocol data unit (function and data).

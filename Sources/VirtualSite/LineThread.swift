@@ -74,7 +74,7 @@ final class WakePipe: Sendable {
 }
 
 /// Waits until the monotonic clock shows `until`, or one of the descriptors has input. Answers which have.
-func waitForInput(_ descriptors: [Int32], until: Int64) -> [Bool] {
+package func waitForInput(_ descriptors: [Int32], until: Int64) -> [Bool] {
   var polled = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
   let count = polled.withUnsafeMutableBufferPointer { kerb_poll_until($0.baseAddress, $0.count, until) }
   return polled.map { count > 0 && $0.revents != 0 }

@@ -9,8 +9,8 @@
 
 import FieldBus
 
-struct RTUWire {
-  enum Action: Equatable {
+package struct RTUWire {
+  package enum Action: Equatable {
     /// A request that was complete at this time.
     case answer([UInt8], endedAt: Int64)
     case write([UInt8])
@@ -42,14 +42,14 @@ struct RTUWire {
   private var busyUntil: Int64 = 0
   private var quietUntil: Int64 = 0
   /// Requests that came too early, since the start.
-  private(set) var early = 0
+  package private(set) var early = 0
 
   /// Bytes that are due within this long leave together.
-  static let chunkNs: Int64 = 1_000_000
+  package static let chunkNs: Int64 = 1_000_000
   /// What ends a frame of unknown length on a line without pace.
-  static let unpacedSilenceNs: Int64 = 5_000_000
+  package static let unpacedSilenceNs: Int64 = 5_000_000
 
-  init(_ line: SiteLine) {
+  package init(_ line: SiteLine) {
     paced = line.paced
     strict = line.strict
     characterNs = line.paced ? line.format.characterNs : 0
@@ -57,7 +57,7 @@ struct RTUWire {
     turnaroundNs = line.turnaroundNs
   }
 
-  mutating func received(_ bytes: [UInt8], at now: Int64) {
+  package mutating func received(_ bytes: [UInt8], at now: Int64) {
     if frame.isEmpty {
       frameEnd = now
       ignoring = strict && (sending != nil || now < quietUntil)
@@ -70,7 +70,7 @@ struct RTUWire {
   }
 
   /// Queues what shall leave after a request that ended then; `endedAt` + turnaround + delay is when it begins.
-  mutating func plan(_ emissions: [Emission], endedAt: Int64) {
+  package mutating func plan(_ emissions: [Emission], endedAt: Int64) {
     for emission in emissions where !emission.bytes.isEmpty {
       let startAt = endedAt + turnaroundNs + emission.delayNs
       let place = outbox.firstIndex { $0.startAt > startAt } ?? outbox.count
@@ -79,7 +79,7 @@ struct RTUWire {
   }
 
   /// Nobody is there any more: half a request and pending replies go nowhere.
-  mutating func reset() {
+  package mutating func reset() {
     frame = []
     ignoring = false
     outbox = []
@@ -87,9 +87,9 @@ struct RTUWire {
   }
 
   /// Nothing is being sent.
-  var isSilent: Bool { sending == nil }
+  package var isSilent: Bool { sending == nil }
 
-  mutating func next(at now: Int64) -> Action {
+  package mutating func next(at now: Int64) -> Action {
     var wakeAt = Int64.max
     if sending == nil, let first = outbox.first, first.startAt <= now {
       outbox.removeFirst()

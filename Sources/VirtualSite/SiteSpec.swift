@@ -156,7 +156,7 @@ package struct SiteEvent: Sendable {
 
 /// Something that happened on the site, as it is told to who watches.
 package struct SiteHappening: Sendable {
-  /// Monotonic: the moment from which a reply carries it.
+  /// Monotonic: no reply before this moment carries it.
   package var at: Instant
   /// After the site's start.
   package var sinceStartNs: Int64

@@ -92,8 +92,9 @@ package final class VirtualSite: Sendable {
   /// False: no such device or point, or the point can't hold the value. A serial device says it at once.
   @discardableResult
   package func set(_ device: String, _ point: String, _ value: SiteValue) -> Bool {
+    let at = kerb_monotonic_ns()
     guard let line = line(ofDevice: device), line.set(device, point, value) else { return false }
-    line.happened(device, .value(point: point, value), at: kerb_monotonic_ns())
+    line.happened(device, .value(point: point, value), at: at)
     if line.spec.busProtocol == .serial { line.speak(device) }
     return true
   }

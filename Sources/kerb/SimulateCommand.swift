@@ -1,4 +1,4 @@
-// `kerb simulate`: a virtual site from its file until SIGTERM, SIGINT, or the end of the process that started it.
+// `kerb simulate`: a virtual site from its file until SIGTERM or SIGINT.
 
 import ArgumentParser
 import CLinux
@@ -33,15 +33,8 @@ struct Simulate: ParsableCommand {
   @Flag(help: "Also take events from standard input, one a line, with the keys of [[event]].")
   var events = false
 
-  @Option(help: .hidden)
-  var parent: Int32?
-
   func run() throws {
     kerb_block_signals()
-    if let parent {
-      kerb_die_with_parent(SIGTERM)
-      if getppid() != parent { return }
-    }
     let spec = try readSite()
     let printer = SitePrinter(json: json, spec: spec)
     let running: VirtualSite
@@ -92,6 +85,7 @@ enum SysExit {
   static let usage: Int32 = 64
   static let noInput: Int32 = 66
   static let unavailable: Int32 = 69
+  static let software: Int32 = 70
   static let inputOutput: Int32 = 74
   static let configuration: Int32 = 78
 }

