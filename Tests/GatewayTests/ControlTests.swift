@@ -17,8 +17,9 @@ private final class ControlFixture {
   let path: String
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-  init() throws {
-    folder = try BoxKeyTests.Folder()
+  init(folder: BoxKeyTests.Folder? = nil) throws {
+    let folder = try folder ?? BoxKeyTests.Folder()
+    self.folder = folder
     var configuration = Site.configuration()
     configuration.runtimePath = folder.path
     configuration.clock = .trusted
@@ -178,6 +179,13 @@ private final class ControlFixture {
     let client = try WireClient(unix: fixture.path)
     #expect(try client.line().contains("\"forbidden\""))
     try client.waitForEnd()
+  }
+
+  @Test("A second agent on the same runtime folder is refused, and the first goes on")
+  func second() throws {
+    let first = try ControlFixture()
+    #expect(throws: PullFailure.self) { _ = try ControlFixture(folder: first.folder) }
+    #expect(try first.call("version")["version"] == .string(Version.text))
   }
 
   @Test("The socket is for owner and group only")

@@ -56,7 +56,7 @@ package final class ControlServer: Sendable {
       try loop.submit { self.house.listener = channel }.wait()
     } catch {
       let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-      throw .cannotListen(address: path, reason: reason)
+      throw .cannotControl(path: path, reason: reason)
     }
   }
 

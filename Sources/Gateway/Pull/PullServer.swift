@@ -18,11 +18,16 @@ import StreamCore
 package enum PullFailure: Error, Sendable {
   /// Which address, and why; don't start.
   case cannotListen(address: String, reason: String)
+  /// The same of the control socket.
+  case cannotControl(path: String, reason: String)
 
   package var text: String {
     switch self {
     case .cannotListen(let address, let reason):
       return "can't listen on \(address): \(reason); change `listen` under [pull], or end the program that holds it"
+    case .cannotControl(let path, let reason):
+      return "can't listen on \(path): \(reason); end the agent that answers there, or give this one a `runtime` folder "
+        + "of its own under [gateway]"
     }
   }
 }
