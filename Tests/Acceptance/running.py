@@ -175,7 +175,7 @@ class Agent:
 
     @property
     def files(self):
-        return ["--config", self.configuration, "--profiles", PROFILES]
+        return ["--config", self.configuration, "--profiles", self.folder.parent / "profiles", "--profiles", PROFILES]
 
     def start(self, account=None, seconds=20):
         ready = Ready(self.folder / "notify.sock")
@@ -275,6 +275,12 @@ class House:
         site = Site(self.folder, text, name)
         self.others.append(site.process)
         return site
+
+    def profile(self, id, text):
+        """A profile "KIND/NAME" of the test's own, for its sites and agents."""
+        path = self.folder / "profiles" / f"{id}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'kind = "{path.parent.name}"\n{text}')
 
     def process(self, name, arguments, **options):
         process = Process(self.folder, name, arguments, **options)

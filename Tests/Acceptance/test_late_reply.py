@@ -1,0 +1,118 @@
+"""A reply that comes after its timeout never becomes a Good value of another register."""
+
+import os
+import queue
+import select
+import struct
+import threading
+import time
+
+from client import Client, records
+from running import Consumer, poll
+from wire import crc16, raw_pty
+
+TIMEOUT = 0.2
+SPAN = 700
+REGISTERS = range(10, 90, 10)
+
+# One register a request: all requests look alike, and only the line's order says which reply belongs to which.
+PROFILE = "max_registers = 1\n" + "".join(
+    f'[[point]]\nname = "r{register}"\nread = "holding {register}"\nevery = "0s"\n' for register in REGISTERS)
+
+
+class LateSlave:
+    """Unit 1 on a pty. A register's value is SPAN times its address plus a number that grows with every request of all.
+    Every `nth` request is answered only when one and a half timeouts, or as many as its turn says, are over, with what
+    was right when it was asked; meanwhile the others are answered at once."""
+
+    def __init__(self, nth=9, turns=(1.5, 1.1, 1.5, 1.8)):
+        self.nth, self.turns = nth, turns
+        self.master, self.slave = raw_pty()
+        self.path = os.ttyname(self.slave)
+        self.asked = 0
+        self.late = []  # how late each was, in timeouts
+        self.stop_reader, self.stop_writer = os.pipe()
+        self.failures = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        try:
+            self._loop()
+        except Exception as failure:  # told by the test, not lost with the thread
+            self.failures.put(failure)
+
+    def _loop(self):
+        pending = b""
+        held = None  # (due, asked at, reply)
+        while True:
+            wait = None if held is None else max(0, held[0] - time.monotonic())
+            readable, _, _ = select.select([self.master, self.stop_reader], [], [], wait)
+            if self.stop_reader in readable:
+                return
+            if held and time.monotonic() >= held[0]:
+                os.write(self.master, held[2])
+                self.late.append((time.monotonic() - held[1]) / TIMEOUT)
+                held = None
+            if self.master not in readable:
+                continue
+            pending += os.read(self.master, 256)
+            while len(pending) >= 8:
+                request, pending = pending[:8], pending[8:]
+                unit, function, address, count = struct.unpack(">BBHH", request[:6])
+                assert request[6:] == crc16(request[:6]) and (unit, function, count) == (1, 3, 1), request.hex()
+                self.asked += 1
+                assert self.asked < SPAN
+                reply = struct.pack(">BBBH", unit, function, 2, address * SPAN + self.asked)
+                reply += crc16(reply)
+                if held is None and self.asked % self.nth == 0:
+                    now = time.monotonic()
+                    held = (now + TIMEOUT * self.turns[len(self.late) % len(self.turns)], now, reply)
+                else:
+                    os.write(self.master, reply)
+
+    def close(self):
+        os.write(self.stop_writer, b".")
+        self.thread.join(5)
+        for descriptor in (self.master, self.slave, self.stop_reader, self.stop_writer):
+            os.close(descriptor)
+
+
+def test_a_late_reply_never_becomes_a_good_value_of_another_register(house):
+    house.profile("meter/plain", PROFILE)
+    slave = LateSlave()
+    house.at_the_end(slave.close)
+    platform = Consumer("platform")
+    agent = house.agent(
+        f'[[bus]]\nname = "line"\nprotocol = "modbus-rtu"\nport = "{slave.path}"\nbaud = 115200\n'
+        f'response_timeout = "{int(TIMEOUT * 1000)}ms"\nretries = 1\n'
+        '[[device]]\nname = "meter"\nbus = "line"\naddress = 1\nprofile = "meter/plain"\n',
+        [platform])
+    client = Client(agent.port, platform.token)
+
+    good = {f"box/meter/r{register}": [] for register in REGISTERS}
+
+    def collect():
+        for record in records([client.pull(wait=1) or {"batches": []}]):
+            if record["q"] == "good":
+                good[record["n"]].append(record["v"])
+
+    def enough():
+        collect()
+        assert slave.failures.empty(), slave.failures.get()
+        return len(slave.late) >= 12 and sum(map(len, good.values())) >= 80
+
+    poll(enough, lambda: f"12 late replies ({len(slave.late)}) and 80 samples ({sum(map(len, good.values()))})", seconds=60)
+    agent.ask("flush")
+    collect()
+
+    assert min(slave.late) > 1, "every one of them came after its timeout"
+    for name, values in good.items():
+        register = int(name.removeprefix("box/meter/r"))
+        assert values, f"{name} was never read"
+        foreign = [value for value in values if value // SPAN != register]
+        assert not foreign, f"{name} has values of other registers: {foreign[:10]}"
+        assert values == sorted(set(values)), f"{name} went back to a reply of an earlier request: {values}"
+    # The agent knew what it threw away.
+    bus = agent.bus("line")
+    assert bus["timeouts"] >= 12 and bus["late_replies"] > 0, bus
