@@ -125,10 +125,11 @@ final class DemoPuller: Sendable {
           guard let answer = reply.json, ledger.take(answer) else {
             return "an answer that is none: \(String(decoding: reply.body.prefix(200), as: UTF8.self))"
           }
+          // Told first: who is killed in between tells it twice, and not never.
+          tell(answer, receivedAt: receivedAt)
           guard ledger.save(path: ledgerPath) else {
             return "can't write \(ledgerPath): \(String(cString: strerror(errno)))"
           }
-          tell(answer, receivedAt: receivedAt)
         case 204: if finishingSince != nil { return nil }
         case 429, 503: pause()
         default: return "status \(reply.status): \(String(decoding: reply.body.prefix(300), as: UTF8.self))"

@@ -103,7 +103,6 @@ struct DemoSite {
         link = "\(folder)/\(line)"
         baud = 9600
         paced = true
-        turnaround = "2ms"
 
         """
     }

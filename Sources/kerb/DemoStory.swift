@@ -16,6 +16,8 @@ final class DemoStory {
   private var states: [String: String] = [:]
   private var records = 0
   private var shownAtNs: Int64 = 0
+  /// A platform that was killed may tell of an alarm twice.
+  private var told: Set<String> = []
   private(set) var alarms: [DemoAlarm] = []
   /// What still happens while the parts are stopped is nobody's concern.
   var isOver = false
@@ -98,6 +100,7 @@ final class DemoStory {
     let parts = record["n"]?.string?.split(separator: "/").map(String.init) ?? []
     guard parts.count == 3, let state = record["state"]?.string else { return }
     let (device, name) = (parts[1], parts[2])
+    guard told.insert("\(device)/\(name)/\(state)/\(record["t"]?.double ?? 0)").inserted else { return }
     let isNew = state == "unacknowledged"
     let way = isNew ? touchedNs[device].map { at - $0 } : nil
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
