@@ -64,7 +64,7 @@ extension BusLayout {
 
 extension BusLoop where Line: ~Copyable {
   /// Units, requests and what is cut out of each.
-  mutating func fill(_ layout: BusLayout) {
+  func fill(_ layout: BusLayout) {
     var specs: [PointSpec] = []
     var firstInvalid: [Int] = []
     var alarm = 0

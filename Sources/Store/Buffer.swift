@@ -38,6 +38,7 @@ final class Buffer {
   private var prepareNs: Int64 = 0
   private var prepareState = StoreState.good
   private var cursorsDueNs: Int64
+  private var keptTelemetry: Int64 = 0
   private var clockOffsetNs: Int64?
   private var isClockKept = true
 
@@ -130,7 +131,7 @@ final class Buffer {
     commitAlarms(now, isForced: all)
     commitTelemetry(now, isForced: all)
     keepClock()
-    if all || now >= cursorsDueNs { keepCursors(now) }
+    if all || now >= cursorsDueNs { keepCursors(now, isForced: all) }
   }
 
   /// When something will be due that nobody signals.
@@ -205,13 +206,16 @@ final class Buffer {
     } catch { logFailed(error) }
   }
 
-  private func keepCursors(_ now: Int64) {
+  /// The telemetry's own progress is no reason for a commit, except at the end: the ring knows it, and flash is worn.
+  private func keepCursors(_ now: Int64, isForced: Bool) {
     cursorsDueNs = now + Limits.cursorCommitNs
-    guard let log, cursors.values.contains(where: { $0.isChanged }) else { return }
+    let isProgress = isForced && highWater.telemetry != keptTelemetry
+    guard let log, isProgress || cursors.values.contains(where: { $0.isChanged }) else { return }
     do throws(StoreFailure) {
       try log.keep(cursors, durable: highWater)
       commits += 1
       logState = .good
+      keptTelemetry = highWater.telemetry
       for name in cursors.keys { cursors[name]?.committed() }
     } catch {
       // They stay in RAM and are written with the next ones.

@@ -60,6 +60,12 @@ extension Buffer {
     after: Int64, recordsMax: Int, for consumer: String?
   ) throws(StoreFailure) -> TelemetryAnswer {
     guard let ring else { throw unavailable }
+    if ring.newest == nil, after < durable.telemetry {
+      // The ring that held them is in quarantine, and nothing has come since.
+      let gap = Gap(
+        from: after + 1, to: durable.telemetry, epoch: epoch, start: nil, end: nil, reason: .damaged)
+      return TelemetryAnswer(gaps: [gap], next: durable.telemetry, records: 1)
+    }
     let isKnown = consumer.map { cursors[$0] != nil } ?? false
     var place = isKnown ? consumer.flatMap { cursors[$0]?.place } : anyonesPlace
     do throws(StoreFailure) {

@@ -34,7 +34,23 @@ package struct Connection: ~Copyable {
     owner.check()
     // A limit would make SQLite truncate the kept WAL at close; a full disk could then not be written to at the next start.
     _ = sqlite3_exec(raw, "PRAGMA journal_size_limit = -1", nil, nil, nil)
+    var frames: Int32 = -1
+    var copied: Int32 = -2
+    let code = sqlite3_wal_checkpoint_v2(raw, nil, SQLITE_CHECKPOINT_FULL, &frames, &copied)
     _ = sqlite3_close_v2(raw)
+    if code == SQLITE_OK, frames == copied { invalidateLog() }
+  }
+
+  /// The kept WAL holds nothing that the database doesn't: without its header it can never be applied to a file that
+  /// someone put here meanwhile (sqlite.org/fileformat2.html, section 4.1).
+  private func invalidateLog() {
+    let file = Glibc.open(path + "-wal", O_WRONLY | O_CLOEXEC)
+    guard file >= 0 else { return }
+    defer { Glibc.close(file) }
+    var status = stat()
+    guard fstat(file, &status) == 0, status.st_size >= 32 else { return }
+    let zeros = [UInt8](repeating: 0, count: 32)
+    _ = pwrite(file, zeros, zeros.count, 0)
   }
 
   /// Opens or makes the file. `pagesMax` bounds it; `cacheKiB` is what SQLite may keep of it in memory.

@@ -24,8 +24,10 @@ enum RotatedSearch {
     switch try look(0) {
     case .damaged: return try scan(slots: slots, look)
     case .empty:
-      // A ring that has come round has no empty slot: the last one tells it from a new ring with a damaged beginning.
-      guard try look(slots - 1) == .empty else { return try scan(slots: slots, look) }
+      // A beginning that was wiped out is told from a new ring by the slots on both sides of it.
+      guard try look(min(1, slots - 1)) == .empty, try look(slots - 1) == .empty else {
+        return try scan(slots: slots, look)
+      }
       return NewestEntry(number: nil)
     case .number(let first):
       guard first % slots == 0 else { return try scan(slots: slots, look) }

@@ -1,19 +1,27 @@
 // One column of a block: unsigned numbers, nearly all small, most of them zero.
 //
-//   0            one zero
-//   1, n         a run of n + 2 zeros (n as a variable-length number)
-//   2, 8 bytes   any number, little-endian
-//   v >= 3       the number v - 2, as a variable-length number of at most 8 bytes
+//   0 ... 7      a run of 1 to 8 zeros
+//   8, n         a run of n + 9 zeros (n as a variable-length number)
+//   9, 8 bytes   any number, little-endian
+//   v >= 10      the number v - 9, as a variable-length number of at most 8 bytes
 //
 // Variable-length: seven bits a byte, lowest first, the top bit says that more follow.
 
 import StreamCore
 
+enum Token {
+  static let shortRunMax = 8
+  static let run: UInt64 = 8
+  static let whole: UInt64 = 9
+  /// From a number that is not zero to its token.
+  static let shift: UInt64 = 9
+}
+
 /// Writes a column into memory taken once.
 struct TokenColumn {
   /// A pending run, and the longest token.
   static let growthMax = 4 + 9
-  private static let plainMax: UInt64 = (1 << 56) - 3
+  private static let plainMax: UInt64 = (1 << 56) - 1 - Token.shift
 
   private var bytes = [UInt8](repeating: 0, count: Limits.blockBytes)
   private var used = 0
@@ -30,20 +38,19 @@ struct TokenColumn {
     }
     endRun()
     if number <= Self.plainMax {
-      put(variable: number + 2)
+      put(variable: number + Token.shift)
     } else {
-      put(2)
+      put(variable: Token.whole)
       for shift in 0..<8 { put(UInt8(truncatingIfNeeded: number >> UInt64(8 * shift))) }
     }
   }
 
   private mutating func endRun() {
-    switch zeros {
-    case 0: return
-    case 1: put(0)
-    default:
-      put(1)
-      put(variable: UInt64(zeros - 2))
+    if zeros > Token.shortRunMax {
+      put(variable: Token.run)
+      put(variable: UInt64(zeros - Token.shortRunMax - 1))
+    } else if zeros > 0 {
+      put(UInt8(zeros - 1))
     }
     zeros = 0
   }
@@ -91,16 +98,18 @@ struct TokenReader {
       return 0
     }
     switch try variable() {
-    case 0: return 0
-    case 1:
-      zeros = try variable() &+ 1
+    case let short where short < Token.run:
+      zeros = short
+      return 0
+    case Token.run:
+      zeros = try variable() + Token.run
       guard zeros < UInt64(Limits.samplesPerBlockMax) else { throw .contents }
       return 0
-    case 2:
+    case Token.whole:
       guard bytes.count - place >= 8 else { throw .contents }
       defer { place += 8 }
       return bytes.number(UInt64.self, at: place)
-    case let token: return token - 2
+    case let token: return token - Token.shift
     }
   }
 

@@ -1,4 +1,4 @@
-// The command line: parse, dispatch, print.
+// The command line: parse, dispatch, print. Only this file ends the process.
 
 import ArgumentParser
 import Glibc
@@ -7,7 +7,14 @@ struct Kerb: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kerb",
     abstract: "An edge gateway agent: reads Modbus and serial sensors, keeps what they say, hands it to platforms.",
-    subcommands: [Run.self, Plan.self, Simulate.self, Demo.self, DemoClient.self, DemoPart.self])
+    discussion: """
+      Exit status: 0 well, 64 wrong usage, 69 no agent answers, 74 reading or writing failed, 75 try again,
+      77 not permitted, 78 wrong configuration.
+      """,
+    subcommands: [
+      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, ConsumerCommand.self,
+      Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
+    ])
 }
 
 // A reader that went away (kerb status | head) is no reason to die with a signal.

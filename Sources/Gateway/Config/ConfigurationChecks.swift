@@ -12,16 +12,19 @@ extension ConfigurationReader {
     for alarm in entry.spec.alarms {
       check(alarm.when, alarm.whenPlace, "alarm.\(alarm.name).when", points, entry)
       if let clear = alarm.clear {
-        check(clear, alarm.clearPlace ?? alarm.place, "alarm.\(alarm.name).clear", points, entry)
+        check(
+          clear, alarm.clearPlace ?? alarm.place, "alarm.\(alarm.name).clear", points, entry,
+          orElse: ", or leave it out")
       }
     }
   }
 
   private func check(
-    _ condition: String, _ place: SourcePlace, _ key: String, _ points: [String: ConditionPoint], _ entry: DeviceEntry
+    _ condition: String, _ place: SourcePlace, _ key: String, _ points: [String: ConditionPoint], _ entry: DeviceEntry,
+    orElse: String = ""
   ) {
     if condition.allSatisfy(\.isWhitespace) {
-      diagnostics.report(place, key, Self.emptyCondition)
+      diagnostics.report(place, key, Self.emptyCondition + orElse)
       return
     }
     // A point that was reported as wrong makes no second mistake where a condition names it.

@@ -1,0 +1,40 @@
+// The running agent, as a command sees it: asked over the control socket, with its silence turned into an exit status.
+
+import ArgumentParser
+import Gateway
+import StreamCore
+
+struct Agent {
+  let options: ConfigurationOptions
+
+  func ask(_ method: String, _ parameters: [(String, String)] = []) throws -> JSONValue {
+    let path = ControlServer.path(runtime: options.runtimePath)
+    do throws(ControlFailure) {
+      return try ControlClient(path: path).call(method, parameters)
+    } catch {
+      throw CommandFailure(error, options)
+    }
+  }
+}
+
+extension CommandFailure {
+  fileprivate init(_ failure: ControlFailure, _ options: ConfigurationOptions) {
+    switch failure {
+    case .noAgent(let path):
+      self.init(Messages.text(.noAgent, path, options.path), exitCode: CommandFailure.unavailable)
+    case .notPermitted(let path):
+      self.init(Messages.text(.notPermitted, path), exitCode: CommandFailure.permission)
+    case .silent(let path):
+      let seconds = "\(Limits.controlWaitNs / 1_000_000_000)"
+      self.init(Messages.text(.silentAgent, path, seconds), exitCode: CommandFailure.tryAgain)
+    case .broken(let reason):
+      self.init(Messages.text(.brokenAgent, reason), exitCode: CommandFailure.inputOutput)
+    case .refused(let code, let message):
+      let statuses = [
+        "forbidden": CommandFailure.permission, "not_found": CommandFailure.usage, "unavailable": CommandFailure.tryAgain,
+        "too_many": CommandFailure.tryAgain,
+      ]
+      self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)
+    }
+  }
+}

@@ -1,0 +1,145 @@
+// `kerb points`, `kerb devices`, `kerb alarms`: tables of what the running agent knows.
+
+import ArgumentParser
+import Gateway
+
+struct Points: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "points",
+    abstract: "The latest value of every point, or of one device's.",
+    discussion: """
+      Example:
+        kerb points
+        kerb points manhole-17 --json
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Argument(help: ArgumentHelp("Only this device.", valueName: "DEVICE"))
+  var device: String?
+
+  @Flag(help: "A JSON array; docs/cli.md lists the keys.")
+  var json = false
+
+  func run() throws {
+    let points = try Agent(options: files).ask("points", device.map { [("device", $0)] } ?? [])
+    if json { return show(points) }
+    var table = Table(Messages.columns(.pointsHead), rightAligned: [1])
+    for point in points.array ?? [] {
+      let quality = point["q"]?.string ?? ""
+      let colour: Colour = quality == "good" ? .plain : quality == "uncertain" ? .yellow : .red
+      table.rows.append([
+        Cell("\(point["device"]?.string ?? "")/\(point["point"]?.string ?? "")"), Cell(Self.value(point)),
+        Cell(point["u"]?.string ?? ""), Cell(quality, colour), Cell(Shown.age(ms: point["age_ms"])),
+      ])
+    }
+    show(table.rows.isEmpty ? [Messages.text(.noPoints)] : table.lines())
+  }
+
+  private static func value(_ point: JSONValue) -> String {
+    if point["personal"]?.bool == true { return "***" }
+    guard let value = point["v"] ?? point["vb"] ?? point["vs"] else { return "-" }
+    let text = Table.cut(Shown.scalar(value), to: 24)
+    return point["label"]?.string.map { "\(text) \($0)" } ?? text
+  }
+}
+
+struct Devices: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "devices",
+    abstract: "Every device: on which bus, whether it answers, how often it failed.",
+    discussion: """
+      Example:
+        kerb devices
+        kerb devices --json | jq '.[] | select(.state == "offline").name'
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Flag(help: "A JSON array; docs/cli.md lists the keys.")
+  var json = false
+
+  func run() throws {
+    let devices = try Agent(options: files).ask("devices")
+    if json { return show(devices) }
+    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7])
+    for device in devices.array ?? [] {
+      let state = device["state"]?.string ?? ""
+      let colour: Colour = state == "online" ? .green : state == "offline" ? .red : .yellow
+      let failed = ["timeouts", "crc_errors", "exceptions"].reduce(0) { $0 + (device[$1]?.integer ?? 0) }
+      table.rows.append([
+        Cell(device["name"]?.string ?? ""), Cell(device["kind"]?.string ?? ""), Cell(device["bus"]?.string ?? ""),
+        Cell(Shown.integer(device["address"])), Cell(state, colour), Cell(Shown.age(ms: device["age_ms"])),
+        Cell(Shown.integer(device["good"])), Cell("\(failed)"),
+      ])
+    }
+    show(table.rows.isEmpty ? [Messages.text(.noDevices)] : table.lines())
+  }
+}
+
+struct Alarms: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "alarms",
+    abstract: "The alarms that are active, or all that ever were.",
+    discussion: """
+      Example:
+        kerb alarms
+        kerb alarms --all --json
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Flag(help: "Also those that are over.")
+  var all = false
+
+  @Flag(help: "A JSON array; docs/cli.md lists the keys.")
+  var json = false
+
+  func run() throws {
+    let alarms = try Agent(options: files).ask("alarms", [("state", all ? "all" : "active")])
+    if json { return show(alarms) }
+    let listed = alarms.array ?? []
+    if listed.isEmpty { return show(Messages.text(.noAlarms)) }
+    for alarm in listed { show(Self.lines(alarm)) }
+  }
+
+  private static func lines(_ alarm: JSONValue) -> [String] {
+    let severity = alarm["severity"]?.string ?? ""
+    let isActive = alarm["active"]?.bool == true
+    let colour: Colour = !isActive ? .plain : severity == "critical" || severity == "major" ? .red : .yellow
+    let device = (alarm["n"]?.string ?? "").split(separator: "/").dropFirst().joined(separator: "/")
+    let message = alarm["message"]?[Language.current.code]?.string ?? alarm["message"]?["en"]?.string
+    var lines = [
+      "\(time(alarm))  \(colour.apply(severity))  \(device)  \(alarm["state"]?.string ?? "")"
+    ]
+    if let message, !message.isEmpty { lines.append("  \(Table.cut(message, to: Table.widthMax - 2))") }
+    return lines
+  }
+
+  /// A relative time is seconds from now; an older start's without a clock is not known.
+  private static func time(_ alarm: JSONValue) -> String {
+    guard let seconds = alarm["t"]?.double else { return "-" }
+    return alarm["unsynchronised"]?.bool == true ? "-\(Shown.span(seconds: -seconds))" : Shown.time(unix: seconds)
+  }
+}
+
+struct VersionCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "version",
+    abstract: "The version of this program.",
+    discussion: """
+      Example:
+        kerb version --json
+      """)
+
+  @Flag(help: "One JSON object: version.")
+  var json = false
+
+  func run() {
+    if json {
+      show(JSONValue.object([JSONMember(name: "version", value: .string(Version.text))]))
+    } else {
+      show("kerb \(Version.text)")
+    }
+  }
+}

@@ -1,0 +1,114 @@
+// `kerb status`: the whole box on one screen.
+
+import ArgumentParser
+import Gateway
+
+struct Status: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "One screen: buses, devices, alarms, buffer, consumers, memory, uptime.",
+    discussion: """
+      Asks the running agent over its control socket.
+
+      Example:
+        kerb status
+        kerb status --json | jq .memory.private_bytes
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Flag(help: "One JSON object; docs/cli.md lists the keys.")
+  var json = false
+
+  func run() throws {
+    let status = try Agent(options: files).ask("status")
+    if json { show(status) } else { show(StatusScreen(status).lines) }
+  }
+}
+
+struct StatusScreen {
+  let status: JSONValue
+
+  init(_ status: JSONValue) { self.status = status }
+
+  var lines: [String] {
+    [head] + buses + [devices, points, alarms] + buffer + consumers + [memory]
+  }
+
+  private var head: String {
+    let clock = status["clock_synchronised"]?.bool == true
+    return Messages.text(
+      .headLine, status["gateway"]?.string ?? "", status["version"]?.string ?? "",
+      Shown.span(seconds: status["uptime_s"]?.double ?? 0), Shown.integer(status["epoch"]),
+      clock ? Messages.text(.synchronised) : Colour.yellow.apply(Messages.text(.unsynchronised)))
+  }
+
+  private var buses: [String] {
+    var table = Table(Messages.columns(.busesHead), rightAligned: [2, 3, 4, 5, 6, 7, 8, 9])
+    var troubles: [String] = []
+    for bus in status["buses"]?.array ?? [] {
+      let state = bus["state"]?.string ?? ""
+      let colour: Colour = state == "running" ? .green : state == "lost" ? .red : .yellow
+      let counts = ["good", "timeouts", "crc_errors", "exceptions", "late_replies"].map { Cell(Shown.integer(bus[$0])) }
+      let name = bus["name"]?.string ?? ""
+      table.rows.append(
+        [
+          Cell(name), Cell(state, colour), Cell(Shown.percent(bus["utilisation"]?.double ?? 0)),
+          Cell(Shown.percent(bus["efficiency"]?.double ?? 0)),
+          Cell("\(Int(min(bus["cycle_ms"]?.double ?? 0, 1e9)))ms"),
+        ] + counts)
+      if let problem = bus["problem"]?.string { troubles.append(Messages.text(.busTrouble, name, problem)) }
+    }
+    return table.lines() + troubles
+  }
+
+  private func counts(_ message: Message, _ group: String, _ keys: [String]) -> String {
+    let values = keys.map { Shown.integer(status[group]?[$0]) } + ["", "", ""]
+    return Messages.text(message, values[0], values[1], values[2], values[3])
+  }
+
+  private var devices: String {
+    let isBad = (status["devices"]?["offline"]?.integer ?? 0) > 0
+    return (isBad ? Colour.yellow : .plain).apply(counts(.devicesLine, "devices", ["online", "offline", "unknown"]))
+  }
+  private var points: String { counts(.pointsLine, "points", ["good", "uncertain", "bad", "stale"]) }
+  private var alarms: String {
+    let isBad = (status["alarms"]?["active"]?.integer ?? 0) > 0
+    return (isBad ? Colour.red : .plain).apply(counts(.alarmsLine, "alarms", ["active", "unacknowledged"]))
+  }
+
+  private var buffer: [String] {
+    guard let buffer = status["buffer"] else { return [] }
+    let state = buffer["state"]?.string ?? ""
+    let oldest = buffer["oldest"]?.double.map(Shown.time(unix:)) ?? "-"
+    let line = Messages.text(
+      .bufferLine, (state == "good" ? Colour.green : .red).apply(state), Shown.integer(buffer["stored"]),
+      Shown.bytes(buffer["bytes"]?.integer ?? 0), Shown.bytes(buffer["capacity_bytes"]?.integer ?? 0), oldest,
+      Shown.integer(buffer["evicted"]))
+    var lines = [line]
+    if state == "silent" { lines.append(Messages.text(.storeSilent)) }
+    if let failure = buffer["last_failure"]?.string { lines.append("         \(failure)") }
+    return lines
+  }
+
+  private var consumers: [String] {
+    let consumers = status["consumers"]?.array ?? []
+    if consumers.isEmpty { return [Messages.text(.noConsumers)] }
+    var table = Table(Messages.columns(.consumersHead), rightAligned: [1, 2])
+    for consumer in consumers {
+      let age = consumer["last_seen_age_s"]?.double.map { Shown.span(seconds: $0) } ?? Messages.text(.never)
+      table.rows.append([
+        Cell(consumer["name"]?.string ?? ""), Cell(Shown.integer(consumer["lag_records"])),
+        Cell(Shown.integer(consumer["gaps"])), Cell(age),
+      ])
+    }
+    return table.lines()
+  }
+
+  private var memory: String {
+    let memory = status["memory"]
+    return Messages.text(
+      .memoryLine, Shown.bytes(memory?["private_bytes"]?.integer ?? 0), Shown.bytes(memory?["rss_bytes"]?.integer ?? 0),
+      Shown.bytes(memory?["arena_bytes"]?.integer ?? 0), Shown.integer(status["threads"]))
+  }
+}
