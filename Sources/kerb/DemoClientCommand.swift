@@ -1,5 +1,6 @@
-// `kerb demo-client`: the platform of the demo. Pulls with long polls, keeps what it holds in a ledger, and says on standard
-// output, one JSON object a line, what came. On SIGTERM it pulls until nothing is left, prints its account and ends.
+// `kerb demo-client`: the platform of the demo. Pulls with long polls, keeps what it holds in a ledger, and says on
+// standard output, one JSON object a line, what came. On SIGTERM it pulls until nothing is left, prints its account
+// and ends.
 
 import ArgumentParser
 import CLinux
@@ -23,7 +24,8 @@ struct DemoClient: ParsableCommand {
     kerb_block_signals()
     let token: String
     do {
-      token = try TextFile.read(tokenFile, bytesMax: Limits.headerBytesMax).split(separator: "\n").first.map(String.init) ?? ""
+      let text = try TextFile.read(tokenFile, bytesMax: Limits.headerBytesMax)
+      token = text.split(separator: "\n").first.map(String.init) ?? ""
     } catch {
       complain("kerb demo-client: \(tokenFile) \(error.message)")
       throw ExitCode(SysExit.noInput)

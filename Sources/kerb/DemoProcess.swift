@@ -1,5 +1,6 @@
-// One process of the demo: this executable again, with another subcommand, its standard output as lines, its standard error
-// in a file. It dies with the demo, and a Ctrl-C at the terminal reaches the demo alone, which ends the others in order.
+// One process of the demo: this executable again, with another subcommand, its standard output as lines, its
+// standard error in a file. It dies with the demo, and a Ctrl-C at the terminal reaches the demo alone, which ends
+// the others in order.
 
 import ArgumentParser
 import CLinux

@@ -1,7 +1,7 @@
 // The demo from its first process to its account. Lives on the main thread.
 //
-// Order of the end: the platform pulls what is left and stops; then the agent ends, commits what it has in hand, and leaves
-// its account of what it produced and what is left behind the platform's cursor; then the site.
+// Order of the end: the platform pulls what is left and stops; then the agent ends, commits what it has in hand,
+// and leaves its account of what it produced and what is left behind the platform's cursor; then the site.
 
 import CLinux
 import FieldBus
@@ -48,7 +48,8 @@ final class DemoRun {
     while kerb_monotonic_ns() < until, !interrupted {
       turn(until: Swift.min(until, kerb_monotonic_ns() + DemoRun.pollNs))
       for process in [simulator, agent, platform] {
-        if let process, !process.isRunning() { return failed("\(process.name) has ended: \(process.endingText)", process) }
+        guard let process, !process.isRunning() else { continue }
+        return failed("\(process.name) has ended: \(process.endingText)", process)
       }
       if kerb_monotonic_ns() >= watchAt {
         watchDevices()
@@ -87,7 +88,9 @@ final class DemoRun {
         return "the virtual site does not start\(simulator.map { ": \($0.endingText)" } ?? "")"
       }
     }
-    agent = process("agent", ["run", "--config", site.configurationPath, "--profiles", site.profiles, "--account", site.agentAccountPath])
+    agent = process(
+      "agent",
+      ["run", "--config", site.configurationPath, "--profiles", site.profiles, "--account", site.agentAccountPath])
     startPlatform()
     return agent == nil || platform == nil ? "can't start a process: \(String(cString: strerror(errno)))" : nil
   }
@@ -98,7 +101,8 @@ final class DemoRun {
 
   private func startPlatform() {
     platform = process(
-      "platform", ["demo-client", "--port", "\(site.port)", "--token-file", site.tokenPath, "--ledger", site.ledgerPath])
+      "platform",
+      ["demo-client", "--port", "\(site.port)", "--token-file", site.tokenPath, "--ledger", site.ledgerPath])
   }
 
   /// As a power cut at the platform would.

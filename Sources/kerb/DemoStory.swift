@@ -59,7 +59,8 @@ final class DemoStory {
     case ("value", DemoSite.coverDevice, "tilt"):
       let tilt = event["value"]?.double ?? 0
       show.line(at - startedNs, device, "somebody lifts the cover: tilt \(rounded(tilt)) deg", .trouble)
-    case ("released", DemoSite.coverDevice, "tilt"): show.line(at - startedNs, device, "the cover lies in its place again")
+    case ("released", DemoSite.coverDevice, "tilt"):
+      show.line(at - startedNs, device, "the cover lies in its place again")
     case ("value", DemoSite.lampDevice, "power"):
       show.line(at - startedNs, device, "the lamp fails: switched on, no power drawn", .trouble)
     case ("fault", _, _): show.line(at - startedNs, device, "somebody pulls it off the line", .trouble)
@@ -105,7 +106,8 @@ final class DemoStory {
     let way = isNew ? touchedNs[device].map { at - $0 } : nil
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
     let entry = DemoAlarm(
-      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil, forNs: holdNs)
+      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil,
+      forNs: holdNs)
     if isNew { alarms.append(entry) }
     show.object {
       $0.member("event", "alarm")

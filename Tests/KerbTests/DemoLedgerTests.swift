@@ -8,7 +8,9 @@ import Testing
 /// What the demo's account rests on: the platform's own count.
 @Suite("The platform's ledger")
 struct DemoLedgerTests {
-  private func answer(_ next: String, gaps: [(String, Int, Int)] = [], batches: [(String, Int, Int)] = []) throws -> JSONValue {
+  private func answer(
+    _ next: String, gaps: [(String, Int, Int)] = [], batches: [(String, Int, Int)] = []
+  ) throws -> JSONValue {
     let gapList = gaps.map { "{\"lane\":\"\($0.0)\",\"from\":\($0.1),\"to\":\($0.2)}" }
     let batchList = batches.map { lane, from, to in
       let records = Array(repeating: "{}", count: to - from + 1).joined(separator: ",")
@@ -67,7 +69,8 @@ struct DemoLedgerTests {
     let path = folder + "/ledger.json"
     var ledger = DemoLedger(path: path)
     #expect(ledger.cursor == nil)
-    #expect(ledger.take(try answer("c-17", gaps: [("telemetry", 1, 5)], batches: [("telemetry", 6, 9), ("alarms", 1, 1)])))
+    let batches = [("telemetry", 6, 9), ("alarms", 1, 1)]
+    #expect(ledger.take(try answer("c-17", gaps: [("telemetry", 1, 5)], batches: batches)))
     #expect(ledger.save(path: path))
     #expect(DemoLedger(path: path) == ledger)
     unlink(path)
