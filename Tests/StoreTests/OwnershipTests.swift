@@ -13,6 +13,8 @@ struct OwnershipTests {
       signal(SIGILL, SIG_DFL)
       let folder = Folder()
       let shared = Shared(path: folder.file("any.db"))
+      // Nobody tidies up after a trap.
+      Folder.remove(folder.path)
       var thread = pthread_t()
       pthread_create(
         &thread, nil,
