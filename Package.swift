@@ -58,6 +58,8 @@ var targets: [Target] = [
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: strict),
   .testTarget(
+    name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
+  .testTarget(
     name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux"],
     swiftSettings: strict),
 ]

@@ -1,5 +1,5 @@
-// Owns alarm.db: the log of alarm events (a ring), the state of every alarm, the consumers' cursors, the epochs with their
-// clocks, the versions of the catalogue, and who this store is. On the store thread.
+// Owns alarm.db: the log of alarm events (a ring), the state of every alarm, the consumers' cursors, the epochs with
+// their clocks, the versions of the catalogue, and who this store is. On the store thread.
 //
 // Invariants:
 //  1. Event n stands in slot (n - 1) mod `slots`. Its log entry and its alarm's state are one commit.
@@ -53,7 +53,10 @@ final class AlarmLog {
       "INSERT INTO alarm_state(name, record) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET record = excluded.record",
       on: connection)
     keeping = try Statement(
-      "INSERT INTO cursors(consumer, record) VALUES (?, ?) ON CONFLICT(consumer) DO UPDATE SET record = excluded.record",
+      """
+      INSERT INTO cursors(consumer, record) VALUES (?, ?)
+      ON CONFLICT(consumer) DO UPDATE SET record = excluded.record
+      """,
       on: connection)
     filled = try connection.integer(of: "SELECT max(slot) + 1 FROM alarm_log") ?? 0
     newest = try findNewest()

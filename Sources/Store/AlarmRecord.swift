@@ -1,5 +1,5 @@
-// One alarm event as it stands in alarm.db, in the log and as the state of its alarm: 96 bytes, always, so that a row is
-// written over in place. The format byte by byte: docs/storage-format.md.
+// One alarm event as it stands in alarm.db, in the log and as the state of its alarm: 96 bytes, always, so that a row
+// is written over in place. The format byte by byte: docs/storage-format.md.
 
 import StreamCore
 
@@ -52,7 +52,8 @@ enum AlarmRecord {
       guard let quality = Quality(rawValue: record.number(UInt8.self, at: place + 2)) else { return nil }
       event.add(
         AlarmCause(
-          series: record.number(UInt16.self, at: place), quality: quality, raw: record.number(Int64.self, at: place + 4)))
+          series: record.number(UInt16.self, at: place), quality: quality,
+          raw: record.number(Int64.self, at: place + 4)))
     }
     return StoredEvent(
       sequence: sequence, epoch: record.number(UInt32.self, at: 16),

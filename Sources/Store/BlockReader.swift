@@ -1,5 +1,5 @@
-// Unpacks a block. Pure. Whatever the bytes are, it answers with a batch or with a `BlockDamage`, never with a trap: the
-// checksum keeps accidents out, the checks here keep out what was forged with a right checksum.
+// Unpacks a block. Pure. Whatever the bytes are, it answers with a batch or with a `BlockDamage`, never with a trap:
+// the checksum keeps accidents out, the checks here keep out what was forged with a right checksum.
 
 import StreamCore
 

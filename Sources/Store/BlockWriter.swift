@@ -2,7 +2,8 @@
 //
 // Invariants:
 //  1. What was appended fits: a sample that might not is refused before anything changes.
-//  2. Sequence numbers are given when the block is sealed, so what is lost meanwhile can still be counted in front of it.
+//  2. Sequence numbers are given when the block is sealed, so what is lost meanwhile can still be counted in front of
+//     it.
 
 import StreamCore
 

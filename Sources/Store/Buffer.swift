@@ -35,6 +35,9 @@ final class Buffer {
   private var logRetryNs: Int64 = 0
   private var ringState = StoreState.good
   private var logState = StoreState.good
+  private var isRingDamaged = false
+  private var isLogDamaged = false
+  private var mustBeginAnew = false
   private var prepareNs: Int64 = 0
   private var prepareState = StoreState.good
   private var cursorsDueNs: Int64
@@ -52,6 +55,7 @@ final class Buffer {
       folder: folder, configuration: configuration, interruption: interruption, floor: Floor())
     ring = files.ring
     log = files.log
+    lastFailure = files.resizeFailure
     storeID = files.storeID
     epoch = files.epoch
     catalogueVersion = files.catalogueVersion
@@ -231,13 +235,14 @@ final class Buffer {
     if !failure.isFull { failures += 1 }
   }
 
+  /// Whoever calls this may still hold the failed file in a variable; so it is only let go here, and opened again, or
+  /// replaced, by the next commit.
   func ringFailed(_ failure: StoreFailure) {
     note(failure)
     ringState = failure.isFull ? .full : .failing
     if failure.isFull { return }
     ring = nil
-    guard failure.isCorrupt else { return }
-    do throws(StoreFailure) { try renewRing() } catch { note(error) }
+    if failure.isCorrupt { isRingDamaged = true }
   }
 
   func logFailed(_ failure: StoreFailure) {
@@ -245,27 +250,49 @@ final class Buffer {
     logState = failure.isFull ? .full : .failing
     if failure.isFull { return }
     log = nil
-    guard failure.isCorrupt else { return }
-    do throws(StoreFailure) { try renewAll() } catch { note(error) }
+    if failure.isCorrupt { isLogDamaged = true }
   }
 
   private func openedRing() throws(StoreFailure) -> TelemetryRing {
     if let ring { return ring }
+    // A new ring needs the log: both get a new id.
+    guard let log else { throw unavailable }
+    if isRingDamaged {
+      try folder.quarantine([StateFolder.telemetry])
+      isRingDamaged = false
+    }
     let opened = try TelemetryRing(
       path: folder.file(StateFolder.telemetry), bytes: configuration.telemetryBytes,
       seriesCount: configuration.seriesCount, interruption: nil)
-    guard try opened.storeID() == storeID else { throw .corrupt(code: SQLITE_NOTADB) }
-    // A commit that failed may have reached the file all the same: those blocks are the very same, and are not repeated.
-    let stored = opened.newest
-    let same = intake.sealed.prefix { $0.epoch == stored?.epoch && $0.number <= stored?.number ?? -1 }
-    intake.blocksCommitted(same.count)
-    durable.telemetry = max(durable.telemetry, stored?.last ?? 0)
+    switch try opened.storeID() {
+    case storeID: dropStored(opened.newest)
+    case nil:
+      // Sequences go on, so that a position that someone is just about to acknowledge means nothing still to come.
+      storeID = try BufferFiles.renew(log, opened)
+      moveIntake(to: opened)
+    default: throw .corrupt(code: SQLITE_NOTADB)
+    }
     ring = opened
     return opened
   }
 
+  /// A commit that failed may have reached the file all the same: those blocks are the very same, and not repeated.
+  private func dropStored(_ stored: BlockInfo?) {
+    guard let stored else { return }
+    let same = intake.sealed.prefix { $0.epoch == stored.epoch && $0.number <= stored.number }
+    intake.blocksCommitted(same.count)
+    durable.telemetry = max(durable.telemetry, stored.last)
+  }
+
   private func openedLog() throws(StoreFailure) -> AlarmLog {
     if let log { return log }
+    if isLogDamaged {
+      // The ring can't be understood without the log: both go.
+      ring = nil
+      try folder.quarantine([StateFolder.alarms, StateFolder.telemetry])
+      (isLogDamaged, isRingDamaged, mustBeginAnew) = (false, false, true)
+    }
+    if mustBeginAnew { return try beginAnew() }
     let opened = try AlarmLog(
       path: folder.file(StateFolder.alarms), configuration: configuration, interruption: nil)
     guard try opened.storeID() == storeID else { throw .corrupt(code: SQLITE_NOTADB) }
@@ -276,34 +303,11 @@ final class Buffer {
     return opened
   }
 
-  /// The ring is damaged: away with it, on with a new one under a new id. Sequences go on, so that a position that
-  /// someone is just about to acknowledge means nothing that is still to come.
-  private func renewRing() throws(StoreFailure) {
-    guard let log else { return }
-    try folder.quarantine([StateFolder.telemetry])
-    let fresh = try TelemetryRing(
-      path: folder.file(StateFolder.telemetry), bytes: configuration.telemetryBytes,
-      seriesCount: configuration.seriesCount, interruption: nil)
-    storeID = try BufferFiles.renew(log, fresh)
-    moveIntake(to: fresh)
-    ring = fresh
-  }
-
-  private func moveIntake(to ring: TelemetryRing) {
-    var place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
-    place.firstSequence = highWater.telemetry + 1
-    intake.move(to: place)
-    for name in cursors.keys { cursors[name]?.place = nil }
-    anyonesPlace = nil
-  }
-
-  /// The log is damaged, and the ring can't be understood without it: both go, both begin anew.
-  private func renewAll() throws(StoreFailure) {
-    ring = nil
-    try folder.quarantine([StateFolder.alarms, StateFolder.telemetry])
+  private func beginAnew() throws(StoreFailure) -> AlarmLog {
     let files = try BufferFiles(
       folder: folder, configuration: configuration, interruption: nil,
       floor: Floor(position: highWater, epoch: epoch))
+    mustBeginAnew = false
     ring = files.ring
     log = files.log
     storeID = files.storeID
@@ -311,6 +315,16 @@ final class Buffer {
     catalogueVersion = files.catalogueVersion
     isClockKept = clockOffsetNs == nil
     moveIntake(to: files.ring)
+    return files.log
+  }
+
+  /// Gives what waits a place in a new ring.
+  private func moveIntake(to ring: TelemetryRing) {
+    var place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
+    place.firstSequence = highWater.telemetry + 1
+    intake.move(to: place)
+    for name in cursors.keys { cursors[name]?.place = nil }
+    anyonesPlace = nil
   }
 
   // MARK: Preparation

@@ -25,10 +25,13 @@ struct BufferFiles {
   var place: BlockInfo
   /// Sequences before that place that were given out and are in no block.
   var vanished: Int64
+  /// The ring keeps its old size, because of this.
+  var resizeFailure: StoreFailure?
 
   init(
     folder: borrowing StateFolder, configuration: StoreConfiguration, interruption: Interruption?, floor: Floor
   ) throws(StoreFailure) {
+    resizeFailure = try Resizing.settle(folder, configuration)
     let log = try Self.openLog(folder, configuration, interruption)
     let (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
     log.raise(to: floor.position.alarms)

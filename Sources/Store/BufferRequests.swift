@@ -4,7 +4,8 @@ import CSQLite
 import StreamCore
 
 extension Buffer {
-  private var unavailable: StoreFailure { lastFailure ?? .io(code: SQLITE_IOERR) }
+  /// Why something can't be had or done just now.
+  var unavailable: StoreFailure { lastFailure ?? .io(code: SQLITE_IOERR) }
 
   func read(_ request: ReadRequest, for consumer: String?) -> Result<ReadAnswer, StoreFailure> {
     do throws(StoreFailure) {

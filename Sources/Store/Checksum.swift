@@ -1,5 +1,6 @@
-// CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), the checksum of every block and record. It finds every error of
-// up to five flipped bits in a block of 4 KiB (Koopman, DSN 2002), and one in 2^32 of all others slips through.
+// CRC-32C (Castagnoli, reflected polynomial 0x82F63B78), the checksum of every block and record. In 4 KiB it finds
+// every error of up to three flipped bits (Hamming distance 4: Koopman, DSN 2002); of all others one in 2^32 slips
+// through.
 
 package enum Checksum {
   /// Eight tables of 256, so that eight bytes are taken a step: a full ring is checked at the speed of the flash.

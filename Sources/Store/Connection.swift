@@ -1,8 +1,9 @@
-// One SQLite handle: opened with the pragmas that the flash and the power cuts ask for, closed when it goes out of scope.
-// It lives on the thread that opened it.
+// One SQLite handle: opened with the pragmas that the flash and the power cuts ask for, closed when it goes out of
+// scope. It lives on the thread that opened it.
 //
 // Invariants:
-//  1. Only the opening thread touches the handle; a stranger traps (`Interruption` alone may interrupt it from outside).
+//  1. Only the opening thread touches the handle; a stranger traps (`Interruption` alone may interrupt it from
+//     outside).
 //  2. After a failed sync nothing is tried again on the same handle: the caller drops the connection and opens another.
 //     (A kernel may drop the dirty pages of a failed fsync; a second fsync then succeeds and lies.)
 //  3. One connection does everything in its file: SQLite before 3.51.3 can corrupt a WAL that two connections reset.
@@ -32,13 +33,12 @@ package struct Connection: ~Copyable {
 
   deinit {
     owner.check()
-    // A limit would make SQLite truncate the kept WAL at close; a full disk could then not be written to at the next start.
+    // A limit would make SQLite truncate the kept WAL at close; a full disk could then not be written to at the next
+    // start.
     _ = sqlite3_exec(raw, "PRAGMA journal_size_limit = -1", nil, nil, nil)
-    var frames: Int32 = -1
-    var copied: Int32 = -2
-    let code = sqlite3_wal_checkpoint_v2(raw, nil, SQLITE_CHECKPOINT_FULL, &frames, &copied)
+    let isWhole = Self.checkpoint(raw)
     _ = sqlite3_close_v2(raw)
-    if code == SQLITE_OK, frames == copied { invalidateLog() }
+    if isWhole { invalidateLog() }
   }
 
   /// The kept WAL holds nothing that the database doesn't: without its header it can never be applied to a file that
@@ -57,7 +57,8 @@ package struct Connection: ~Copyable {
   package static func open(path: String, pagesMax: Int64, cacheKiB: Int) throws(StoreFailure) -> Connection {
     var raw: OpaquePointer?
     let flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE
+      | SQLITE_OPEN_EXRESCODE
     let code = sqlite3_open_v2(path, &raw, flags, nil)
     guard code == SQLITE_OK, let raw else {
       sqlite3_close_v2(raw)
@@ -88,6 +89,19 @@ package struct Connection: ~Copyable {
     var keep: Int32 = 1
     _ = sqlite3_file_control(raw, "main", SQLITE_FCNTL_PERSIST_WAL, &keep)
     guard try integer(of: "PRAGMA page_size") == Int64(Limits.pageBytes) else { throw .corrupt(code: SQLITE_NOTADB) }
+  }
+
+  private static func checkpoint(_ raw: OpaquePointer) -> Bool {
+    var frames: Int32 = -1
+    var copied: Int32 = -2
+    let code = sqlite3_wal_checkpoint_v2(raw, nil, SQLITE_CHECKPOINT_FULL, &frames, &copied)
+    return code == SQLITE_OK && frames == copied
+  }
+
+  /// Copies the WAL into the database and syncs it. False: not all of it.
+  func isCheckpointed() throws(StoreFailure) -> Bool {
+    owner.check()
+    return Self.checkpoint(raw)
   }
 
   /// Statements without rows and without parameters.

@@ -29,7 +29,7 @@ struct Intake {
   }
 
   var pendingSamples: Int64 { Int64(sealed.reduce(writer.sampleCount) { $0 + $1.count }) }
-  var isOpenEmpty: Bool { writer.isEmpty }
+  var isEmpty: Bool { writer.isEmpty && sealed.isEmpty && events.isEmpty }
   private var hasRoom: Bool { sealed.count < Limits.blocksPendingMax }
 
   /// Takes a batch over. False: no room for its events.

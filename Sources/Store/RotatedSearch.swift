@@ -1,5 +1,6 @@
 // Finds the newest entry of a ring of slots without reading them all. Entry number n stands in slot n mod `slots`, so
-// the slots hold an ascending sequence that was rotated: those of the present lap, then those of the lap before, or none.
+// the slots hold an ascending sequence that was rotated: those of the present lap, then those of the lap before, or
+// none.
 
 import StreamCore
 

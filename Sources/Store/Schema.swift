@@ -1,7 +1,8 @@
 // The tables of one file, and the way from every older version to the present one.
 //
 // Invariants:
-//  1. `user_version` is the number of steps that the file has been through; each step is one transaction with its number.
+//  1. `user_version` is the number of steps that the file has been through; each step is one transaction with its
+//     number.
 //  2. A file of another program (`application_id`) is never written to.
 
 import CSQLite

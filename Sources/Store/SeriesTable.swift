@@ -1,5 +1,6 @@
-// What writer and reader of a block know of each series while they pass through it: its last raw value, and which series
-// came after it. Polls come round and round, so the series that followed once is the best guess for the next time.
+// What writer and reader of a block know of each series while they pass through it: its last raw value, and which
+// series came after it. Polls come round and round, so the series that followed once is the best guess for the next
+// time.
 //
 // Invariant: after `clear` the table is as new; it remembers which places were touched, so that clearing costs what the
 // block held and not what the site has.

@@ -52,6 +52,8 @@ struct StateFolder: ~Copyable {
 
   /// Moves the databases away, into a numbered folder of `quarantine`; the newest has the highest number.
   func quarantine(_ names: [String]) throws(StoreFailure) {
+    // An empty set would push a real one out.
+    guard names.contains(where: { access(file($0), F_OK) == 0 }) else { return }
     let all = file("quarantine")
     guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw .unusable(path: all, code: -errno) }
     let set = try freeSet(in: all)

@@ -36,17 +36,19 @@ extension StoreFailure: CustomStringConvertible {
     case .held(let holder):
       return "The store is in use by \(holder). Stop that first, or give this one a state folder of its own."
     case .unusable(let path, let code):
-      return "\(path) can't be opened or written (\(Self.text(of: code))). Check that the folder exists, is on a writable "
-        + "file system and belongs to the user that runs kerb."
+      return "\(path) can't be opened or written (\(Self.text(of: code))). Check that the folder exists, is on a "
+        + "writable file system and belongs to the user that runs kerb."
     case .newer(let path, let version):
-      return "\(path) was written by a newer kerb (format \(version)). Install that version again, or move the file away."
+      return "\(path) was written by a newer kerb (format \(version)). Install that version again, or "
+        + "move the file away."
     case .full:
       return "The disk or its quota is full. Telemetry waits in memory; free some space."
     case .io(let code):
-      return "Reading or writing the store failed (\(Self.text(of: code))). It is opened again by itself; if this stays, "
-        + "the storage medium is failing: replace it."
+      return "Reading or writing the store failed (\(Self.text(of: code))). It is opened again by itself; if this "
+        + "stays, the storage medium is failing: replace it."
     case .corrupt(let code):
-      return "The store is damaged (\(Self.text(of: code))). It is moved to the folder quarantine and a new one is begun."
+      return "The store is damaged (\(Self.text(of: code))). It is moved to the folder quarantine and a "
+        + "new one is begun."
     case .busy: return "Too many requests wait for the store. Try again in a moment."
     case .closed: return "The store is closing down. Try again when kerb runs again."
     }

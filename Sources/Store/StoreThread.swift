@@ -189,8 +189,8 @@ package final class StoreThread: @unchecked Sendable {
     ask({ completion($0.read(request, for: consumer)) }, else: { completion(.failure($0)) })
   }
 
-  /// Monotone; a position past what is durable counts as the durable one; an unknown consumer's is ignored. A refused one
-  /// (`busy`, `closed`) is as if it had been lost on the way: the consumer gets the same again.
+  /// Monotone; a position past what is durable counts as the durable one; an unknown consumer's is ignored. A refused
+  /// one (`busy`, `closed`) is as if it had been lost on the way: the consumer gets the same again.
   package func acknowledge(_ position: Position, by consumer: String, at: Instant) {
     ask({ $0.acknowledge(position, by: consumer, at: at) }, else: { _ in })
   }
@@ -218,21 +218,21 @@ package final class StoreThread: @unchecked Sendable {
     ask({ completion($0.report()) }, else: { _ in completion(StoreReport()) })
   }
 
-  /// Unix time = monotonic time + offset. Corrects everything stored in this epoch, and dates earlier epochs of the same
-  /// boot that never knew.
+  /// Unix time = monotonic time + offset. Corrects everything stored in this epoch, and dates earlier epochs of the
+  /// same boot that never knew.
   package func clockKnown(offsetNs: Int64) {
     ask({ $0.clockKnown(offsetNs) }, else: { _ in })
   }
 
-  /// Takes over and commits everything now. The answer: what is durable then.
+  /// Takes over and commits everything now. The answer: what is durable then; or why something still waits.
   package func flush(_ completion: @escaping @Sendable (Result<Position, StoreFailure>) -> Void) {
     ask(
       { buffer in
         buffer.finish()
-        if let failure = buffer.lastFailure, buffer.state != .good {
-          completion(.failure(failure))
-        } else {
+        if buffer.intake.isEmpty {
           completion(.success(buffer.durable))
+        } else {
+          completion(.failure(buffer.unavailable))
         }
       }, else: { completion(.failure($0)) })
   }

@@ -1,7 +1,7 @@
 // Owns telemetry.db: a ring of slots of one page each, written in place. On the store thread.
 //
-// Block number n stands in slot (n - origin) mod `slots`. Slots are made in ascending order (`filled` of them exist), by
-// the first lap or by the preparation that runs ahead of it; none is ever deleted.
+// Block number n stands in slot (n - origin) mod `slots`. Slots are made in ascending order (`filled` of them exist),
+// by the first lap or by the preparation that runs ahead of it; none is ever deleted.
 //
 //      origin                       newest
 //        |  …  | this lap … this lap | lap before … lap before |      once it has come round
@@ -31,7 +31,8 @@ final class TelemetryRing {
   private var oldestKnown: BlockInfo?
 
   static func slots(bytes: Int) -> Int64 {
-    // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one half).
+    // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one
+    // half).
     let pages = Int64(bytes / Limits.pageBytes)
     return pages - 6 - pages / 128
   }
@@ -89,6 +90,25 @@ final class TelemetryRing {
     statement.bind(1, storeID)
     try statement.run()
   }
+
+  // MARK: Another size
+
+  /// The first lap is not over: slots can be added behind it.
+  var hasNotComeRound: Bool { newest.map { $0.number - origin < slots } ?? true }
+
+  func set(slots: Int64) throws(StoreFailure) {
+    try connection.execute("UPDATE meta SET value = \(slots) WHERE name = 'slots'")
+  }
+
+  /// The bytes of block `number`, right or wrong; nil where there are none to be had.
+  func raw(_ number: Int64) throws(StoreFailure) -> [UInt8]? {
+    try withSlot(slot(of: number)) { (bytes) -> [UInt8]? in
+      bytes.count == Limits.blockBytes ? [UInt8](bytes) : nil
+    } ?? nil
+  }
+
+  /// Everything that is in the WAL is in the database too, durably.
+  func isCheckpointed() throws(StoreFailure) -> Bool { try connection.isCheckpointed() }
 
   // MARK: Writing
 

@@ -67,7 +67,7 @@ package enum Encoding: UInt8, BitwiseCopyable, Sendable {
   @inlinable
   package func value(raw: Int64, scale: Double, offset: Double) -> Double {
     switch self {
-    case .signed: return Double(raw) * scale + offset
+    case .signed: return raw.double * scale + offset
     case .unsigned: return Encoding.double(UInt64(bitPattern: raw)) * scale + offset
     case .float:
       return Double(Float(bitPattern: UInt32(truncatingIfNeeded: raw))) * scale + offset
@@ -82,7 +82,7 @@ extension Encoding {
   @inlinable
   package static func double(_ bits: UInt64) -> Double {
     let high = Int64(bitPattern: bits &>> 32)
-    return Double(high) * 4_294_967_296 + Double(Int64(bitPattern: bits & 0xFFFF_FFFF))
+    return high.double * 4_294_967_296 + Int64(bitPattern: bits & 0xFFFF_FFFF).double
   }
 }
 

@@ -78,7 +78,7 @@ package struct WindowState: BitwiseCopyable, Sendable {
     case .max: return maxRaw
     case .last: return lastRaw
     case .sum: return Int64(bitPattern: sum.bitPattern)
-    case .mean: return Int64(bitPattern: (sum / Double(count)).bitPattern)
+    case .mean: return Int64(bitPattern: (sum / count.double).bitPattern)
     case .count: return count
     }
   }

@@ -109,7 +109,8 @@ enum Framing: Sendable {
 }
 
 extension Fault.Kind {
-  /// What the line carries instead of `reply`. `round` counts the requests to this device since the fault began, from 0.
+  /// What the line carries instead of `reply`. `round` counts the requests to this device since the fault began,
+  /// from 0.
   func emissions(of reply: [UInt8], to request: [UInt8], framing: Framing, round: Int) -> [Emission] {
     let own = Emission(bytes: reply)
     guard reply.count > framing.functionIndex + 2 else { return [own] }

@@ -3,7 +3,8 @@
 //
 // Invariants:
 //  1. Both ends of the pair are empty between two exchanges.
-//  2. libmodbus sees only frames whose length, unit and checksum are right: the rest of its slave side has had the CVEs.
+//  2. libmodbus sees only frames whose length, unit and checksum are right: the rest of its slave side has had the
+//     CVEs.
 
 import CLinux
 import CModbus
@@ -22,7 +23,8 @@ final class ModbusSlave {
     guard let made else { throw .outOfMemory }
     var pair: (Int32, Int32) = (-1, -1)
     let code = withUnsafeMutableBytes(of: &pair) {
-      socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, $0.baseAddress?.assumingMemoryBound(to: Int32.self)) < 0 ? errno : 0
+      let ends = $0.baseAddress?.assumingMemoryBound(to: Int32.self)
+      return socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, ends) < 0 ? errno : 0
     }
     guard code == 0 else {
       modbus_free(made)

@@ -4,7 +4,8 @@
 // Invariants:
 //  1. Every byte of a reply has a due time that follows from the reply's begin alone: an action that comes late shifts
 //     nothing after it.
-//  2. A request is complete when its last byte's wire time and then t3.5 have passed (paced), or by its length (unpaced).
+//  2. A request is complete when its last byte's wire time and then t3.5 have passed (paced), or by its length
+//     (unpaced).
 //  3. Two emissions never overlap.
 
 import FieldBus

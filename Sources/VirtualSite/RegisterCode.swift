@@ -38,7 +38,9 @@ enum RegisterCode {
   /// The nearest integer that the type or the bit field can hold.
   private static func clamped(_ value: Double, for point: PointSpec) -> Int64 {
     if value.isNaN { return 0 }
-    if let bits = point.bits { return Int64(Swift.min(Swift.max(value, 0), Double(UInt64(1) << UInt64(bits.count)) - 1)) }
+    if let bits = point.bits {
+      return Int64(Swift.min(Swift.max(value, 0), Double(UInt64(1) << UInt64(bits.count)) - 1))
+    }
     switch point.type {
     case .u16: return Int64(Swift.min(Swift.max(value, 0), 65_535))
     case .i16: return Int64(Swift.min(Swift.max(value, -32_768), 32_767))
@@ -46,8 +48,9 @@ enum RegisterCode {
     case .i32: return Int64(Swift.min(Swift.max(value, -2_147_483_648), 2_147_483_647))
     case .bcd16: return Int64(Swift.min(Swift.max(value, 0), 9_999))
     case .bcd32: return Int64(Swift.min(Swift.max(value, 0), 99_999_999))
-    case .u64: return Int64(bitPattern: UInt64(exactly: Swift.min(Swift.max(value, 0), 18_446_744_073_709_549_568)) ?? 0)
-    default: return Int64(exactly: Swift.min(Swift.max(value, -9_223_372_036_854_775_808), 9_223_372_036_854_774_784)) ?? 0
+    // The greatest Doubles below 2^64 and 2^63.
+    case .u64: return Int64(bitPattern: UInt64(Swift.min(Swift.max(value, 0), 0x1.fffffffffffffp63)))
+    default: return Int64(Swift.min(Swift.max(value, -0x1p63), 0x1.fffffffffffffp62))
     }
   }
 

@@ -1,4 +1,5 @@
-// A site file: its lines and devices. Everything wrong is reported, each at its place (docs/simulate.md describes the keys).
+// A site file: its lines and devices. Everything wrong is reported, each at its place (docs/simulate.md describes
+// the keys).
 
 import FieldBus
 import StreamCore
@@ -29,7 +30,8 @@ package struct SiteReader {
     reader.readLines(root)
     reader.readDevices(root)
     for event in root.tables("event") {
-      if let made = EventReader(event, site: reader.spec, known: reader.known).event() { reader.spec.events.append(made) }
+      let made = EventReader(event, site: reader.spec, known: reader.known).event()
+      if let made { reader.spec.events.append(made) }
     }
     if !root.has("line"), diagnostics.isEmpty {
       diagnostics.report(table.place, "line", "is missing: a site has at least one [[line]]")
@@ -41,7 +43,8 @@ package struct SiteReader {
   /// One event given by hand: `device = "manhole-03", point = "tilt", value = 34, for = "5s"`; `at` is from now.
   package static func event(_ line: String, site: SiteSpec, into diagnostics: Diagnostics) -> SiteEvent? {
     guard let table = TomlFile.parse("event = { \(line) }", file: "", into: diagnostics) else { return nil }
-    guard let reader = TableReader(table, section: "site", path: "", diagnostics: diagnostics).table("event") else { return nil }
+    let root = TableReader(table, section: "site", diagnostics: diagnostics)
+    guard let reader = root.table("event") else { return nil }
     let known = EventReader.Known(devices: site.devices.map(\.name), lines: site.lines.map(\.name))
     return EventReader(reader, site: site, known: known).event(atIsRequired: false)
   }
@@ -62,7 +65,7 @@ package struct SiteReader {
       reader.require("protocol")
       let busProtocol: BusProtocol? = reader.choice("protocol")
       let end = end(reader, busProtocol)
-      if reader.has("link"), reader.string("link") != nil { links.claim(reader.string("link") ?? "", in: reader, key: "link") }
+      if case .link(let path)? = end { links.claim(path, in: reader, key: "link") }
       var line = SiteLine(
         name: name ?? "", place: reader.table.place, busProtocol: busProtocol ?? .modbusRTU,
         end: end ?? .link(path: ""))

@@ -1,5 +1,5 @@
-// One line of a virtual site: its devices, and the thread that speaks for them. Values and faults are set from any thread,
-// also while it runs.
+// One line of a virtual site: its devices, and the thread that speaks for them. Values and faults are set from any
+// thread, also while it runs.
 //
 // Invariants:
 //  1. `LineDevices` is touched under the lock only; the line's thread holds it while it makes one reply, never while it

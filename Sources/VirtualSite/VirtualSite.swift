@@ -1,4 +1,5 @@
-// A whole virtual site: its lines, and a thread that lets its events happen. For `kerb simulate`, the demo and the tests.
+// A whole virtual site: its lines, and a thread that lets its events happen. For `kerb simulate`, the demo and the
+// tests.
 //
 //     let site = try VirtualSite(SiteSpec(lines: […], devices: […]))
 //     try site.start()
@@ -198,6 +199,7 @@ package final class VirtualSite: Sendable {
   }
 
   private func tell(_ target: String, _ what: SiteHappening.What, at: Int64) {
-    report(SiteHappening(at: Instant(nanoseconds: at), sinceStartNs: at - startedAt.nanoseconds, target: target, what: what))
+    let instant = Instant(nanoseconds: at)
+    report(SiteHappening(at: instant, sinceStartNs: instant - startedAt, target: target, what: what))
   }
 }

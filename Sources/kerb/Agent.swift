@@ -1,4 +1,5 @@
-// The running agent, as a command sees it: asked over the control socket, with its silence turned into an exit status.
+// The running agent, as a command sees it: asked over the control socket, with its silence turned into an exit
+// status.
 
 import ArgumentParser
 import Gateway
@@ -31,7 +32,8 @@ extension CommandFailure {
       self.init(Messages.text(.brokenAgent, reason), exitCode: CommandFailure.inputOutput)
     case .refused(let code, let message):
       let statuses = [
-        "forbidden": CommandFailure.permission, "not_found": CommandFailure.usage, "unavailable": CommandFailure.tryAgain,
+        "forbidden": CommandFailure.permission, "not_found": CommandFailure.usage,
+        "unavailable": CommandFailure.tryAgain,
         "too_many": CommandFailure.tryAgain,
       ]
       self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)

@@ -30,7 +30,8 @@ struct Check: ParsableCommand {
     if configuration != nil { return }
     if json { throw ExitCode(CommandFailure.configuration) }
     for diagnostic in diagnostics.sorted { print(diagnostic.text) }
-    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.configuration)
+    throw CommandFailure(
+      Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.configuration)
   }
 
   private func counts(_ configuration: Configuration) -> [(name: String, count: Int)] {

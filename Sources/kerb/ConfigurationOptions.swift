@@ -47,7 +47,8 @@ struct ConfigurationOptions: ParsableArguments {
     throw CommandFailure(Messages.text(.unreadable, path), exitCode: CommandFailure.permission)
   }
 
-  /// Where the running agent listens. The rest of the configuration may be wrong, or unreadable: the agent runs all the same.
+  /// Where the running agent listens. The rest of the configuration may be wrong, or unreadable: the agent runs all
+  /// the same.
   var runtimePath: String {
     var found: String?
     let names = (try? TextFile.names(in: "\(folder)/conf.d")) ?? []

@@ -1,4 +1,5 @@
-// `kerb consumer`: who may pull. A consumer is a file of its own in conf.d; its token is shown once and kept as a hash.
+// `kerb consumer`: who may pull. A consumer is a file of its own in conf.d; its token is shown once and kept as a
+// hash.
 
 import ArgumentParser
 import FieldBus
@@ -96,7 +97,9 @@ struct ConsumerAdd: ParsableCommand {
     let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
     if fd < 0 {
       let code = errno
-      if code == EEXIST { throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage) }
+      if code == EEXIST {
+        throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage)
+      }
       throw refused(code, path)
     }
     defer { close(fd) }

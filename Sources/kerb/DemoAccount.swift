@@ -1,4 +1,5 @@
-// The demo's account: whether everything that the agent produced is with the platform, reported as lost, or still stored.
+// The demo's account: whether everything that the agent produced is with the platform, reported as lost, or still
+// stored.
 
 import Gateway
 import StreamCore

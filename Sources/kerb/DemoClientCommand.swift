@@ -1,5 +1,6 @@
-// `kerb demo-client`: the platform of the demo. Pulls with long polls, keeps what it holds in a ledger, and says on standard
-// output, one JSON object a line, what came. On SIGTERM it pulls until nothing is left, prints its account and ends.
+// `kerb demo-client`: the platform of the demo. Pulls with long polls, keeps what it holds in a ledger, and says on
+// standard output, one JSON object a line, what came. On SIGTERM it pulls until nothing is left, prints its account
+// and ends.
 
 import ArgumentParser
 import CLinux
@@ -23,7 +24,8 @@ struct DemoClient: ParsableCommand {
     kerb_block_signals()
     let token: String
     do {
-      token = try TextFile.read(tokenFile, bytesMax: Limits.headerBytesMax).split(separator: "\n").first.map(String.init) ?? ""
+      let text = try TextFile.read(tokenFile, bytesMax: Limits.headerBytesMax)
+      token = text.split(separator: "\n").first.map(String.init) ?? ""
     } catch {
       complain("kerb demo-client: \(tokenFile) \(error.message)")
       throw ExitCode(SysExit.noInput)
@@ -125,10 +127,11 @@ final class DemoPuller: Sendable {
           guard let answer = reply.json, ledger.take(answer) else {
             return "an answer that is none: \(String(decoding: reply.body.prefix(200), as: UTF8.self))"
           }
+          // Told first: who is killed in between tells it twice, and not never.
+          tell(answer, receivedAt: receivedAt)
           guard ledger.save(path: ledgerPath) else {
             return "can't write \(ledgerPath): \(String(cString: strerror(errno)))"
           }
-          tell(answer, receivedAt: receivedAt)
         case 204: if finishingSince != nil { return nil }
         case 429, 503: pause()
         default: return "status \(reply.status): \(String(decoding: reply.body.prefix(300), as: UTF8.self))"

@@ -29,6 +29,10 @@ struct Demo: ParsableCommand {
   @Flag(help: "Keep the temporary folder.")
   var keep = false
 
+  /// For tests of the account: the platform is killed this often, and started again.
+  @Option(help: ArgumentHelp("Kill the platform every so many seconds, and start it again.", visibility: .hidden))
+  var killPlatform: Int?
+
   func validate() throws {
     if !(12...86_400).contains(seconds) { throw ValidationError("--seconds \(seconds): allowed are 12 to 86400") }
   }
@@ -49,7 +53,7 @@ struct Demo: ParsableCommand {
       complain("kerb demo: \(problem)")
       code = SysExit.inputOutput
     } else {
-      code = DemoRun(site: site, show: DemoShow(json: json), isKept: keep).run()
+      code = DemoRun(site: site, show: DemoShow(json: json), isKept: keep, killEverySeconds: killPlatform).run()
     }
     if keep || code == SysExit.unavailable {
       complain("kerb demo: its files are in \(folder)")

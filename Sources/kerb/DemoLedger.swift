@@ -70,8 +70,9 @@ struct DemoLedger: Sendable, Equatable {
 
   /// "<store>.<epoch>.<lane>.<first>-<last>", or with one sequence only.
   private static func span(of id: String) -> Span? {
-    guard let numbers = id.split(separator: ".").last?.split(separator: "-"), let from = numbers.first.flatMap({ Int64($0) }),
-      let to = numbers.last.flatMap({ Int64($0) }), from > 0, to >= from
+    guard let numbers = id.split(separator: ".").last?.split(separator: "-"),
+      let from = numbers.first.flatMap({ Int64($0) }), let to = numbers.last.flatMap({ Int64($0) }), from > 0,
+      to >= from
     else { return nil }
     return Span(from: from, to: to, isGap: false)
   }
@@ -94,9 +95,9 @@ struct DemoLedger: Sendable, Equatable {
 
   /// A new ledger if there is no file.
   init(path: String) {
-    guard let text = try? TextFile.read(path, bytesMax: Limits.bodyBytesMax), let json = try? JSONParser.parse(text) else {
-      return
-    }
+    guard let text = try? TextFile.read(path, bytesMax: Limits.bodyBytesMax),
+      let json = try? JSONParser.parse(text)
+    else { return }
     cursor = json["cursor"]?.string
     store = json["store"]?.string ?? ""
     answers = json["answers"]?.integer ?? 0

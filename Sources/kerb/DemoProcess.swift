@@ -1,5 +1,6 @@
-// One process of the demo: this executable again, with another subcommand, its standard output as lines, its standard error
-// in a file. It dies with the demo, and a Ctrl-C at the terminal reaches the demo alone, which ends the others in order.
+// One process of the demo: this executable again, with another subcommand, its standard output as lines, its
+// standard error in a file. It dies with the demo, and a Ctrl-C at the terminal reaches the demo alone, which ends
+// the others in order.
 
 import ArgumentParser
 import CLinux
@@ -50,11 +51,9 @@ final class DemoProcess {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
+    // Signals stay blocked, as here: each part takes them by waiting for them, and none is lost before it does.
     posix_spawnattr_setpgroup(&attributes, 0)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP))
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
     let words = (["kerb", "demo-part", "--parent", "\(getpid())"] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     var made = pid_t()

@@ -1,7 +1,7 @@
 // The demo from its first process to its account. Lives on the main thread.
 //
-// Order of the end: the platform pulls what is left and stops; then the agent ends, commits what it has in hand, and leaves
-// its account of what it produced and what is left behind the platform's cursor; then the site.
+// Order of the end: the platform pulls what is left and stops; then the agent ends, commits what it has in hand,
+// and leaves its account of what it produced and what is left behind the platform's cursor; then the site.
 
 import CLinux
 import FieldBus
@@ -14,6 +14,7 @@ final class DemoRun {
   private let site: DemoSite
   private let show: DemoShow
   private let isKept: Bool
+  private let killEveryNs: Int64?
   private let story: DemoStory
   private let watch: PullConnection
   private var simulator: DemoProcess?
@@ -27,7 +28,8 @@ final class DemoRun {
   private static let watchNs: Int64 = 500_000_000
   private static let second: Int64 = 1_000_000_000
 
-  init(site: DemoSite, show: DemoShow, isKept: Bool) {
+  init(site: DemoSite, show: DemoShow, isKept: Bool, killEverySeconds: Int?) {
+    killEveryNs = killEverySeconds.map { Int64($0) * DemoRun.second }
     self.site = site
     self.show = show
     self.isKept = isKept
@@ -42,14 +44,20 @@ final class DemoRun {
     if let problem = start() { return failed(problem) }
     let until = kerb_monotonic_ns() + Int64(site.seconds) * DemoRun.second
     var watchAt: Int64 = 0
+    var killAt = killEveryNs.map { kerb_monotonic_ns() + $0 } ?? .max
     while kerb_monotonic_ns() < until, !interrupted {
       turn(until: Swift.min(until, kerb_monotonic_ns() + DemoRun.pollNs))
       for process in [simulator, agent, platform] {
-        if let process, !process.isRunning() { return failed("\(process.name) has ended: \(process.endingText)", process) }
+        guard let process, !process.isRunning() else { continue }
+        return failed("\(process.name) has ended: \(process.endingText)", process)
       }
       if kerb_monotonic_ns() >= watchAt {
         watchDevices()
         watchAt = kerb_monotonic_ns() + DemoRun.watchNs
+      }
+      if let every = killEveryNs, kerb_monotonic_ns() >= killAt {
+        restartPlatform()
+        killAt += every
       }
     }
     if let problem = settle() { return failed(problem) }
@@ -71,9 +79,6 @@ final class DemoRun {
 
   /// Nil: all three run.
   private func start() -> String? {
-    func process(_ name: String, _ arguments: [String]) -> DemoProcess? {
-      DemoProcess(name: name, arguments: arguments, logPath: "\(site.folder)/\(name).log")
-    }
     simulator = process("site", ["simulate", site.sitePath, "--json", "--profiles", site.profiles])
     let deadline = kerb_monotonic_ns() + 10 * DemoRun.second
     while !story.linesStand {
@@ -83,10 +88,29 @@ final class DemoRun {
         return "the virtual site does not start\(simulator.map { ": \($0.endingText)" } ?? "")"
       }
     }
-    agent = process("agent", ["run", "--config", site.configurationPath, "--profiles", site.profiles, "--account", site.agentAccountPath])
-    platform = process(
-      "platform", ["demo-client", "--port", "\(site.port)", "--token-file", site.tokenPath, "--ledger", site.ledgerPath])
+    agent = process(
+      "agent",
+      ["run", "--config", site.configurationPath, "--profiles", site.profiles, "--account", site.agentAccountPath])
+    startPlatform()
     return agent == nil || platform == nil ? "can't start a process: \(String(cString: strerror(errno)))" : nil
+  }
+
+  private func process(_ name: String, _ arguments: [String]) -> DemoProcess? {
+    DemoProcess(name: name, arguments: arguments, logPath: "\(site.folder)/\(name).log")
+  }
+
+  private func startPlatform() {
+    platform = process(
+      "platform",
+      ["demo-client", "--port", "\(site.port)", "--token-file", site.tokenPath, "--ledger", site.ledgerPath])
+  }
+
+  /// As a power cut at the platform would.
+  private func restartPlatform() {
+    platform?.signal(SIGKILL)
+    while platform?.isRunning() == true { turn(until: kerb_monotonic_ns() + DemoRun.pollNs) }
+    turn(until: 0)
+    startPlatform()
   }
 
   // MARK: Meanwhile

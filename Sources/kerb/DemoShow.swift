@@ -1,4 +1,5 @@
-// How the demo tells what happens: lines that a passer-by understands, 80 columns, coloured on a terminal only; or JSON.
+// How the demo tells what happens: lines that a passer-by understands, 80 columns, coloured on a terminal only; or
+// JSON.
 
 import Gateway
 import Glibc
@@ -94,11 +95,12 @@ struct DemoShow {
       text("         \(way)")
     }
     for bus in account.buses where bus.efficiency > 0 {
-      text("  bus    \(bus.name): \(percent(bus.utilisation)) of the wire in use, efficiency \(percent(bus.efficiency))")
+      let use = "\(percent(bus.utilisation)) of the wire in use"
+      text("  bus    \(bus.name): \(use), efficiency \(percent(bus.efficiency))")
     }
     text("  memory \(mebibytes(account.privateBytes)) of its own, \(mebibytes(account.rssBytes)) in all")
     text("")
-    text(isKept ? "Started again on \(site.folder), the same is pulled with" : "While a demo runs, the same is pulled with")
+    text("While \(isKept ? "an agent runs on that folder" : "a demo runs"), the same is pulled with")
     curl(site)
   }
 

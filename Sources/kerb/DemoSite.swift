@@ -58,9 +58,8 @@ struct DemoSite {
         for _ in 0..<count {
           let number = numbers[name, default: 0] + 1
           numbers[name] = number
-          devices.append(
-            DemoDevice(
-              name: "\(name)-\(number < 10 ? "0" : "")\(number)", profile: "\(kind)/generic", line: line, address: address))
+          let full = "\(name)-\(number < 10 ? "0" : "")\(number)"
+          devices.append(DemoDevice(name: full, profile: "\(kind)/generic", line: line, address: address))
           address += 1
         }
       }
@@ -103,7 +102,6 @@ struct DemoSite {
         link = "\(folder)/\(line)"
         baud = 9600
         paced = true
-        turnaround = "2ms"
 
         """
     }
@@ -233,7 +231,9 @@ struct DemoSite {
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)
     let bound = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(fd, $0, size) == 0 && getsockname(fd, $0, &size) == 0 }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(fd, $0, size) == 0 && getsockname(fd, $0, &size) == 0
+      }
     }
     return bound ? Int(UInt16(bigEndian: address.sin_port)) : nil
   }

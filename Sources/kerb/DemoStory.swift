@@ -16,6 +16,8 @@ final class DemoStory {
   private var states: [String: String] = [:]
   private var records = 0
   private var shownAtNs: Int64 = 0
+  /// A platform that was killed may tell of an alarm twice.
+  private var told: Set<String> = []
   private(set) var alarms: [DemoAlarm] = []
   /// What still happens while the parts are stopped is nobody's concern.
   var isOver = false
@@ -57,7 +59,8 @@ final class DemoStory {
     case ("value", DemoSite.coverDevice, "tilt"):
       let tilt = event["value"]?.double ?? 0
       show.line(at - startedNs, device, "somebody lifts the cover: tilt \(rounded(tilt)) deg", .trouble)
-    case ("released", DemoSite.coverDevice, "tilt"): show.line(at - startedNs, device, "the cover lies in its place again")
+    case ("released", DemoSite.coverDevice, "tilt"):
+      show.line(at - startedNs, device, "the cover lies in its place again")
     case ("value", DemoSite.lampDevice, "power"):
       show.line(at - startedNs, device, "the lamp fails: switched on, no power drawn", .trouble)
     case ("fault", _, _): show.line(at - startedNs, device, "somebody pulls it off the line", .trouble)
@@ -98,11 +101,13 @@ final class DemoStory {
     let parts = record["n"]?.string?.split(separator: "/").map(String.init) ?? []
     guard parts.count == 3, let state = record["state"]?.string else { return }
     let (device, name) = (parts[1], parts[2])
+    guard told.insert("\(device)/\(name)/\(state)/\(record["t"]?.double ?? 0)").inserted else { return }
     let isNew = state == "unacknowledged"
     let way = isNew ? touchedNs[device].map { at - $0 } : nil
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
     let entry = DemoAlarm(
-      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil, forNs: holdNs)
+      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil,
+      forNs: holdNs)
     if isNew { alarms.append(entry) }
     show.object {
       $0.member("event", "alarm")

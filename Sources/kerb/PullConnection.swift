@@ -1,5 +1,5 @@
-// One HTTP/1.1 connection to a pull API, for the demo's platform: a request, then its answer, then the next. The calling
-// thread waits; NIO's loop does the work.
+// One HTTP/1.1 connection to a pull API, for the demo's platform: a request, then its answer, then the next. The
+// calling thread waits; NIO's loop does the work.
 //
 // Invariant: at most one request is on its way.
 

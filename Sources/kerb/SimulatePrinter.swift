@@ -1,4 +1,5 @@
-// What `kerb simulate` prints: a line for everything that happens, for people or as JSON (docs/simulate.md has the keys).
+// What `kerb simulate` prints: a line for everything that happens, for people or as JSON (docs/simulate.md has the
+// keys).
 
 import FieldBus
 import Gateway

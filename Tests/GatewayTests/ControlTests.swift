@@ -17,8 +17,9 @@ private final class ControlFixture {
   let path: String
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-  init() throws {
-    folder = try BoxKeyTests.Folder()
+  init(folder: BoxKeyTests.Folder? = nil) throws {
+    let folder = try folder ?? BoxKeyTests.Folder()
+    self.folder = folder
     var configuration = Site.configuration()
     configuration.runtimePath = folder.path
     configuration.clock = .trusted
@@ -34,7 +35,8 @@ private final class ControlFixture {
     let box = AccessBox()
     accessBox = box
     server = ControlServer(
-      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store, field: field, pull: nil,
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store, field: field,
+      pull: nil,
       arenaBytes: 4_096, startedAt: PullFixture.at(900), group: group,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, now: { PullFixture.at(1_000) },
       access: { _, _ in box.access.withLock { $0 } })
@@ -140,7 +142,9 @@ private final class ControlFixture {
     #expect(points[7]["personal"] == .bool(true))
     #expect(points[7]["vs"] == nil)
     #expect(try fixture.call("points", [("device", "lift-1")]).array?.count == 3)
-    #expect(throws: ControlFailure.refused(code: "not_found", message: "there is no device lift-2; did you mean lift-1?")) {
+    #expect(
+      throws: ControlFailure.refused(code: "not_found", message: "there is no device lift-2; did you mean lift-1?")
+    ) {
       _ = try fixture.call("points", [("device", "lift-2")])
     }
     #expect(try fixture.call("devices").array?.count == 4)
@@ -175,6 +179,13 @@ private final class ControlFixture {
     let client = try WireClient(unix: fixture.path)
     #expect(try client.line().contains("\"forbidden\""))
     try client.waitForEnd()
+  }
+
+  @Test("A second agent on the same runtime folder is refused, and the first goes on")
+  func second() throws {
+    let first = try ControlFixture()
+    #expect(throws: PullFailure.self) { _ = try ControlFixture(folder: first.folder) }
+    #expect(try first.call("version")["version"] == .string(Version.text))
   }
 
   @Test("The socket is for owner and group only")

@@ -30,7 +30,8 @@ import Testing
       #expect(throws: CursorFailure.malformed) { try seal.position(Sodium.base64URL(Array(bytes[..<count]))) }
     }
     #expect(throws: CursorFailure.malformed) { try seal.position(Sodium.base64URL(bytes + [0])) }
-    for text in ["", token + "=", token + "A", " " + token, token.replacing("A", with: "*"), "é"] where text != token {
+    for text in ["", token + "=", token + "A", " " + token, token.replacing("A", with: "*"), "é"]
+    where text != token {
       #expect(throws: CursorFailure.self) { try seal.position(text) }
     }
   }
@@ -45,7 +46,9 @@ import Testing
     #expect(CursorSeal(storeID: "not-a-uuid", key: []) == nil)
   }
 
-  @Test("Over HTTP: forged 400, another store's 409 with the new store, ahead of everything 409; no cursor moves by any")
+  @Test(
+    "Over HTTP: forged 400, another store's 409 with the new store, ahead of everything 409; no cursor moves by any"
+  )
   func overHTTP() throws {
     let fixture = try PullFixture([PullFixture.consumer("other")])
     fixture.store.add([PullFixture.sample(0, 1, at: 1), PullFixture.sample(0, 2, at: 2)])

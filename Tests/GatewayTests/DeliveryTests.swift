@@ -7,7 +7,8 @@ import Testing
 @Suite struct DeliveryTests {
   // MARK: Nothing lost, nothing twice
 
-  /// Pulls until there is nothing more; the (time, value) of every record of telemetry, in order, and the answers' sizes.
+  /// Pulls until there is nothing more; the (time, value) of every record of telemetry, in order, and the answers'
+  /// sizes.
   private func drain(
     _ fixture: PullFixture, _ query: String, as consumer: String = "all"
   ) throws -> (records: [String], ids: [String], answers: [WireClient.Response]) {
@@ -39,7 +40,8 @@ import Testing
       for _ in 0..<Int.random(in: 1...300, using: &dice) {
         let series = UInt16.random(in: 0...3, using: &dice)
         samples.append(PullFixture.sample(series, Int64.random(in: 0...1, using: &dice), at: time))
-        telemetry.append("box-7/\(fixture.catalogue.pointName(fixture.catalogue.series[Int(series)])) \(1_795_212_000 + time)")
+        telemetry.append(
+          "box-7/\(fixture.catalogue.pointName(fixture.catalogue.series[Int(series)])) \(1_795_212_000 + time)")
         time += 0.25
       }
       fixture.store.add(samples)
@@ -82,7 +84,8 @@ import Testing
     for block in 0..<60 {
       fixture.store.add(
         (0..<200).map { index in
-          var sample = PullFixture.sample(5, Sample.textPlace(offset: 0, length: 32), at: Double(block * 200 + index))
+          var sample = PullFixture.sample(
+            5, Sample.textPlace(offset: 0, length: 32), at: Double(block * 200 + index))
           sample.hasText = true
           return sample
         }, texts: text)
@@ -116,7 +119,9 @@ import Testing
       }
       fixture.store.change { $0.cursors = [:] }
     }
-    let starts = seen.keys.filter { $0.contains("telemetry") }.compactMap { $0.split(separator: ".").last?.split(separator: "-").first }
+    let starts = seen.keys.filter { $0.contains("telemetry") }.compactMap {
+      $0.split(separator: ".").last?.split(separator: "-").first
+    }
     #expect(Set(starts).count == starts.count, "one id for each place")
   }
 
@@ -140,7 +145,8 @@ import Testing
 
   // MARK: Acknowledging
 
-  @Test("`after` acknowledges, monotonously; without it the answer starts at the stored cursor; asking again is safe")
+  @Test(
+    "`after` acknowledges, monotonously; without it the answer starts at the stored cursor; asking again is safe")
   func acknowledges() throws {
     let fixture = try PullFixture()
     fixture.store.add((0..<10).map { PullFixture.sample(0, Int64($0), at: Double($0)) })
@@ -173,7 +179,9 @@ import Testing
     #expect(refused.detail.contains("telemetry"))
   }
 
-  @Test("A store set up anew while a request is on its way: a cursor of the old one is 409, a request without one begins there")
+  @Test(
+    "A store set up anew under a request: a cursor of the old one is 409, a request without one begins there"
+  )
   func storeRenewed() throws {
     let fixture = try PullFixture()
     fixture.store.add((0..<3).map { PullFixture.sample(0, Int64($0), at: Double($0)) })
@@ -200,7 +208,10 @@ import Testing
       PullFixture.consumer("label") { $0.labels = ["grid": "G4"] },
       PullFixture.consumer("point") { $0.points = ["flow", "cover-1/tilt"] },
       PullFixture.consumer("severity") { $0.severityMin = .major },
-      PullFixture.consumer("none") { $0.devices = ["cover-1"]; $0.kinds = ["hydrant"] },
+      PullFixture.consumer("none") {
+        $0.devices = ["cover-1"]
+        $0.kinds = ["hydrant"]
+      },
     ])
     fixture.store.add((0...6).map { PullFixture.sample(UInt16($0), 1, at: Double($0)) })
     fixture.store.add(PullFixture.event(0, .unacknowledged, .critical, at: 1))
@@ -211,7 +222,8 @@ import Testing
     #expect(try seen("device") == ["lift-1/state", "lift-1/serial", "lift-1/trips"])
     #expect(
       try seen("kind") == [
-        "cover-1/cover-open", "hydrant-1/leak", "cover-1/tilt", "cover-1/battery", "hydrant-1/flow", "hydrant-1/open",
+        "cover-1/cover-open", "hydrant-1/leak", "cover-1/tilt", "cover-1/battery", "hydrant-1/flow",
+        "hydrant-1/open",
       ])
     #expect(try seen("label") == ["lift-1/state", "lift-1/serial", "lift-1/trips"])
     #expect(try seen("point") == ["cover-1/cover-open", "hydrant-1/leak", "cover-1/tilt", "hydrant-1/flow"])
@@ -238,7 +250,8 @@ import Testing
   @Test("Personal values are left out unless asked for; then each consumer has its own pseudonym, always the same")
   func personal() throws {
     let fixture = try PullFixture([
-      PullFixture.consumer("gate") { $0.personal = .pseudonym }, PullFixture.consumer("police") { $0.personal = .pseudonym },
+      PullFixture.consumer("gate") { $0.personal = .pseudonym },
+      PullFixture.consumer("police") { $0.personal = .pseudonym },
     ])
     let inside = Array(repeating: UInt8(0xAB), count: Limits.pseudonymBytes)
     var card = PullFixture.sample(7, Sample.textPlace(offset: 0, length: inside.count), at: 1)
@@ -301,7 +314,8 @@ import Testing
   func tooManyLongPolls() throws {
     let fixture = try PullFixture(listen: [.tcp(host: "127.0.0.1", port: 0)])
     let others = try (0..<Limits.connectionsPerAddressMax).map { _ in try fixture.client() }
-    // One address has fewer connections than there are long polls: the rest come over a unix socket in their own test.
+    // One address has fewer connections than there are long polls: the rest come over a unix socket in their own
+    // test.
     for client in others { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
     #expect(eventually { fixture.counts.waiting == Limits.connectionsPerAddressMax })
     others[0].hangUp()

@@ -62,7 +62,9 @@ import Testing
       ]
     }
     func names(_ query: String, _ consumer: String) throws -> [String] {
-      (try fixture.get("/v1/alarms\(query)", as: consumer).json["alarms"]?.array ?? []).compactMap { $0["alarm"]?.string }
+      (try fixture.get("/v1/alarms\(query)", as: consumer).json["alarms"]?.array ?? []).compactMap {
+        $0["alarm"]?.string
+      }
     }
     #expect(try names("", "all") == ["cover-open"])
     #expect(try names("?state=active", "all") == ["cover-open"])

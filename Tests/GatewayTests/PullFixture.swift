@@ -56,8 +56,10 @@ final class PullFixture {
     }
     let clock = clock
     server = PullServer(
-      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, storeID: Self.storeID, epoch: Self.epoch,
-      store: store, field: field, keys: keys, group: group, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 1, storeID: Self.storeID,
+      epoch: Self.epoch,
+      store: store, field: field, keys: keys, group: group,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       times: times, now: { clock.now })
     var port = 0
     for case .tcp(_, let bound) in try server.start() { port = bound }
@@ -77,13 +79,7 @@ final class PullFixture {
     try client().get(target, token: consumer.map { "token-\($0)" }, method: method, headers: headers)
   }
 
-  /// What the server counts now.
-  var counts: PullCounts {
-    let box = Mutex<PullCounts?>(nil)
-    server.counts { counts in box.withLock { $0 = counts } }
-    _ = eventually { box.withLock { $0 != nil } }
-    return box.withLock { $0 } ?? PullCounts()
-  }
+  var counts: PullCounts { server.countsNow }
 
   /// Seals a position as the server would.
   func cursor(_ position: Position, of consumer: String = "all", storeID: String = PullFixture.storeID) -> String {
@@ -113,4 +109,14 @@ extension WireClient.Response {
   var more: Bool { json["more"]?.bool ?? false }
   var names: [String] { records.map { $0["n"]?.string ?? "" } }
   var detail: String { json["detail"]?.string ?? "" }
+}
+
+extension PullServer {
+  /// What it counts now; the loop's thread may not ask.
+  var countsNow: PullCounts {
+    let box = Mutex<PullCounts?>(nil)
+    counts { counts in box.withLock { $0 = counts } }
+    _ = eventually { box.withLock { $0 != nil } }
+    return box.withLock { $0 } ?? PullCounts()
+  }
 }

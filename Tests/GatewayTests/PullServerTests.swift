@@ -12,7 +12,8 @@ import Testing
     let fixture = try PullFixture()
     for headers in [
       "", "Authorization: Bearer wrong\r\n", "Authorization: Basic dG9rZW4tYWxs\r\n", "Authorization: Bearer\r\n",
-      "Authorization: Bearer token-all\r\nAuthorization: Bearer token-all\r\n", "Authorization: Bearer token-all x\r\n",
+      "Authorization: Bearer token-all\r\nAuthorization: Bearer token-all\r\n",
+      "Authorization: Bearer token-all x\r\n",
     ] {
       let response = try fixture.get("/v1/batches", as: nil, headers: headers)
       #expect(response.status == 401, "\(headers)")
@@ -47,7 +48,9 @@ import Testing
       #expect(response.status == 404, "\(path)")
       #expect(response.headers["content-type"] == "application/problem+json")
     }
-    for (path, method) in [("/v1/batches", "POST"), ("/v1/points", "DELETE"), ("/healthz", "PUT"), ("/v1/alarms", "OPTIONS")] {
+    for (path, method) in [
+      ("/v1/batches", "POST"), ("/v1/points", "DELETE"), ("/healthz", "PUT"), ("/v1/alarms", "OPTIONS"),
+    ] {
       let response = try fixture.get(path, method: method)
       #expect(response.status == 405, "\(path)")
       #expect(response.headers["allow"] == "GET, HEAD")
@@ -64,7 +67,8 @@ import Testing
     "A malformed parameter is 400 and says which and what is allowed",
     arguments: [
       "limit=0", "limit=10001", "limit=ten", "limit=", "wait=-1", "wait=61", "wait=inf", "wait=0x1p3", "wait=nan",
-      "lane=both", "after=", "after=%FF", "after=abc", "limt=5", "limit=5&limit=6", "lane=Alarms", "wait=1e1", "after=%4",
+      "lane=both", "after=", "after=%FF", "after=abc", "limt=5", "limit=5&limit=6", "lane=Alarms", "wait=1e1",
+      "after=%4",
     ])
   func malformed(_ query: String) throws {
     let fixture = try PullFixture()
@@ -91,7 +95,8 @@ import Testing
         PullFixture.sample(2, Int64(Float(3.4).bitPattern), at: 2), PullFixture.sample(3, 1, at: 3),
         PullFixture.sample(4, 1, at: 4), serial, PullFixture.sample(6, -1, at: 6),
         PullFixture.sample(0, 0, at: 7, .bad), PullFixture.sample(0, -905, at: 8, .uncertain),
-        PullFixture.sample(8, 171, at: 60), PullFixture.sample(9, Int64(bitPattern: (0.1 + 0.2).bitPattern), at: 60),
+        PullFixture.sample(8, 171, at: 60),
+        PullFixture.sample(9, Int64(bitPattern: (0.1 + 0.2).bitPattern), at: 60),
       ], texts: text)
     let response = try fixture.get("/v1/batches")
     #expect(response.status == 200)
@@ -113,7 +118,8 @@ import Testing
       #"{"n":"box-7/cover-1/tilt","t":1795212007,"u":"deg","q":"bad"}"#,
       #"{"n":"box-7/cover-1/tilt","t":1795212008,"v":-90.5,"u":"deg","q":"uncertain"}"#,
       #"{"n":"box-7/cover-1/tilt","t":1795212060,"v":17.1,"u":"deg","q":"good","stat":"max","window":"1m"}"#,
-      #"{"n":"box-7/cover-1/tilt","t":1795212060,"v":0.30000000000000004,"u":"deg","q":"good","stat":"mean","window":"1m"}"#,
+      #"{"n":"box-7/cover-1/tilt","t":1795212060,"v":0.30000000000000004,"u":"deg","q":"good","stat":"mean","#
+        + #""window":"1m"}"#,
     ]
     let body = String(decoding: response.body, as: UTF8.self)
     #expect(body.contains("[" + expected.joined(separator: ",") + "]"), "\(body)")
@@ -145,7 +151,7 @@ import Testing
     #expect(try fixture.get("/v1/batches?lane=alarms").records.count == 2)
   }
 
-  @Test("While the running epoch's clock is unknown, times are relative; those of an older epoch count in it alone")
+  @Test("While the clock is unknown, times are relative; those of an older epoch count in it alone")
   func unknownClock() throws {
     let fixture = try PullFixture(clockKnown: false)
     fixture.store.add([PullFixture.sample(0, 34, at: 5)], epoch: 2)
@@ -166,7 +172,8 @@ import Testing
     #expect(again.records.first?["unsynchronised"] == .bool(true))
   }
 
-  @Test("Old blocks keep the names under which they were written; without their catalogue they are a gap, not silence")
+  @Test(
+    "Old blocks keep the names under which they were written; without their catalogue they are a gap, not silence")
   func oldCatalogue() throws {
     let fixture = try PullFixture()
     var old = fixture.catalogue

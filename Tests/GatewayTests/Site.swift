@@ -13,9 +13,10 @@ enum Site {
     return point
   }
 
-  /// Series: 0 cover-1/tilt (°, scaled), 1 cover-1/battery (V, scaled), 2 hydrant-1/flow (float), 3 hydrant-1/open (bool),
-  /// 4 lift-1/state (named values), 5 lift-1/serial (text), 6 lift-1/trips (u64), 7 gate-1/card (personal), 8 and 9
-  /// cover-1/tilt by the minute: max and mean. Alarms: 0 cover-1/cover-open (critical), 1 hydrant-1/leak (warning).
+  /// Series: 0 cover-1/tilt (°, scaled), 1 cover-1/battery (V, scaled), 2 hydrant-1/flow (float), 3 hydrant-1/open
+  /// (bool), 4 lift-1/state (named values), 5 lift-1/serial (text), 6 lift-1/trips (u64), 7 gate-1/card (personal),
+  /// 8 and 9 cover-1/tilt by the minute: max and mean. Alarms: 0 cover-1/cover-open (critical), 1 hydrant-1/leak
+  /// (warning).
   static func configuration() -> Configuration {
     var configuration = Configuration()
     configuration.gatewayID = "box-7"

@@ -71,16 +71,18 @@ struct BlockTests {
 
   private static func anything(_ random: inout Seeded) -> (Sample, [UInt8]) {
     let extremes: [Int64] = [.min, .max, 0, -1, 1, .min + 1, .max - 1, 1 << 55, (1 << 55) - 1, -(1 << 55)]
-    let raw =
-      Bool.random(using: &random) ? extremes[Int.random(in: 0..<extremes.count, using: &random)] : Int64.random(in: .min ... .max, using: &random)
+    let isExtreme = Bool.random(using: &random)
+    let raw: Int64 = isExtreme ? extremes.randomElement(using: &random)! : .random(in: .min ... .max, using: &random)
     let at = Bool.random(using: &random) ? raw &* 31 : Int64.random(in: 0...1_000_000_000_000, using: &random)
-    let series: UInt16 = Bool.random(using: &random) ? .random(in: 0...3, using: &random) : .random(in: 0...2_000, using: &random)
+    let seriesMax: UInt16 = Bool.random(using: &random) ? 3 : 2_000
+    let series = UInt16.random(in: 0...seriesMax, using: &random)
     var sample = Sample(
       at: Instant(nanoseconds: at), raw: raw, series: series,
       quality: Quality(rawValue: .random(in: 0...3, using: &random))!)
     guard Int.random(in: 0..<4, using: &random) == 0 else { return (sample, []) }
     sample.hasText = true
-    return (sample, (0..<Int.random(in: 0...32, using: &random)).map { _ in UInt8.random(in: .min ... .max, using: &random) })
+    let length = Int.random(in: 0...Limits.textBytesMax, using: &random)
+    return (sample, (0..<length).map { _ in UInt8.random(in: .min ... .max, using: &random) })
   }
 
   /// Thirty points on five devices, read in one request each, every three seconds; a third of them move between rounds.
@@ -130,7 +132,8 @@ struct BlockTests {
   func fullness() {
     var random = Seeded(11)
     let block = sealed(&random) { random in
-      (Sample(at: Instant(milliseconds: 5), raw: .random(in: .min ... .max, using: &random), series: 1, quality: .good), [])
+      let raw = Int64.random(in: .min ... .max, using: &random)
+      return (Sample(at: Instant(milliseconds: 5), raw: raw, series: 1, quality: .good), [])
     }
     let used = Limits.blockBytes - block.bytes.reversed().prefix { $0 == 0 }.count
     #expect(used <= Limits.blockBytes)

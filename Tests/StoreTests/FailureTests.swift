@@ -7,7 +7,9 @@ import Testing
 
 @Suite("When storage fails, and after a cut")
 struct FailureTests {
-  @Test("A cut at any moment loses nothing durable: the copy of the files goes on under a new epoch", arguments: 1...6 as ClosedRange<UInt64>)
+  @Test(
+    "A cut at any moment loses nothing durable: the copy of the files goes on under a new epoch",
+    arguments: 1...6 as ClosedRange<UInt64>)
   func cut(seed: UInt64) async throws {
     var random = Seeded(seed)
     let folder = Folder()
@@ -46,7 +48,9 @@ struct FailureTests {
     }
   }
 
-  @Test("Conservation: accepted + lost = stored + evicted, and a reader sees each once or in a gap", arguments: 1...8 as ClosedRange<UInt64>)
+  @Test(
+    "Conservation: accepted + lost = stored + evicted, and a reader sees each once or in a gap",
+    arguments: 1...8 as ClosedRange<UInt64>)
   func conservation(seed: UInt64) async throws {
     var random = Seeded(seed &* 1_000)
     let folder = Folder()
@@ -250,21 +254,24 @@ struct FailureTests {
     #expect(access(mine.file("quarantine/1/telemetry.db"), F_OK) == 0)
   }
 
-  @Test("On a full disk alarms still commit, telemetry waits, overflows into a gap, and goes on when there is room", .enabled(if: SmallDisk.isPossible))
+  @Test(
+    "On a full disk alarms still commit, telemetry waits, overflows into a gap, and goes on when there is room",
+    .enabled(if: SmallDisk.isPossible))
   func fullDisk() async throws {
     let disk = try #require(SmallDisk(bytes: 12 << 20))
-    let site = try Site(configuration(disk.folder, telemetryBytes: 4 << 20))
+    disk.fill(4_096, pages: 1_792)
+    // The alarm lane is prepared first and fits; the telemetry does not.
+    let site = try Site(configuration(disk.folder, telemetryBytes: 8 << 20))
     let deadline = kerb_monotonic_ns() + 60_000_000_000
-    // Only the alarm lane is prepared before the disk fills up.
-    while await site.report().bytes < 2 << 20, kerb_monotonic_ns() < deadline {}
-    disk.fill()
+    while await site.report().state != .full, kerb_monotonic_ns() < deadline {}
     var next: Int64 = 1
-    while await site.report().state != .full, kerb_monotonic_ns() < deadline {
-      await site.put(numbered(next..<(next + 200)))
-      next += 200
+    while await site.report().pendingSamples == 0, kerb_monotonic_ns() < deadline {
+      await site.put(numbered(next..<(next + 3)))
+      next += 3
       _ = try? await site.flush()
     }
     #expect(await site.report().state == .full)
+    await #expect { try await site.flush() } throws: { ($0 as? StoreFailure)?.isFull == true }
     let durable = await site.report().durable
     await site.raise(event(1, .unacknowledged, at: 9))
     #expect(await site.report().durable.alarms == durable.alarms + 1)
@@ -281,6 +288,34 @@ struct FailureTests {
     #expect(Int64(account.samples.count) + account.missing(.overflow) == next - 1)
     #expect(account.missing == account.missing(.overflow))
     site.stop()
+  }
+}
+
+@Suite("A file system that turns read-only", .enabled(if: SmallDisk.isPossible))
+struct ReadOnlyTests {
+  @Test("It is noticed, what is stored is still counted on, and service goes on once it can be written again")
+  func remount() async throws {
+    let disk = try #require(SmallDisk(bytes: 12 << 20))
+    let site = try Site(configuration(disk.folder))
+    await site.put(numbered(1..<101))
+    try await site.flush()
+    let deadline = kerb_monotonic_ns() + 60_000_000_000
+    while !(await site.report().isPrepared), kerb_monotonic_ns() < deadline {}
+    site.stop()
+    let again = try Site(configuration(disk.folder))
+    // Open for writing already, the files would not notice; the next opening does.
+    again.stop()
+    #expect(disk.remount(isReadOnly: true))
+    #expect {
+      _ = try Site(configuration(disk.folder))
+    } throws: {
+      if case .unusable(let path, _) = $0 as? StoreFailure { return path.hasPrefix(disk.folder.path) }
+      return false
+    }
+    #expect(disk.remount(isReadOnly: false))
+    let last = try Site(configuration(disk.folder))
+    #expect(try await last.readAll().samples.count == 100)
+    last.stop()
   }
 }
 
@@ -302,12 +337,16 @@ final class SmallDisk {
     guard Self.mountAt(folder.path, bytes: bytes) else { return nil }
   }
 
-  func fill() {
+  func fill(_ pageBytes: Int, pages: Int) {
     guard let file = fopen(folder.file("ballast"), "w") else { return }
-    let part = [UInt8](repeating: 1, count: 4_096)
-    setvbuf(file, nil, _IONBF, 0)
-    while fwrite(part, 1, part.count, file) == part.count {}
+    let part = [UInt8](repeating: 1, count: pageBytes)
+    for _ in 0..<pages { fwrite(part, 1, part.count, file) }
     fclose(file)
+  }
+
+  func remount(isReadOnly: Bool) -> Bool {
+    let flags = UInt(MS_REMOUNT) | (isReadOnly ? UInt(MS_RDONLY) : 0)
+    return mount("none", folder.path, "tmpfs", flags, nil) == 0
   }
 
   func free() { unlink(folder.file("ballast")) }

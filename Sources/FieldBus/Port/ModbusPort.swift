@@ -14,8 +14,8 @@ package struct ModbusPort: Port, ~Copyable {
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
-  /// libmodbus gives a byte for each bit.
-  private let bits: UnsafeMutablePointer<UInt8>
+  /// A frame, or what libmodbus makes of bits over TCP: a byte for each.
+  private let bytes: UnsafeMutablePointer<UInt8>
 
   /// Bytes that a port takes of the plan: the bit buffer and libmodbus's own context.
   package static let bytes = Limits.bitsPerReadMax + 1_024
@@ -25,8 +25,8 @@ package struct ModbusPort: Port, ~Copyable {
   package init(_ bus: BusSpec) {
     endpoint = bus.endpoint
     format = bus.format
-    bits = .allocate(capacity: Limits.bitsPerReadMax)
-    bits.initialize(repeating: 0, count: Limits.bitsPerReadMax)
+    bytes = .allocate(capacity: Limits.bitsPerReadMax)
+    bytes.initialize(repeating: 0, count: Limits.bitsPerReadMax)
   }
 
   deinit {
@@ -34,7 +34,7 @@ package struct ModbusPort: Port, ~Copyable {
       if isOpen { modbus_close(context) }
       modbus_free(context)
     }
-    bits.deallocate()
+    bytes.deallocate()
   }
 
   private var isSerial: Bool {
@@ -100,6 +100,33 @@ package struct ModbusPort: Port, ~Copyable {
     modbus_set_slave(context, Int32(unit))
     modbus_set_response_timeout(
       context, UInt32(timeoutNs / 1_000_000_000), UInt32(timeoutNs % 1_000_000_000 / 1_000))
+    if isSerial {
+      try readFramed(context, unit: unit, table: table, address: address, count: count, into: words)
+    } else {
+      try readNumbered(context, table: table, address: address, count: count, into: words)
+    }
+  }
+
+  /// RTU: the frame is built and read as bytes, so that what was on the line is known, whatever it was.
+  private mutating func readFramed(
+    _ context: OpaquePointer, unit: Int, table: RegisterTable, address: Int, count: Int,
+    into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure) {
+    ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: bytes)
+    let (sent, sendCode) = withErrno(modbus_send_raw_request(context, bytes, Int32(ReplyFrame.requestBytes)))
+    guard sent > 0 else { throw Self.readFailure(sendCode) }
+    let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
+    // Zero: a whole frame that another unit's address stands on.
+    if length == 0 { throw .corruptReply(.wrongUnit) }
+    guard length > 0 else { throw Self.readFailure(code) }
+    let frame = UnsafeBufferPointer(start: UnsafePointer(bytes), count: Int(length))
+    try ReplyFrame.read(frame, unit: unit, table: table, count: count, into: words)
+  }
+
+  /// TCP: libmodbus numbers the transactions, and takes no reply with another number.
+  private mutating func readNumbered(
+    _ context: OpaquePointer, table: RegisterTable, address: Int, count: Int, into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure) {
     let result: Int32
     let code: Int32
     switch table {
@@ -108,13 +135,13 @@ package struct ModbusPort: Port, ~Copyable {
     case .input:
       (result, code) = withErrno(modbus_read_input_registers(context, Int32(address), Int32(count), words))
     case .coil:
-      (result, code) = withErrno(modbus_read_bits(context, Int32(address), Int32(count), bits))
+      (result, code) = withErrno(modbus_read_bits(context, Int32(address), Int32(count), bytes))
     case .discrete:
-      (result, code) = withErrno(modbus_read_input_bits(context, Int32(address), Int32(count), bits))
+      (result, code) = withErrno(modbus_read_input_bits(context, Int32(address), Int32(count), bytes))
     }
     guard result == Int32(count) else { throw Self.readFailure(result < 0 ? code : EMBBADDATA) }
     if table.isBits {
-      for index in 0..<count { words[index] = UInt16(bits[index]) }
+      for index in 0..<count { words[index] = UInt16(bytes[index]) }
     }
   }
 
@@ -126,7 +153,7 @@ package struct ModbusPort: Port, ~Copyable {
       let waiting = kerb_fd_wait_readable(descriptor, 0)
       if waiting == 0 { return total }
       if waiting < 0 { throw .portLost(-waiting) }
-      let count = Glibc.read(descriptor, bits, Limits.bitsPerReadMax)
+      let count = Glibc.read(descriptor, bytes, Limits.bitsPerReadMax)
       // Readable without a byte is the other side's end.
       if count <= 0 { throw .portLost(count == 0 ? ECONNRESET : errno) }
       total += count

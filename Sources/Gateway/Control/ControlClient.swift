@@ -1,5 +1,5 @@
-// The tools' side of the control socket: one blocking connection, one question at a time, with a deadline. Any thread, one at
-// a time.
+// The tools' side of the control socket: one blocking connection, one question at a time, with a deadline. Any
+// thread, one at a time.
 
 import CLinux
 import Glibc

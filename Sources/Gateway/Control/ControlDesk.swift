@@ -1,7 +1,7 @@
 // Answers what comes in over the control socket. Lives on the event loop.
 //
-//   {"method":"status"} · {"method":"points","device":"manhole-17"} · devices · alarms ("state":"all") · flush · version
-//   → {"result":…} or {"error":{"code":"…","message":"…"}}
+//   {"method":"status"} · {"method":"points","device":"manhole-17"} · devices · alarms ("state":"all") · flush ·
+//   version → {"result":…} or {"error":{"code":"…","message":"…"}}
 
 import CLinux
 import FieldBus

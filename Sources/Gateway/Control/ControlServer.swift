@@ -1,9 +1,10 @@
-// The control socket: RUNTIME/control.sock, one JSON object a line each way, peers checked by the credentials that the kernel
-// vouches for. The face is for any thread; what is behind it runs on one loop of the group that is given.
+// The control socket: RUNTIME/control.sock, one JSON object a line each way, peers checked by the credentials that
+// the kernel vouches for. The face is for any thread; what is behind it runs on one loop of the group that is
+// given.
 //
 // Invariants:
-//  1. A line is at most `Limits.controlLineBytesMax` long, connections at most `controlConnectionsMax`; one more is told so and
-//     closed.
+//  1. A line is at most `Limits.controlLineBytesMax` long, connections at most `controlConnectionsMax`; one more is
+//     told so and closed.
 //  2. A connection's lines are answered in order, one at a time.
 
 import CLinux
@@ -55,7 +56,7 @@ package final class ControlServer: Sendable {
       try loop.submit { self.house.listener = channel }.wait()
     } catch {
       let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
-      throw .cannotListen(address: path, reason: reason)
+      throw .cannotControl(path: path, reason: reason)
     }
   }
 

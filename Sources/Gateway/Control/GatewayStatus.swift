@@ -1,4 +1,5 @@
-// The state of the whole house at one moment, and its JSON: what `kerb status` shows. A value; the keys are a contract.
+// The state of the whole house at one moment, and its JSON: what `kerb status` shows. A value; the keys are a
+// contract.
 
 import FieldBus
 import Store

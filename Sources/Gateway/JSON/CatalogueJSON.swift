@@ -1,4 +1,5 @@
-// The catalogue as it is stored beside the data: JSON, the same bytes for the same catalogue on every box, defaults left out.
+// The catalogue as it is stored beside the data: JSON, the same bytes for the same catalogue on every box, defaults
+// left out.
 
 import FieldBus
 import StreamCore

@@ -1,5 +1,5 @@
-// Reads JSON (RFC 8259) strictly: no comments, no trailing commas, no lone surrogates, no invalid UTF-8, no name twice in an
-// object, nothing behind the value. Depth is bounded, so no input can use up the stack.
+// Reads JSON (RFC 8259) strictly: no comments, no trailing commas, no lone surrogates, no invalid UTF-8, no name
+// twice in an object, nothing behind the value. Depth is bounded, so no input can use up the stack.
 
 import StreamCore
 

@@ -1,10 +1,10 @@
-// Writes JSON (RFC 8259) into a growing array of bytes: members and elements in the order of the calls, commas placed here.
-// A value type; whoever holds it writes.
+// Writes JSON (RFC 8259) into a growing array of bytes: members and elements in the order of the calls, commas
+// placed here. A value type; whoever holds it writes.
 //
 // Invariants:
 //  1. Every string comes out as valid UTF-8 with quotes, backslashes and control characters escaped.
-//  2. A finite number comes out as the shortest text that reads back as the same number; NaN and the infinities, which JSON
-//     cannot say, as null.
+//  2. A finite number comes out as the shortest text that reads back as the same number; NaN and the infinities,
+//     which JSON cannot say, as null.
 
 package struct JSONWriter: Sendable {
   package private(set) var bytes: [UInt8] = []

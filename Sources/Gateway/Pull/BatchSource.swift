@@ -1,5 +1,5 @@
-// What the pull server and the control socket ask of the buffer: the store thread in the agent, a scripted one in the tests.
-// Completions run on the store's thread; the caller hops.
+// What the pull server and the control socket ask of the buffer: the store thread in the agent, a scripted one in
+// the tests. Completions run on the store's thread; the caller hops.
 
 import Store
 import StreamCore

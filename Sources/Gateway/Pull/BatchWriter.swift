@@ -1,13 +1,13 @@
-// Builds the body of one answer of /v1/batches from what the store gives: filters, renders, and cuts where the consumer's limit
-// or the size of an answer is reached. A value; decides nothing about waiting.
+// Builds the body of one answer of /v1/batches from what the store gives: filters, renders, and cuts where the
+// consumer's limit or the size of an answer is reached. A value; decides nothing about waiting.
 //
 // Invariants:
-//  1. `position` is behind the last sequence that was looked at: everything before it is in the body, or outside the
-//     consumer's scope, or in a gap of the body. Nothing behind it is in the body.
-//  2. A batch's id is never given to other records (for one consumer). Telemetry is sent in pieces that end at multiples of
-//     `Limits.recordsPerBatchMax` or at a block's end, wherever the cursor began and whatever the limit is; only a piece
-//     that does not fit into an empty answer is cut. The id names the first and the last sequence. An alarm is a batch
-//     of its own.
+//  1. `position` is behind the last sequence that was looked at: everything before it is in the body, or outside
+//     the consumer's scope, or in a gap of the body. Nothing behind it is in the body.
+//  2. A batch's id is never given to other records (for one consumer). Telemetry is sent in pieces that end at
+//     multiples of `Limits.recordsPerBatchMax` or at a block's end, wherever the cursor began and whatever the
+//     limit is; only a piece that does not fit into an empty answer is cut. The id names the first and the last
+//     sequence. An alarm is a batch of its own.
 //  3. The body has at most `limit` records and `bytesMax` bytes.
 
 import Store
@@ -53,8 +53,8 @@ struct BatchWriter {
 
   // MARK: What the store gives
 
-  /// `lanes`: those that were read. `views`: the catalogues that could be read; what was written under another one is
-  /// reported as damaged.
+  /// `lanes`: those that were read. `views`: the catalogues that could be read; what was written under another one
+  /// is reported as damaged.
   mutating func take(_ answer: ReadAnswer, lanes: [Lane], views: [UInt32: CatalogueView], at now: Instant) {
     leftTail = false
     timeline.now = now

@@ -1,8 +1,9 @@
-// The box's secret: 32 random bytes in STATE/box.key, made at the first start and never written again. Everything secret that
-// the box needs is derived from it by a label, so that no derived key says anything about another.
+// The box's secret: 32 random bytes in STATE/box.key, made at the first start and never written again. Everything
+// secret that the box needs is derived from it by a label, so that no derived key says anything about another.
 //
 // Invariants:
-//  1. The file is made with mode 0600 and complete, or not at all (written beside, synced, then linked to its name).
+//  1. The file is made with mode 0600 and complete, or not at all (written beside, synced, then linked to its
+//     name).
 //  2. A file that others can read, or of another size, is refused, never repaired: it may be somebody's only copy.
 
 import Glibc

@@ -1,5 +1,5 @@
-// The catalogues that answers are written with: the present one for ever, a few older ones while they are in use. Lives on the
-// event loop.
+// The catalogues that answers are written with: the present one for ever, a few older ones while they are in use.
+// Lives on the event loop.
 //
 // Invariant: at most `Limits.cataloguesCachedMax` are kept; the one that was used longest ago goes first.
 

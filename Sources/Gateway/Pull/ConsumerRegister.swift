@@ -1,5 +1,5 @@
-// Who may ask: the consumers with the hashes of their tokens. Immutable but for the counters of refused tokens; lives on the
-// event loop.
+// Who may ask: the consumers with the hashes of their tokens. Immutable but for the counters of refused tokens;
+// lives on the event loop.
 
 import Logging
 import NIOHTTP1
@@ -57,7 +57,8 @@ final class ConsumerRegister {
     refusedTokens += 1
     logRefusal(from: request.peer, at: now)
     throw Self.refusal(
-      "nobody has this token; `kerb consumer add NAME` on the box makes a new one", challenge: ", error=\"invalid_token\"")
+      "nobody has this token; `kerb consumer add NAME` on the box makes a new one",
+      challenge: ", error=\"invalid_token\"")
   }
 
   private static func refusal(_ detail: String, challenge: String) -> PullRefusal {

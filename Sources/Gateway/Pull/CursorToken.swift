@@ -1,10 +1,11 @@
 // A cursor as a platform sees it: opaque, of one store, of one consumer, and only from us.
 //
-// Shape (49 bytes, base64url without padding, 66 characters): version 1 · store's uuid, 16 bytes · alarms sequence, 8 bytes ·
-// telemetry sequence, 8 bytes, both big-endian · the first 16 bytes of HMAC-SHA-256 over all that, under the consumer's key.
+// Shape (49 bytes, base64url without padding, 66 characters): version 1 · store's uuid, 16 bytes · alarms sequence,
+// 8 bytes · telemetry sequence, 8 bytes, both big-endian · the first 16 bytes of HMAC-SHA-256 over all that, under
+// the consumer's key.
 //
-// Invariant: a token that we did not issue to this consumer never moves a cursor. A changed uuid says «another store», which
-// moves nothing either; any other changed bit fails the seal.
+// Invariant: a token that we did not issue to this consumer never moves a cursor. A changed uuid says «another
+// store», which moves nothing either; any other changed bit fails the seal.
 
 import Store
 

@@ -1,5 +1,5 @@
-// One request for batches on its way: acknowledge, read, filter, perhaps wait, answer. Lives on the event loop, from the
-// request to its answer.
+// One request for batches on its way: acknowledge, read, filter, perhaps wait, answer. Lives on the event loop,
+// from the request to its answer.
 //
 //   position known ──► reading ──► answered
 //                        ▲  │ nothing yet, and time left
@@ -148,7 +148,8 @@ final class Delivery: @unchecked Sendable {
   // MARK: Answering
 
   private func answerWithNothing() {
-    // What lies outside the scope must not be looked at again and again: then the answer is an empty one with a cursor.
+    // What lies outside the scope must not be looked at again and again: then the answer is an empty one with a
+    // cursor.
     if let writer, writer.position != begin { answerWithBody(more: false) } else { answer(.nothing) }
   }
 

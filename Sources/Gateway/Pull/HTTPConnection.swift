@@ -1,12 +1,12 @@
-// One connection of a platform: takes requests apart by the decoder's parts, has them answered one after the other, keeps the
-// limits of time and size. Lives on the event loop.
+// One connection of a platform: takes requests apart by the decoder's parts, has them answered one after the other,
+// keeps the limits of time and size. Lives on the event loop.
 //
 //   idle ──first byte──► head ──► body ──► queued ──► answering ──► idle
 //
 // Invariants:
 //  1. Answers go out in the order of the requests, one whole answer after the other.
-//  2. Something is always timed: the head and the body of a request (`headerNs`), the next request and the writing of an
-//     answer (`idleNs`). Only an answer in the making is not: it has its own end.
+//  2. Something is always timed: the head and the body of a request (`headerNs`), the next request and the writing
+//     of an answer (`idleNs`). Only an answer in the making is not: it has its own end.
 //  3. After an error of the protocol no more is read as a request: one problem goes out, then the connection ends.
 
 import NIOCore
@@ -129,7 +129,8 @@ final class HTTPConnection: ChannelDuplexHandler {
     case HTTPParserError.headerOverflow: end(with: Self.headTooLarge)
     case HTTPParserError.invalidVersion:
       end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1"))
-    case is HTTPParserError: end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"))
+    case is HTTPParserError:
+      end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"))
     default: context.close(promise: nil)
     }
   }
@@ -140,7 +141,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   }
 
   static let headTooLarge = PullAnswer.problem(
-    .requestHeaderFieldsTooLarge, "the request's head may have \(Limits.headerBytesMax) bytes; send fewer or shorter headers")
+    .requestHeaderFieldsTooLarge,
+    "the request's head may have \(Limits.headerBytesMax) bytes; send fewer or shorter headers")
   static let bodyTooLarge = PullAnswer.problem(
     .payloadTooLarge, "a request's body may have \(Limits.bodyBytesMax) bytes; nothing here needs one")
 
@@ -208,8 +210,8 @@ final class HTTPConnection: ChannelDuplexHandler {
     guard let context else { return }
     isAnswering = false
     if isClosing {
-      // The client may still be sending: closing at once would throw our answer away with its bytes. So: say the end, then
-      // wait for its.
+      // The client may still be sending: closing at once would throw our answer away with its bytes. So: say the
+      // end, then wait for its.
       arm(times.farewellNs)
       context.close(mode: .output, promise: nil)
       return
@@ -243,14 +245,16 @@ final class HTTPConnection: ChannelDuplexHandler {
     guard let context else { return }
     if phase == .idle || isAnswering || isClosing { return context.close(promise: nil) }
     end(
-      with: .problem(.requestTimeout, "the request was not complete within \(times.headerNs / 1_000_000) ms; send it again"))
+      with: .problem(
+        .requestTimeout, "the request was not complete within \(times.headerNs / 1_000_000) ms; send it again"))
   }
 }
 
 /// Told to every connection when the server stops.
 struct FarewellEvent: Sendable {}
 
-/// In front of the decoder: counts the bytes of a head that is not complete yet, which the decoder would keep without end.
+/// In front of the decoder: counts the bytes of a head that is not complete yet, which the decoder would keep
+/// without end.
 final class HeadMeter: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias InboundOut = ByteBuffer

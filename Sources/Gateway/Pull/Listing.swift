@@ -1,5 +1,5 @@
-// The answers that list: points, alarms, devices, the schema. Each shows what is in the consumer's scope, and nothing of the
-// rest, not even that it exists. Lives on the event loop, for one request.
+// The answers that list: points, alarms, devices, the schema. Each shows what is in the consumer's scope, and
+// nothing of the rest, not even that it exists. Lives on the event loop, for one request.
 
 import FieldBus
 import NIOCore
@@ -22,7 +22,8 @@ struct Listing {
       throw PullRefusal(.problem(.notFound, "there is no device \(name.prefix(80)); /v1/devices lists them"))
     }
     throw PullRefusal(
-      .problem(.forbidden, "device \(name.prefix(80)) is outside the scope of \(consumer.name); /v1/devices lists yours"))
+      .problem(
+        .forbidden, "device \(name.prefix(80)) is outside the scope of \(consumer.name); /v1/devices lists yours"))
   }
 
   private func head(_ writer: inout JSONWriter) {
@@ -109,7 +110,9 @@ struct Listing {
             }
             if !series.values.isEmpty {
               entry.key("values")
-              entry.object { for raw in series.values.keys.sorted() { $0.member("\(raw)", series.values[raw] ?? "") } }
+              entry.object {
+                for raw in series.values.keys.sorted() { $0.member("\(raw)", series.values[raw] ?? "") }
+              }
             }
           }
         }

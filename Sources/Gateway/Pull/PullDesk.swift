@@ -1,5 +1,5 @@
-// Where requests are answered: who asks, what for, and may they. Lives on the event loop; owns the consumers, the catalogues
-// and the requests that wait.
+// Where requests are answered: who asks, what for, and may they. Lives on the event loop; owns the consumers, the
+// catalogues and the requests that wait.
 //
 // Invariant: nothing changes in the store before the token, the parameters and the cursor are found right.
 
@@ -51,7 +51,8 @@ final class PullDesk: @unchecked Sendable {
   /// Nil if the store has no proper id: then nothing can be served.
   func seal(of consumer: Consumer) -> CursorSeal? { CursorSeal(storeID: storeID, key: consumer.cursorKey) }
 
-  /// The id that came with an answer of the store. Sequences go on over a change of it, so what is known of them stays.
+  /// The id that came with an answer of the store. Sequences go on over a change of it, so what is known of them
+  /// stays.
   func noteStore(_ id: String) {
     guard !id.isEmpty, id != storeID else { return }
     storeID = id

@@ -1,9 +1,9 @@
-// The pull server: its listeners, its connections, its stop. The face is for any thread; what is behind it runs on one loop of
-// the group that is given.
+// The pull server: its listeners, its connections, its stop. The face is for any thread; what is behind it runs on
+// one loop of the group that is given.
 //
 // Invariants:
-//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some more are told
-//     so, and any beyond that are closed unheard.
+//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some
+//     more are told so, and any beyond that are closed unheard.
 //  2. After `stop()` no connection and no listener is left.
 
 import CLinux
@@ -18,11 +18,16 @@ import StreamCore
 package enum PullFailure: Error, Sendable {
   /// Which address, and why; don't start.
   case cannotListen(address: String, reason: String)
+  /// The same of the control socket.
+  case cannotControl(path: String, reason: String)
 
   package var text: String {
     switch self {
     case .cannotListen(let address, let reason):
       return "can't listen on \(address): \(reason); change `listen` under [pull], or end the program that holds it"
+    case .cannotControl(let path, let reason):
+      return "can't listen on \(path): \(reason); end the agent that answers there, or give this one a `runtime` folder "
+        + "of its own under [gateway]"
     }
   }
 }

@@ -1,5 +1,6 @@
-// One record as SenML says it (RFC 8428) and as Kerb adds to it: a value in engineering units, its time on the platform's
-// clock, its quality; an alarm with its message filled in. Values only; used wherever a value leaves the house.
+// One record as SenML says it (RFC 8428) and as Kerb adds to it: a value in engineering units, its time on the
+// platform's clock, its quality; an alarm with its message filled in. Values only; used wherever a value leaves the
+// house.
 
 import FieldBus
 import Store
@@ -59,8 +60,8 @@ package struct Timeline: Sendable {
     offsets[epoch].map { floorMs((at + $0).nanoseconds) }
   }
 
-  /// Writes `t`, and `unsynchronised` where no absolute time is known: then `t` is relative to now in the running epoch
-  /// (RFC 8428, 4.5.3), and absent in an older one, whose own seconds are in `mono`.
+  /// Writes `t`, and `unsynchronised` where no absolute time is known: then `t` is relative to now in the running
+  /// epoch (RFC 8428, 4.5.3), and absent in an older one, whose own seconds are in `mono`.
   package func write(_ at: Instant, epoch: UInt32, into writer: inout JSONWriter) {
     if let unixMs = unixMs(at, epoch: epoch) {
       writer.key("t")
@@ -83,8 +84,8 @@ package struct Timeline: Sendable {
 }
 
 extension CatalogueSeries {
-  /// The engineering value, of numbers only. Integers with a decimal scale come out as the decimal that they mean: 34 × 0.1
-  /// is 3.4, not 3.4000000000000004.
+  /// The engineering value, of numbers only. Integers with a decimal scale come out as the decimal that they mean:
+  /// 34 × 0.1 is 3.4, not 3.4000000000000004.
   package func number(raw: Int64) -> Double {
     let whole = Double(raw)
     guard encoding == .signed || encoding == .unsigned, abs(whole) < 9e15 else {

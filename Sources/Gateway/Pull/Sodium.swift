@@ -1,5 +1,5 @@
-// The one door to libsodium in this room: hashes, keyed hashes, comparison without telltale timing, random bytes, Base64.
-// Pure functions, any thread.
+// The one door to libsodium in this room: hashes, keyed hashes, comparison without telltale timing, random bytes,
+// Base64. Pure functions, any thread.
 
 import CSodium
 
