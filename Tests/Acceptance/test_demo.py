@@ -67,7 +67,7 @@ def test_a_passer_by_understands_the_demo(house):
     scratch, demo = start(house, "--seconds", "12")
     assert demo.wait(45) == 0, demo.log
     assert "\x1b" not in demo.output, "colour belongs on a terminal"
-    for words in ("manhole-03", "Cover manhole-03 is lifted", "hydrant-02", "balance", "curl"):
+    for words in ("manhole-03", "Cover manhole-03 is lifted", "hydrant-02", "produced = delivered + reported + stored", "curl"):
         assert words in demo.output, f"{words} is missing in:\n{demo.output}"
     check_gone(scratch)
 
