@@ -42,6 +42,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     machine.start(at: port.now)
     cycleStart = port.now
     cycleLeft = cycleLength
+    for unit in 0..<machine.unitCount { publish(machine.units[unit].latency, unit: unit) }
   }
 
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.

@@ -99,6 +99,8 @@ package enum Limits {
   package static let retriesMax = 5
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
+  /// What was learned is written at most this often: it only saves time, and flash is dear.
+  package static let learnedKeepNs: Int64 = 3_600_000_000_000
   /// What a learned timeout adds: a loaded box's scheduler and a USB adapter's 16 ms of batching.
   package static let timeoutSlackNs: Int64 = 25_000_000
   /// What is read as often as the line allows counts as overdue against this.

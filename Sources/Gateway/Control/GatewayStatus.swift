@@ -139,6 +139,8 @@ extension JSONWriter {
       $0.member("transactions", bus.transactions)
       $0.member("good", bus.good)
       $0.member("timeouts", bus.timeouts)
+      $0.member("stretch", bus.stretch)
+      $0.member("fences", bus.fences)
       $0.member("crc_errors", bus.crcErrors)
       $0.member("exceptions", bus.exceptions)
       $0.member("late_replies", bus.lateReplies)
