@@ -1,10 +1,12 @@
-// All that a bus shows of itself, in its part of the arena.
+// All that a bus shows of itself, and where it is asked: in its part of the arena.
 
 import StreamCore
 
 package struct BusBoard: Sendable {
   package let bus: Counters<BusCounter>
   package let points: PointBoard
+  package let inbox: Inbox
+  package let blackBox: BlackBox
   private let devices: [Counters<DeviceCounter>]
 
   // Values of the counters named `state`.
@@ -21,6 +23,9 @@ package struct BusBoard: Sendable {
     for _ in layout.devices { made.append(Counters(DeviceCounter.allCases.count, arena: &arena)) }
     devices = made
     points = PointBoard(points: layout.size.points, arena: &arena)
+    inbox = Inbox(arena: &arena)
+    let personal = layout.devices.filter { $0.points.contains(where: \.personal) }
+    blackBox = BlackBox(personalUnits: personal.map(\.address), arena: &arena)
   }
 
   package func device(_ index: Int) -> Counters<DeviceCounter> { devices[index] }

@@ -11,7 +11,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   package internal(set) var pipeline: Pipeline
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
-  private let state: BusBoard
+  let state: BusBoard
   /// Wire use of the last seconds, one slot a second.
   private var meter = UtilisationMeter()
   private var cycleStart = Instant.zero
@@ -48,7 +48,9 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.bus.set(.heartbeat, now.nanoseconds)
     pipeline.tick(at: now)
     var until = now
-    switch machine.next(at: now) {
+    let action = machine.next(at: now)
+    if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
+    switch action {
     case .open: openPort()
     case .wait(let deadline): until = deadline
     case .drain(let deadline):
@@ -84,6 +86,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       machine.opened(at: port.now)
       _ = try? port.drain()
       state.bus.set(.state, BusBoard.running)
+      noteLine(.opened)
       state.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
@@ -93,10 +96,11 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func drain(late: Bool) {
+  mutating func drain(late: Bool) {
     do {
       let bytes = try port.drain()
       guard bytes > 0 else { return }
+      noteStray(bytes)
       state.bus.add(.strayBytes, Int64(bytes))
       if late { state.bus.add(.lateReplies) }
     } catch {
@@ -104,8 +108,9 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func closeLost(_ failure: ReadFailure) {
+  mutating func closeLost(_ failure: ReadFailure) {
     port.close()
+    noteLine(.lost)
     if machine.portIsOpen { machine.lost(at: port.now) }
     state.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { state.bus.set(.problem, Int64(code)) }
@@ -129,6 +134,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       outcome = .failed(error)
     }
     let ended = port.now
+    note(
+      request, unit: machine.units[unit].address, outcome, discarded: discard, words: words, from: started, to: ended)
     count(outcome, unit: unit)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
     let change = machine.completed(index, outcome, discarded: discard, ended: ended)

@@ -222,6 +222,30 @@ package struct BusMachine: ~Copyable {
     }
   }
 
+  /// A command's transaction, which is none of the plan's: the line rests behind it as behind any other, and after a failure it
+  /// is drained for as long as the reply may still come (invariants 1 and 2).
+  package mutating func noteForeignTransaction(
+    unit address: Int, ended: Instant, outcome: Outcome, timeoutNs: Int64, discarded: Bool
+  ) {
+    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    let isAnswer: Bool
+    switch outcome {
+    case .good, .failed(.refused): isAnswer = true
+    case .failed: isAnswer = false
+    }
+    guard !timing.isNumbered, discarded || !isAnswer else { return }
+    quietUntil = Swift.max(quietUntil, ended + timeoutNs)
+    for unit in 0..<unitCount where Int(units[unit].address) == address {
+      units[unit].suspicion = isAnswer ? units[unit].suspicion - 1 : 1
+    }
+  }
+
+  /// A late reply of that unit may still be on its way.
+  package func suspects(unit address: Int) -> Bool {
+    for unit in 0..<unitCount where Int(units[unit].address) == address { return units[unit].suspicion > 0 }
+    return false
+  }
+
   private mutating func failed(_ request: Int, unit: Int, ended: Instant) -> UnitChange {
     if !timing.isNumbered {
       // Invariant 2.
