@@ -9,83 +9,114 @@ extension BusLoop where Line: ~Copyable {
     guard state.inbox.hasPosts, let command = state.inbox.first() else { return nil }
     switch action {
     case .open, .drain: return nil
-    case .transact where state.inbox.servedLast:
+    case .transact where state.inbox.servedLast, .fence where state.inbox.servedLast:
       state.inbox.servedLast = false
       return nil
-    case .transact, .wait: break
+    case .transact, .fence, .wait: break
     }
     guard machine.portIsOpen else {
       state.inbox.failAll(.lineLost)
       return nil
     }
     if command.isPatient, now - command.postedAt < Limits.patienceNs, !fits(command, before: action, at: now) { return nil }
+    let debt = command.shape.map { machine.debt(unit: command.unit, $0, at: now) } ?? (isOwed: false, isFenced: false)
+    // The unit has answered since, but a bridge on the way may still hold its late reply: only time helps.
+    if debt.isOwed, debt.isFenced { return nil }
     if machine.silenceUntil > now { return machine.silenceUntil }
-    guard state.inbox.take(command.index) else { return nil }
-    carryOut(command)
+    guard drain() else { return nil }
+    if debt.isOwed { fence(for: command) } else { carryOut(command) }
     state.inbox.servedLast = true
     return port.now
   }
 
   private func fits(_ command: Inbox.Waiting, before action: BusAction, at now: Instant) -> Bool {
     guard case .wait(let until) = action else { return false }
-    // A failure's drain takes as long again.
-    return until - now > 2 * command.timeoutNs
+    return until - now > command.timeoutNs + 2 * machine.timing.silenceNs
   }
 
   private mutating func carryOut(_ command: Inbox.Waiting) {
-    drain(late: false)
-    guard machine.portIsOpen else { return state.inbox.fail(command.index, .lineLost) }
-    // A late reply to a poll may still be on its way: the first reply to a read of this unit is not to be believed. A write is
-    // never sent twice; its reply can be mistaken for no poll's.
-    let discards = !command.writes && machine.suspects(unit: command.unit)
-    let request = state.inbox.requestBytes(command.index)
+    guard state.inbox.take(command.index) else { return }
+    let (outcome, count, tookNs) = exchange(
+      state.inbox.requestBytes(command.index), .command, into: state.inbox.replyBytes(command.index), command, command.shape)
+    switch outcome {
+    case .good: state.inbox.answer(command.index, count: count, tookNs: tookNs)
+    case .failed(let failure): state.inbox.fail(command.index, LineFailure(failure))
+    }
+  }
+
+  /// A reply that looks like the command's is owed by this unit: a read of another shape shows whether the unit answers at all, and
+  /// that it has nothing left to say.
+  private mutating func fence(for command: Inbox.Waiting) {
+    let now = port.now
+    var count = 1
+    let step = command.table.isBits ? 8 : 1
+    while count <= 4 * step, machine.debt(unit: command.unit, Shape(table: command.table, count: count), at: now).isOwed {
+      count += step
+    }
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: CommandFrame.bytesMax + ReplyFrame.requestBytes) { buffer in
+      guard let reply = buffer.baseAddress else { return }
+      let request = reply + CommandFrame.bytesMax
+      ReplyFrame.request(
+        unit: command.unit, table: command.table, address: Swift.min(command.address, Limits.registersPerTable - count),
+        count: count, into: request)
+      let other = Shape(table: command.table, count: count)
+      let (outcome, _, _) = exchange(
+        UnsafeBufferPointer(start: UnsafePointer(request), count: ReplyFrame.requestBytes), .fence, into: reply, command, other)
+      if case .failed(.refused) = outcome { return }
+      if outcome != .good { failWaiting(command) }
+    }
+  }
+
+  private func failWaiting(_ command: Inbox.Waiting) {
+    if state.inbox.take(command.index) { state.inbox.fail(command.index, .noReply) }
+  }
+
+  private mutating func exchange(
+    _ request: UnsafeBufferPointer<UInt8>, _ origin: FrameOrigin, into reply: UnsafeMutablePointer<UInt8>,
+    _ command: Inbox.Waiting, _ shape: Shape?
+  ) -> (Outcome, count: Int, tookNs: Int64) {
     let started = port.now
-    let origin = discards ? FrameOrigin.discarded : .command
     state.blackBox.note(.request, origin, request, hasChecksum: false, at: started)
     var count = 0
     var outcome = Outcome.good
     do {
-      count = try port.exchange(request, timeoutNs: command.timeoutNs, into: state.inbox.replyBytes(command.index))
+      count = try port.exchange(request, timeoutNs: command.timeoutNs, into: reply)
     } catch {
       outcome = .failed(error)
     }
     let ended = port.now
-    let reply = UnsafeBufferPointer(start: UnsafePointer(state.inbox.replyBytes(command.index)), count: count)
-    noteReply(outcome, origin, unchecked: reply, at: ended)
+    noteReply(outcome, origin, made: UnsafeBufferPointer(start: UnsafePointer(reply), count: count), at: ended)
     if case .failed(.portLost(let code)) = outcome {
-      state.inbox.fail(command.index, .lineLost)
-      return closeLost(.portLost(code))
+      closeLost(.portLost(code))
+    } else {
+      machine.noteForeignTransaction(
+        unit: command.unit, shape: shape, outcome,
+        replyNs: Int64(5 + (shape.map { Int($0.dataBytes) } ?? 32)) * machine.timing.characterNs, ended: ended)
     }
-    machine.noteForeignTransaction(
-      unit: command.unit, ended: ended, outcome: outcome, timeoutNs: command.timeoutNs, discarded: discards)
-    switch outcome {
-    case .good where discards: state.inbox.putBack(command.index)
-    case .good: state.inbox.answer(command.index, count: count, tookNs: ended - started)
-    case .failed(let failure): state.inbox.fail(command.index, LineFailure(failure))
-    }
+    return (outcome, count, ended - started)
   }
 
   // MARK: Black box
 
   /// A poll and what came of it. `words`: the registers, or bits, where the port shows no bytes.
   func note(
-    _ request: RequestSlot, unit: UInt8, _ outcome: Outcome, discarded: Bool, words: UnsafeMutablePointer<UInt16>,
-    from started: Instant, to ended: Instant
+    _ unit: Int, _ table: RegisterTable, address: Int, count: Int, _ outcome: Outcome, _ origin: FrameOrigin,
+    words: UnsafeMutablePointer<UInt16>, from started: Instant
   ) {
-    let origin = discarded ? FrameOrigin.discarded : .poll
+    let ended = port.now
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Limits.frameBytesMax) { buffer in
       guard let bytes = buffer.baseAddress else { return }
       ReplyFrame.request(
-        unit: Int(unit), table: request.table, address: Int(request.address), count: Int(request.count), into: bytes)
+        unit: Int(machine.units[unit].address), table: table, address: address, count: count, into: bytes)
       state.blackBox.note(
         .request, origin, UnsafeBufferPointer(rebasing: buffer[..<ReplyFrame.requestBytes]), hasChecksum: false, at: started)
       var made = 0
       if outcome == .good, port.frame.isEmpty {
-        made = 3 + request.table.dataBytes(count: Int(request.count))
+        made = 3 + table.dataBytes(count: count)
         bytes[2] = UInt8(truncatingIfNeeded: made - 3)
         for index in 3..<made { bytes[index] = 0 }
-        for index in 0..<Int(request.count) {
-          if request.table.isBits {
+        for index in 0..<count {
+          if table.isBits {
             bytes[3 + index / 8] |= (words[index] == 0 ? 0 : 1) << UInt8(index % 8)
           } else {
             bytes[3 + 2 * index] = UInt8(truncatingIfNeeded: words[index] >> 8)
@@ -97,12 +128,12 @@ extension BusLoop where Line: ~Copyable {
         bytes[1] |= 0x80
         bytes[2] = code
       }
-      noteReply(outcome, origin, unchecked: UnsafeBufferPointer(rebasing: buffer[..<made]), at: ended)
+      noteReply(outcome, origin, made: UnsafeBufferPointer(rebasing: buffer[..<made]), at: ended)
     }
   }
 
   /// `made`: the reply without its CRC, for where the port shows no bytes.
-  private func noteReply(_ outcome: Outcome, _ origin: FrameOrigin, unchecked made: UnsafeBufferPointer<UInt8>, at ended: Instant) {
+  private func noteReply(_ outcome: Outcome, _ origin: FrameOrigin, made: UnsafeBufferPointer<UInt8>, at ended: Instant) {
     let shown = port.frame
     switch outcome {
     case .good, .failed(.refused):

@@ -99,7 +99,15 @@ package enum Limits {
   package static let retriesMax = 5
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
-  /// A dead device is probed at least this often.
+  /// What a learned timeout adds: a loaded box's scheduler and a USB adapter's 16 ms of batching.
+  package static let timeoutSlackNs: Int64 = 25_000_000
+  /// What is read as often as the line allows counts as overdue against this.
+  package static let alwaysIntervalNs: Int64 = 1_000_000_000
+  /// A reply that is owed is waited for so long: no device and no radio link holds one back for a minute.
+  package static let owedNsMax: Int64 = 60_000_000_000
+  /// A line that never falls silent is asked all the same after this.
+  package static let babbleNsMax: Int64 = 1_000_000_000
+  /// A dead device is probed at least this often, budget permitting.
   package static let backoffNsMax: Int64 = 60_000_000_000
   package static let reopenNsMin: Int64 = 250_000_000
   /// A replugged adapter is noticed in under 2 s.

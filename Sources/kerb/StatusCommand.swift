@@ -83,9 +83,8 @@ struct StatusScreen {
     let oldest = buffer["oldest"]?.double.map(Shown.time(unix:)) ?? "-"
     let line = Messages.text(
       .bufferLine, (state == "good" ? Colour.green : .red).apply(state), Shown.integer(buffer["stored"]),
-      Shown.bytes(buffer["bytes"]?.integer ?? 0), Shown.bytes(buffer["capacity_bytes"]?.integer ?? 0), oldest,
-      Shown.integer(buffer["evicted"]))
-    var lines = [line]
+      Shown.bytes(buffer["bytes"]?.integer ?? 0), Shown.bytes(buffer["capacity_bytes"]?.integer ?? 0))
+    var lines = [line, Messages.text(.bufferAgeLine, oldest, Shown.integer(buffer["evicted"]))]
     if state == "silent" { lines.append(Messages.text(.storeSilent)) }
     if let failure = buffer["last_failure"]?.string { lines.append("         \(failure)") }
     return lines

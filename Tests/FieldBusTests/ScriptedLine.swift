@@ -6,7 +6,11 @@ import StreamCore
 struct ScriptedLine: Port, ~Copyable {
   /// What a device does with one request.
   enum Answer {
+    /// Whatever else is on its way: a bridge may let replies overtake each other.
     case reply(afterNs: Int64)
+    /// Not before what the device still owes: one thing at a time.
+    case replyInOrder(afterNs: Int64)
+    case truncated
     case silence
     case refuse(UInt8)
     case corrupt
@@ -28,6 +32,9 @@ struct ScriptedLine: Port, ~Copyable {
   var sent: [(at: Int64, unit: Int, address: Int)] = []
   /// Of these, what came as commands.
   var commands: [(at: Int64, unit: Int, address: Int)] = []
+  /// Counting them all would take the memory of a long run.
+  var keepsSent = true
+  var sentCount = 0
   var isThere = true
   var opens: [Int64] = []
   private var onTheWay: [Frame] = []
@@ -62,11 +69,20 @@ struct ScriptedLine: Port, ~Copyable {
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     if !isThere { throw .portLost(5) }
-    sent.append((nowNs, unit, address))
+    if keepsSent { sent.append((nowNs, unit, address)) }
+    sentCount += 1
     let honest = (0..<count).map { value(unit, address + $0) }
-    switch answer(unit, address, sent.count) {
+    switch answer(unit, address, sentCount) {
     case .reply(let afterNs):
       onTheWay.append(Frame(arrives: nowNs + afterNs, unit: unit, table: table, words: honest))
+    case .replyInOrder(let afterNs):
+      let last = onTheWay.filter { $0.unit == unit }.map(\.arrives).max() ?? 0
+      onTheWay.append(
+        Frame(arrives: Swift.max(nowNs, last) + afterNs, unit: unit, table: table, words: honest))
+    case .truncated:
+      // libmodbus waits for the rest until the timeout, and throws away what it has.
+      nowNs += timeoutNs
+      throw .noReply
     case .silence: break
     case .refuse(let code):
       onTheWay.append(Frame(arrives: nowNs + 10_000_000, unit: unit, table: table, words: [], refusal: code))
@@ -82,7 +98,7 @@ struct ScriptedLine: Port, ~Copyable {
       throw .noReply
     }
     onTheWay.removeFirst()
-    nowNs = first.arrives
+    nowNs = Swift.max(nowNs, first.arrives)
     if first.isCorrupt { throw .corruptReply(.checksum) }
     if first.unit != unit { throw .corruptReply(.wrongUnit) }
     if let refusal = first.refusal { throw .refused(refusal) }
@@ -139,8 +155,15 @@ final class BusRig {
 
   static let key: [UInt8] = (0..<32).map { UInt8($0) }
 
-  init(spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine) {
-    layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
+  /// Called with each sample; kept, too, unless told otherwise.
+  var onSample: (Sample) -> Void = { _ in }
+  var keepsSamples = true
+
+  init(
+    spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine, learned: [String: LearnedDevice] = [:]
+  ) {
+    layout = BusLayout(
+      spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices), learned: learned)
     let bytes = layout.bytes + 4_096
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
@@ -165,6 +188,7 @@ final class BusRig {
 
   var sent: [(at: Int64, unit: Int, address: Int)] { loop.port.sent }
   var commands: [(at: Int64, unit: Int, address: Int)] { loop.port.commands }
+  var sentCount: Int { loop.port.sentCount }
   func setThere(_ isThere: Bool) { loop.port.isThere = isThere }
   var opens: [Int64] { loop.port.opens }
 
@@ -176,6 +200,8 @@ final class BusRig {
   private func collect() {
     while let batch = channel.next() {
       for index in 0..<batch.sampleCount {
+        onSample(batch.sample(index))
+        guard keepsSamples else { continue }
         samples.append(batch.sample(index))
         texts.append(Array(batch.text(of: batch.sample(index))))
       }

@@ -24,8 +24,8 @@ package enum FrameKind: UInt8, BitwiseCopyable, Sendable {
 /// On whose account.
 package enum FrameOrigin: UInt8, BitwiseCopyable, Sendable {
   case poll
-  /// Asked to make sure that no late reply is on its way; not believed.
-  case discarded
+  /// Asked to learn that no late reply is on its way; its values go nowhere.
+  case fence
   case command
   case line
 }

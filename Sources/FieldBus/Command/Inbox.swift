@@ -121,7 +121,11 @@ package final class Inbox: @unchecked Sendable {
     var timeoutNs: Int64
     var isPatient: Bool
     var postedAt: Instant
-    var writes: Bool
+    /// Of a read: what it asks for, and the shape of its reply. Nil: replies to it say themselves what they answer.
+    var table: RegisterTable
+    var address: Int
+    var count: Int
+    var shape: Shape?
   }
 
   /// Only looks.
@@ -138,10 +142,17 @@ package final class Inbox: @unchecked Sendable {
     }
     guard best >= 0 else { return nil }
     let slot = slots[best]
-    return Waiting(
-      index: best, unit: Int(request(of: best)[0]), timeoutNs: slot.timeoutNs, isPatient: slot.isPatient,
-      postedAt: slot.postedAt, writes: request(of: best)[1] == 5 || request(of: best)[1] == 6 || request(of: best)[1] >= 15
-        && request(of: best)[1] <= 16)
+    let bytes = requestBytes(best)
+    var waiting = Waiting(
+      index: best, unit: Int(bytes[0]), timeoutNs: slot.timeoutNs, isPatient: slot.isPatient, postedAt: slot.postedAt,
+      table: .holding, address: 0, count: 0)
+    for table in RegisterTable.allCases where table.readFunction == bytes[1] && bytes.count == ReplyFrame.requestBytes {
+      waiting.table = table
+      waiting.address = Int(bytes[2]) << 8 | Int(bytes[3])
+      waiting.count = Int(bytes[4]) << 8 | Int(bytes[5])
+      waiting.shape = Shape(table: table, count: waiting.count)
+    }
+    return waiting
   }
 
   /// False: it was withdrawn meanwhile.
@@ -173,18 +184,6 @@ package final class Inbox: @unchecked Sendable {
     kerb_gate_lock(gate)
     setFailure(index, failure)
     finish(index)
-    kerb_gate_unlock(gate)
-  }
-
-  /// Its reply was not to be believed: it waits for another turn.
-  func putBack(_ index: Int) {
-    kerb_gate_lock(gate)
-    if slots[index].state == .abandoned {
-      slots[index].state = .free
-    } else {
-      slots[index].state = .posted
-      posted.add(1, ordering: .releasing)
-    }
     kerb_gate_unlock(gate)
   }
 
