@@ -84,7 +84,7 @@ package final class Field: @unchecked Sendable {
   /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of the site.
   package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
     for bus in layouts.indices {
-      let control = BusControl(storeGate: storeGate)
+      let control = BusControl(inbox: boards[bus].inbox, storeGate: storeGate)
       controls.append(control)
       let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
       threads.append(thread)
@@ -231,6 +231,17 @@ package final class Field: @unchecked Sendable {
     report.refusedRequests =
       (learnedBefore[report.name]?.refused.count ?? 0) + nodes.count { boards[place.bus].isSplit($0) }
     return report
+  }
+
+  /// The last frames of a bus after that number; see `BlackBox`.
+  package func frames(_ bus: Int, after number: Int64) -> [LineFrame] { boards[bus].blackBox.frames(after: number) }
+
+  // MARK: Commands
+
+  /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
+  package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
+    guard layouts[bus].spec.busProtocol != .serial else { throw .notPossible }
+    return try boards[bus].inbox.ask(request, until: deadline)
   }
 
   package func point(_ index: Int) -> PointReport {

@@ -115,6 +115,22 @@ package enum Limits {
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
 
+  // MARK: Commands and the black box
+
+  /// Commands that wait for one bus: a person, a scan and a platform at once, and one more.
+  package static let commandsPerBusMax = 4
+  /// Beyond its own timeout a command waits so long for its turn: longer than any transaction with its drain.
+  package static let commandWaitNs: Int64 = 30_000_000_000
+  /// A patient command (a scan) waits so long for a gap in the polls; then it takes its turn on a full bus, too.
+  package static let patienceNs: Int64 = 2_000_000_000
+  /// A scan's first timeout for each address, before the line's own devices have shown how fast they are.
+  package static let scanTimeoutNs: Int64 = 150_000_000
+  package static let scanTimeoutNsMin: Int64 = 30_000_000
+  /// Longest Modbus frame: 256 bytes on RTU, 260 over TCP; a stray burst is cut off.
+  package static let frameBytesMax = 264
+  /// Frames that each bus remembers: the last 64 transactions, three to ten seconds of a busy line, in 36 KiB.
+  package static let framesKept = 128
+
   /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
   package static let stallNsMax: Int64 = 30_000_000_000
 
