@@ -152,6 +152,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
     state.bus.set(.utilisationPpm, meter.ppm(at: ended))
     state.bus.set(.stretchPercent, machine.stretchPercent)
+    state.bus.set(.echo, port.hasEcho ? 1 : 0)
     publish(machine.units[unit].latency, unit: unit)
     countCycle(ended)
   }

@@ -192,6 +192,7 @@ package final class Field: @unchecked Sendable {
     report.strayBytes = counters[.strayBytes]
     report.reopened = counters[.reopened]
     report.fences = counters[.fences]
+    report.hasEcho = counters[.echo] != 0
     report.stretch = Double(Swift.max(counters[.stretchPercent], 100)) / 100
     report.otherErrors = counters[.otherErrors]
     let problem = Int32(truncatingIfNeeded: counters[.problem])

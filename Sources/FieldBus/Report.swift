@@ -23,6 +23,8 @@ package struct BusReport: Sendable {
   package var lateReplies: Int64 = 0
   package var strayBytes: Int64 = 0
   package var reopened: Int64 = 0
+  /// The own requests come back on this line.
+  package var hasEcho = false
   /// Replies of the wrong unit or shape.
   package var otherErrors: Int64 = 0
   /// Reads that only proved that no late reply can come any more.
