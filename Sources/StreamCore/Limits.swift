@@ -74,6 +74,9 @@ package enum Limits {
   /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7 s at full
   /// speed, and of minutes at the usual rate.
   package static let batchesPerBus = 8
+  /// An alarm's change hands its batch over at once while fewer than these wait; beyond it the store is behind, haste gains
+  /// nothing, and a contact that chatters would spend a batch on every change.
+  package static let batchesHastyMax = batchesPerBus / 2
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
   /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
