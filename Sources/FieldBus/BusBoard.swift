@@ -1,4 +1,4 @@
-// All that a bus shows of itself, in its part of the arena.
+// All that a bus shows of itself, and where it is asked: in its part of the arena.
 
 import StreamCore
 import Synchronization
@@ -8,6 +8,8 @@ package struct BusBoard: @unchecked Sendable {
 
   package let bus: Counters<BusCounter>
   package let points: PointBoard
+  package let inbox: Inbox
+  package let blackBox: BlackBox
   private let devices: [Counters<DeviceCounter>]
   /// By node of the layout: 1 once the device has refused it.
   private let splits: UnsafeMutablePointer<Atomic<Int64>>
@@ -27,6 +29,9 @@ package struct BusBoard: @unchecked Sendable {
     for _ in layout.devices { made.append(Counters(DeviceCounter.allCases.count, arena: &arena)) }
     devices = made
     points = PointBoard(points: layout.size.points, arena: &arena)
+    inbox = Inbox(arena: &arena)
+    let personal = layout.devices.filter { $0.points.contains(where: \.personal) }
+    blackBox = BlackBox(personalUnits: personal.map(\.address), arena: &arena)
     splitCount = layout.nodes.count
     splits = arena.takeBytes(Swift.max(splitCount, 1) * 8).bindMemory(
       to: Atomic<Int64>.self, capacity: Swift.max(splitCount, 1))

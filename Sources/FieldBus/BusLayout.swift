@@ -47,6 +47,8 @@ package struct BusLayout: Sendable {
           + devices.count * Counters<DeviceCounter>.bytes(DeviceCounter.allCases.count)
       ),
       ("batches", BatchChannel.bytes.rounded(to: Arena.alignment)),
+      ("commands", Inbox.bytes),
+      ("black box", BlackBox.bytes),
     ]
   }
   package var bytes: Int { memory.reduce(0) { $0 + $1.bytes } }

@@ -11,7 +11,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   package internal(set) var pipeline: Pipeline
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
-  private let state: BusBoard
+  let state: BusBoard
   /// Wire use of the last seconds, one slot a second.
   private var meter = UtilisationMeter()
   private var cycleStart = Instant.zero
@@ -42,6 +42,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     machine.start(at: port.now)
     cycleStart = port.now
     cycleLeft = cycleLength
+    for unit in 0..<machine.unitCount { publish(machine.units[unit].latency, unit: unit) }
   }
 
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
@@ -50,7 +51,9 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.bus.set(.heartbeat, now.nanoseconds)
     pipeline.tick(at: now)
     var until = now
-    switch machine.next(at: now) {
+    let action = machine.next(at: now)
+    if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
+    switch action {
     case .open: openPort()
     case .wait(let deadline): until = deadline
     case .drain(let deadline):
@@ -88,6 +91,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       machine.opened(at: port.now)
       _ = try? port.drain()
       state.bus.set(.state, BusBoard.running)
+      noteLine(.opened)
       state.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
@@ -99,10 +103,11 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
 
   /// True: the line was silent, or has to be used all the same.
   @discardableResult
-  private mutating func drain() -> Bool {
+  mutating func drain() -> Bool {
     do {
       let bytes = try port.drain()
       guard bytes > 0 else { return true }
+      noteStray(bytes)
       let now = port.now
       state.bus.add(.strayBytes, Int64(bytes))
       if machine.isOwed(at: now) { state.bus.add(.lateReplies) }
@@ -114,8 +119,9 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func closeLost(_ failure: ReadFailure) {
+  mutating func closeLost(_ failure: ReadFailure) {
     port.close()
+    noteLine(.lost)
     if machine.portIsOpen { machine.lost(at: port.now) }
     state.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { state.bus.set(.problem, Int64(code)) }
@@ -146,6 +152,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
     state.bus.set(.utilisationPpm, meter.ppm(at: ended))
     state.bus.set(.stretchPercent, machine.stretchPercent)
+    state.bus.set(.echo, port.hasEcho ? 1 : 0)
     publish(machine.units[unit].latency, unit: unit)
     countCycle(ended)
   }
@@ -155,7 +162,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     guard drain() else { return }
     let started = port.now
     let wireNs = Int64(8 + 5 + table.dataBytes(count: count)) * machine.timing.characterNs + 2 * machine.timing.silenceNs
-    let outcome = ask(unit, table: table, address: address, count: count, wireNs: wireNs)
+    let outcome = ask(unit, table: table, address: address, count: count, wireNs: wireNs, .fence)
     let ended = port.now
     self.count(outcome, unit: unit)
     state.bus.add(.fences)
@@ -167,16 +174,19 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   }
 
   private mutating func ask(
-    _ unit: Int, table: RegisterTable, address: Int, count: Int, wireNs: Int64
+    _ unit: Int, table: RegisterTable, address: Int, count: Int, wireNs: Int64, _ origin: FrameOrigin = .poll
   ) -> Outcome {
+    let started = port.now
+    var outcome = Outcome.good
     do {
       try port.read(
         unit: Int(machine.units[unit].address), table: table, address: address, count: count,
         timeoutNs: machine.timeoutNs(unit: unit, wireNs: wireNs), into: words)
-      return .good
     } catch {
-      return .failed(error)
+      outcome = .failed(error)
     }
+    note(unit, table, address: address, count: count, outcome, origin, words: words, from: started)
+    return outcome
   }
 
   private mutating func note(_ change: UnitChange, unit: Int, at now: Instant) {

@@ -547,6 +547,30 @@ package struct BusMachine: ~Copyable {
     }
   }
 
+  /// A command's transaction, which is none of the plan's. What it did not get is owed like any other reply, what it got fences off
+  /// the rest. `shape`: of a read; replies to all else say what they answer. `replyNs`: what the reply takes on the line.
+  package mutating func noteForeignTransaction(
+    unit address: Int, shape: Shape?, _ outcome: Outcome, replyNs: Int64, ended: Instant
+  ) {
+    noiseSince = .distantFuture
+    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    if case .failed(.corruptReply) = outcome, !timing.isNumbered { quietUntil = ended + replyNs / 2 + timing.silenceNs }
+    for unit in 0..<unitCount where Int(units[unit].address) == address {
+      switch outcome {
+      case .good, .failed(.refused): fenceOff(unit)
+      case .failed: if let shape { owe(shape, unit: unit, at: ended) }
+      }
+    }
+  }
+
+  /// Whether a reply of that shape is owed by that address, and whether only time is still to pass.
+  package func debt(unit address: Int, _ shape: Shape, at now: Instant) -> (isOwed: Bool, isFenced: Bool) {
+    for unit in 0..<unitCount where Int(units[unit].address) == address {
+      if let debt = debt(of: shape, unit: unit, at: now) { return (true, debt.isFenced) }
+    }
+    return (false, false)
+  }
+
   /// The unit spoke: it is there, and what it owes is fenced off.
   private mutating func answered(_ unit: Int, except request: Int, at now: Instant) -> UnitChange {
     if again == unit { again = nil }

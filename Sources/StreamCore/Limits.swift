@@ -102,6 +102,8 @@ package enum Limits {
   package static let retriesMax = 5
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
+  /// What was learned is written at most this often: it only saves time, and flash is dear.
+  package static let learnedKeepNs: Int64 = 3_600_000_000_000
   /// What a learned timeout adds: a loaded box's scheduler and a USB adapter's 16 ms of batching.
   package static let timeoutSlackNs: Int64 = 25_000_000
   /// What is read as often as the line allows counts as overdue against this.
@@ -115,6 +117,22 @@ package enum Limits {
   package static let reopenNsMin: Int64 = 250_000_000
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
+
+  // MARK: Commands and the black box
+
+  /// Commands that wait for one bus: a person, a scan and a platform at once, and one more.
+  package static let commandsPerBusMax = 4
+  /// Beyond its own timeout a command waits so long for its turn: longer than any transaction with its drain.
+  package static let commandWaitNs: Int64 = 30_000_000_000
+  /// A patient command (a scan) waits so long for a gap in the polls; then it takes its turn on a full bus, too.
+  package static let patienceNs: Int64 = 2_000_000_000
+  /// A scan's first timeout for each address, before the line's own devices have shown how fast they are.
+  package static let scanTimeoutNs: Int64 = 150_000_000
+  package static let scanTimeoutNsMin: Int64 = 30_000_000
+  /// Longest Modbus frame: 256 bytes on RTU, 260 over TCP; a stray burst is cut off.
+  package static let frameBytesMax = 264
+  /// Frames that each bus remembers: the last 64 transactions, three to ten seconds of a busy line, in 36 KiB.
+  package static let framesKept = 128
 
   /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
   package static let stallNsMax: Int64 = 30_000_000_000

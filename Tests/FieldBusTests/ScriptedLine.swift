@@ -30,6 +30,8 @@ struct ScriptedLine: Port, ~Copyable {
   var nowNs: Int64 = 0
   /// When requests were sent, and what was asked.
   var sent: [(at: Int64, unit: Int, address: Int)] = []
+  /// Of these, what came as commands.
+  var commands: [(at: Int64, unit: Int, address: Int)] = []
   /// Counting them all would take the memory of a long run.
   var keepsSent = true
   var sentCount = 0
@@ -105,6 +107,41 @@ struct ScriptedLine: Port, ~Copyable {
   }
 }
 
+extension ScriptedLine {
+  /// Shows no bytes, as a numbered line.
+  var frame: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: nil, count: 0) }
+
+  /// Reads as a poll does; a write is echoed, and kept in `written`.
+  mutating func exchange(
+    _ request: UnsafeBufferPointer<UInt8>, timeoutNs: Int64, into reply: UnsafeMutablePointer<UInt8>
+  ) throws(ReadFailure) -> Int {
+    let (unit, function) = (Int(request[0]), request[1])
+    let address = Int(request[2]) << 8 | Int(request[3])
+    let writes = CommandFrame.writing.contains(function)
+    let count = writes ? 0 : Int(request[4]) << 8 | Int(request[5])
+    commands.append((nowNs, unit, address))
+    let words = UnsafeMutablePointer<UInt16>.allocate(capacity: count + 1)
+    defer { words.deallocate() }
+    try read(
+      unit: unit, table: function == 4 ? .input : .holding, address: address, count: count, timeoutNs: timeoutNs,
+      into: words)
+    reply[0] = request[0]
+    reply[1] = function
+    if writes {
+      for index in 2..<6 { reply[index] = request[index] }
+      return 6
+    }
+    reply[2] = UInt8(2 * count)
+    for index in 0..<count {
+      reply[3 + 2 * index] = UInt8(words[index] >> 8)
+      reply[4 + 2 * index] = UInt8(words[index] & 0xFF)
+    }
+    return 3 + 2 * count
+  }
+
+  mutating func reopen(as format: LineFormat) throws(PortFailure) { try open() }
+}
+
 /// A bus of scripted devices in memory of its own, run until a time.
 final class BusRig {
   private let memory: UnsafeMutableRawPointer
@@ -150,6 +187,7 @@ final class BusRig {
   }
 
   var sent: [(at: Int64, unit: Int, address: Int)] { loop.port.sent }
+  var commands: [(at: Int64, unit: Int, address: Int)] { loop.port.commands }
   var sentCount: Int { loop.port.sentCount }
   func setThere(_ isThere: Bool) { loop.port.isThere = isThere }
   var opens: [Int64] { loop.port.opens }

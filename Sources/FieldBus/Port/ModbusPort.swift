@@ -10,12 +10,15 @@ import StreamCore
 
 package struct ModbusPort: Port, ~Copyable {
   private let endpoint: BusEndpoint
-  private let format: LineFormat
+  private var format: LineFormat
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
+  package private(set) var hasEcho = false
+  private var echoesInRow = 0
   /// A frame, or what libmodbus makes of bits over TCP: a byte for each.
   private let bytes: UnsafeMutablePointer<UInt8>
+  private var frameCount = 0
 
   /// Bytes that a port takes of the plan: the bit buffer and libmodbus's own context.
   package static let bytes = Limits.bitsPerReadMax + 1_024
@@ -37,7 +40,7 @@ package struct ModbusPort: Port, ~Copyable {
     bytes.deallocate()
   }
 
-  private var isSerial: Bool {
+  var isSerial: Bool {
     if case .serialPort = endpoint { return true }
     return false
   }
@@ -77,6 +80,8 @@ package struct ModbusPort: Port, ~Copyable {
     modbus_set_response_timeout(context, Self.connectSeconds, 0)
     guard modbus_connect(context) == 0 else { throw Self.failure(errno) }
     isOpen = true
+    hasEcho = false
+    echoesInRow = 0
     guard isSerial else { return }
     let descriptor = modbus_get_socket(context)
     let locked = kerb_fd_flock(descriptor)
@@ -93,18 +98,48 @@ package struct ModbusPort: Port, ~Copyable {
     isOpen = false
   }
 
+  package mutating func reopen(as format: LineFormat) throws(PortFailure) {
+    close()
+    // libmodbus keeps the line's settings for a context's life.
+    if let context { modbus_free(context) }
+    context = nil
+    self.format = format
+    try open()
+  }
+
+  var openContext: OpaquePointer? { isOpen ? context : nil }
+
+  /// Reads behind what is in the frame already.
+  mutating func readMore(_ descriptor: Int32, _ count: Int) -> Int {
+    let got = Glibc.read(descriptor, bytes + frameCount, Swift.min(count, Limits.frameBytesMax - frameCount))
+    frameCount += Swift.max(got, 0)
+    return got
+  }
+
+  /// What stands in the buffer is not in the form of a line.
+  mutating func hideFrame() { frameCount = 0 }
+
+  package var frame: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: UnsafePointer(bytes), count: frameCount)
+  }
+
   package mutating func read(
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     guard let context, isOpen else { throw .portLost(EBADF) }
-    modbus_set_slave(context, Int32(unit))
-    modbus_set_response_timeout(
-      context, UInt32(timeoutNs / 1_000_000_000), UInt32(timeoutNs % 1_000_000_000 / 1_000))
+    prepare(context, unit: unit, timeoutNs: timeoutNs)
     if isSerial {
       try readFramed(context, unit: unit, table: table, address: address, count: count, into: words)
     } else {
       try readNumbered(context, table: table, address: address, count: count, into: words)
     }
+  }
+
+  mutating func prepare(_ context: OpaquePointer, unit: Int, timeoutNs: Int64) {
+    frameCount = 0
+    modbus_set_slave(context, Int32(unit))
+    modbus_set_response_timeout(
+      context, UInt32(timeoutNs / 1_000_000_000), UInt32(timeoutNs % 1_000_000_000 / 1_000))
   }
 
   /// RTU: the frame is built and read as bytes, so that what was on the line is known, whatever it was.
@@ -115,12 +150,65 @@ package struct ModbusPort: Port, ~Copyable {
     ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: bytes)
     let (sent, sendCode) = withErrno(modbus_send_raw_request(context, bytes, Int32(ReplyFrame.requestBytes)))
     guard sent > 0 else { throw Self.readFailure(sendCode) }
-    let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
-    // Zero: a whole frame that another unit's address stands on.
-    if length == 0 { throw .corruptReply(.wrongUnit) }
-    guard length > 0 else { throw Self.readFailure(code) }
-    let frame = UnsafeBufferPointer(start: UnsafePointer(bytes), count: Int(length))
+    if hasEcho { try skipEcho(context, unit: unit, table: table, address: address, count: count) }
+    do { try receive(context) } catch {
+      if case .corruptReply = error, isEcho(unit: unit, table: table, address: address, count: count) {
+        echoesInRow += 1
+        hasEcho = echoesInRow >= Self.echoesBelieved
+        throw .corruptReply(.echo)
+      }
+      throw error
+    }
+    echoesInRow = 0
     try ReplyFrame.read(frame, unit: unit, table: table, count: count, into: words)
+  }
+
+  // MARK: Echo
+
+  private static let echoesBelieved = 3
+
+  /// What came begins like the request that was sent.
+  private func isEcho(unit: Int, table: RegisterTable, address: Int, count: Int) -> Bool {
+    let request = bytes + Limits.frameBytesMax
+    ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: request)
+    for index in 0..<5 where bytes[index] != request[index] { return false }
+    return true
+  }
+
+  /// Takes the request's own bytes off the line before the reply.
+  private mutating func skipEcho(
+    _ context: OpaquePointer, unit: Int, table: RegisterTable, address: Int, count: Int
+  ) throws(ReadFailure) {
+    let descriptor = modbus_get_socket(context)
+    let echoBytes = ReplyFrame.requestBytes + 2
+    let deadline = now + 4 * Int64(echoBytes) * format.characterNs + Limits.timeoutSlackNs
+    var got = 0
+    while got < echoBytes {
+      let ready = kerb_fd_wait_readable(descriptor, deadline - now)
+      if ready < 0 { throw .portLost(-ready) }
+      let part = ready == 0 ? 0 : Glibc.read(descriptor, bytes + got, echoBytes - got)
+      if part <= 0 { break }
+      got += part
+    }
+    // The adapter was exchanged, or its jumper set right.
+    if got < echoBytes || !isEcho(unit: unit, table: table, address: address, count: count) {
+      hasEcho = false
+      echoesInRow = 0
+      throw .corruptReply(.wrongShape)
+    }
+  }
+
+  /// A frame, into `bytes`.
+  mutating func receive(_ context: OpaquePointer) throws(ReadFailure) {
+    // What stood there was the request: nothing of it may pass for something received.
+    for index in 0..<ReplyFrame.requestBytes { bytes[index] = 0 }
+    let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
+    frameCount = Int(Swift.max(length, 0))
+    if length > 0 { return }
+    // Zero: a whole frame that another unit's address stands on. It and what fails its CRC are there, as long as they said.
+    let isWhole = isSerial && (length == 0 || code == EMBBADCRC)
+    if isWhole { frameCount = bytes[1] <= 4 || bytes[1] == CommandFrame.reportUnit ? 5 + Int(bytes[2]) : 5 }
+    throw length == 0 ? .corruptReply(.wrongUnit) : Self.readFailure(code)
   }
 
   /// TCP: libmodbus numbers the transactions, and takes no reply with another number.
@@ -147,6 +235,7 @@ package struct ModbusPort: Port, ~Copyable {
 
   package mutating func drain() throws(ReadFailure) -> Int {
     guard let context, isOpen else { throw .portLost(EBADF) }
+    frameCount = 0
     let descriptor = modbus_get_socket(context)
     var total = 0
     while true {
@@ -157,6 +246,7 @@ package struct ModbusPort: Port, ~Copyable {
       // Readable without a byte is the other side's end.
       if count <= 0 { throw .portLost(count == 0 ? ECONNRESET : errno) }
       total += count
+      frameCount = Swift.min(count, Limits.frameBytesMax)
     }
   }
 
@@ -176,7 +266,7 @@ package struct ModbusPort: Port, ~Copyable {
   }
 
   /// libmodbus's own codes stand above MODBUS_ENOBASE (112345678): exceptions first, then its own complaints.
-  private static func readFailure(_ code: Int32) -> ReadFailure {
+  static func readFailure(_ code: Int32) -> ReadFailure {
     let base: Int32 = 112_345_678
     switch code {
     case ETIMEDOUT, EAGAIN, EINTR: return .noReply
