@@ -24,6 +24,7 @@ enum Message {
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed, lineBusy
+  case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
   case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
@@ -101,6 +102,16 @@ enum Message {
     case .consumerTry: return ("Then try: {0}", "然后试试：{0}")
     case .cannotWrite:
       return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")
+    case .lineOpened: return ("line opened", "线路已打开")
+    case .lineClosed: return ("line lost", "线路已断开")
+    case .silentUnit: return ("no reply", "没有应答")
+    case .strayBytes: return ("{0} bytes unasked: {1}", "{0} 个未请求的字节：{1}")
+    case .brokenFrame: return ("broken ({0}): {1}", "损坏（{0}）：{1}")
+    case .maskedFrame: return ("(personal, not shown)", "（个人数据，不显示）")
+    case .notListened:
+      return ("no agent runs, and bus {0} is no serial Modbus line that could be listened to", "没有代理运行，且总线 {0} 不是可监听的串行 Modbus 线路")
+    case .listening: return ("no agent runs: listening on {1} to what others say on bus {0}", "没有代理运行：在 {1} 上监听总线 {0}")
+    case .framesMissed: return ("{0} frames passed too fast and are not shown", "有 {0} 帧过快，未显示")
     case .listeningBus:
       return ("nothing can be asked on bus {0}: its device speaks when it likes", "总线 {0} 只收听设备主动发送的数据，无法询问")
     case .portBusy:
