@@ -30,6 +30,8 @@ package enum BusCounter: Int, CaseIterable {
   case transactions, good, timeouts, crcErrors, otherErrors, exceptions, lateReplies, strayBytes, reopened
   /// Reads that only proved that nothing is owed any more.
   case fences
+  /// 1: the line gives back what is sent on it.
+  case echo
   /// How far the line is behind its intervals; 100: in time.
   case stretchPercent
   /// Nanoseconds of ideal wire time, and of the time it took, of the transactions so far.

@@ -42,6 +42,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     machine.start(at: port.now)
     cycleStart = port.now
     cycleLeft = cycleLength
+    for unit in 0..<machine.unitCount { publish(machine.units[unit].latency, unit: unit) }
   }
 
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
@@ -151,6 +152,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
     state.bus.set(.utilisationPpm, meter.ppm(at: ended))
     state.bus.set(.stretchPercent, machine.stretchPercent)
+    state.bus.set(.echo, port.hasEcho ? 1 : 0)
     publish(machine.units[unit].latency, unit: unit)
     countCycle(ended)
   }

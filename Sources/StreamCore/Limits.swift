@@ -74,6 +74,9 @@ package enum Limits {
   /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7 s at full
   /// speed, and of minutes at the usual rate.
   package static let batchesPerBus = 8
+  /// An alarm's change hands its batch over at once while fewer than these wait; beyond it the store is behind, haste gains
+  /// nothing, and a contact that chatters would spend a batch on every change.
+  package static let batchesHastyMax = batchesPerBus / 2
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
   /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
@@ -99,6 +102,8 @@ package enum Limits {
   package static let retriesMax = 5
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
+  /// What was learned is written at most this often: it only saves time, and flash is dear.
+  package static let learnedKeepNs: Int64 = 3_600_000_000_000
   /// What a learned timeout adds: a loaded box's scheduler and a USB adapter's 16 ms of batching.
   package static let timeoutSlackNs: Int64 = 25_000_000
   /// What is read as often as the line allows counts as overdue against this.

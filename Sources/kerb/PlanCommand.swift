@@ -57,6 +57,10 @@ struct Plan: ParsableCommand {
       print(
         "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
           + "\(tenths(Double(layout.plan.cycleNs) / 1e6)) ms on the wire")
+      let dead = (1...Swift.max(1, Swift.min(3, layout.devices.count))).map {
+        "\(tenths(Double(layout.plan.cycleNs(dead: $0)) / 1e6)) ms with \($0)"
+      }
+      print("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
     print("")
   }
@@ -114,6 +118,12 @@ struct Plan: ParsableCommand {
     json.member("protocol", layout.spec.busProtocol.rawValue)
     json.member("utilisation", layout.plan.utilisation)
     json.member("cycle_ms", Double(layout.plan.cycleNs) / 1e6)
+    json.key("cycle_dead_ms")
+    json.array { list in
+      for dead in 1...Swift.max(1, layout.devices.count) {
+        list.number(Double(layout.plan.cycleNs(dead: dead)) / 1e6)
+      }
+    }
     json.key("requests")
     json.array { list in
       for request in layout.plan.requests {
@@ -124,6 +134,7 @@ struct Plan: ParsableCommand {
           $0.member("address", request.address)
           $0.member("count", request.count)
           $0.member("points", request.reads.count)
+          $0.member("holes", request.holes)
           $0.member("every_ms", Double(request.intervalNs) / 1e6)
           $0.member("wire_ms", Double(request.wireNs) / 1e6)
         }

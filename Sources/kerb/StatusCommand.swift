@@ -57,7 +57,9 @@ struct StatusScreen {
           Cell(Shown.percent(bus["efficiency"]?.double ?? 0)),
           Cell("\(Int(min(bus["cycle_ms"]?.double ?? 0, 1e9)))ms"),
         ] + counts)
-      if let problem = bus["problem"]?.string { troubles.append(Messages.text(.busTrouble, name, problem)) }
+      if let verdict = bus["verdict"], verdict["code"]?.string != "fine" {
+        troubles.append(Messages.text(.busTrouble, name, verdict[Language.current.code]?.string ?? ""))
+      }
     }
     return table.lines() + troubles
   }

@@ -14,6 +14,8 @@ package struct ModbusPort: Port, ~Copyable {
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
+  package private(set) var hasEcho = false
+  private var echoesInRow = 0
   /// A frame, or what libmodbus makes of bits over TCP: a byte for each.
   private let bytes: UnsafeMutablePointer<UInt8>
   private var frameCount = 0
@@ -78,6 +80,8 @@ package struct ModbusPort: Port, ~Copyable {
     modbus_set_response_timeout(context, Self.connectSeconds, 0)
     guard modbus_connect(context) == 0 else { throw Self.failure(errno) }
     isOpen = true
+    hasEcho = false
+    echoesInRow = 0
     guard isSerial else { return }
     let descriptor = modbus_get_socket(context)
     let locked = kerb_fd_flock(descriptor)
@@ -146,12 +150,58 @@ package struct ModbusPort: Port, ~Copyable {
     ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: bytes)
     let (sent, sendCode) = withErrno(modbus_send_raw_request(context, bytes, Int32(ReplyFrame.requestBytes)))
     guard sent > 0 else { throw Self.readFailure(sendCode) }
-    try receive(context)
+    if hasEcho { try skipEcho(context, unit: unit, table: table, address: address, count: count) }
+    do { try receive(context) } catch {
+      if case .corruptReply = error, isEcho(unit: unit, table: table, address: address, count: count) {
+        echoesInRow += 1
+        hasEcho = echoesInRow >= Self.echoesBelieved
+        throw .corruptReply(.echo)
+      }
+      throw error
+    }
+    echoesInRow = 0
     try ReplyFrame.read(frame, unit: unit, table: table, count: count, into: words)
+  }
+
+  // MARK: Echo
+
+  private static let echoesBelieved = 3
+
+  /// What came begins like the request that was sent.
+  private func isEcho(unit: Int, table: RegisterTable, address: Int, count: Int) -> Bool {
+    let request = bytes + Limits.frameBytesMax
+    ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: request)
+    for index in 0..<5 where bytes[index] != request[index] { return false }
+    return true
+  }
+
+  /// Takes the request's own bytes off the line before the reply.
+  private mutating func skipEcho(
+    _ context: OpaquePointer, unit: Int, table: RegisterTable, address: Int, count: Int
+  ) throws(ReadFailure) {
+    let descriptor = modbus_get_socket(context)
+    let echoBytes = ReplyFrame.requestBytes + 2
+    let deadline = now + 4 * Int64(echoBytes) * format.characterNs + Limits.timeoutSlackNs
+    var got = 0
+    while got < echoBytes {
+      let ready = kerb_fd_wait_readable(descriptor, deadline - now)
+      if ready < 0 { throw .portLost(-ready) }
+      let part = ready == 0 ? 0 : Glibc.read(descriptor, bytes + got, echoBytes - got)
+      if part <= 0 { break }
+      got += part
+    }
+    // The adapter was exchanged, or its jumper set right.
+    if got < echoBytes || !isEcho(unit: unit, table: table, address: address, count: count) {
+      hasEcho = false
+      echoesInRow = 0
+      throw .corruptReply(.wrongShape)
+    }
   }
 
   /// A frame, into `bytes`.
   mutating func receive(_ context: OpaquePointer) throws(ReadFailure) {
+    // What stood there was the request: nothing of it may pass for something received.
+    for index in 0..<ReplyFrame.requestBytes { bytes[index] = 0 }
     let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
     frameCount = Int(Swift.max(length, 0))
     if length > 0 { return }

@@ -3,6 +3,10 @@
 
 import StreamCore
 
+extension Port where Self: ~Copyable {
+  package var hasEcho: Bool { false }
+}
+
 /// What the caller does next.
 package enum ReadFailure: Error, Equatable {
   /// Nothing came in time: retry, then back the device off.
@@ -16,7 +20,8 @@ package enum ReadFailure: Error, Equatable {
 }
 
 package enum Corruption: UInt8, Sendable {
-  case checksum, wrongUnit, wrongShape
+  /// `echo`: the request itself came back.
+  case checksum, wrongUnit, wrongShape, echo
 }
 
 package enum PortFailure: Error, Equatable {
@@ -38,6 +43,9 @@ package enum PortFailure: Error, Equatable {
 package protocol Port: ~Copyable, SendableMetatype {
   /// The clock that the line lives by.
   var now: Instant { get }
+
+  /// The line gives back what is sent on it (an adapter whose receiver stays on), and the port has got used to it.
+  var hasEcho: Bool { get }
 
   mutating func open() throws(PortFailure)
   mutating func close()
