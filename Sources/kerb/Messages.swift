@@ -25,6 +25,7 @@ enum Message {
     noRandomness
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed, lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
+  case noPorts, portsHead
   case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
@@ -102,6 +103,8 @@ enum Message {
     case .consumerTry: return ("Then try: {0}", "然后试试：{0}")
     case .cannotWrite:
       return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")
+    case .noPorts: return ("No serial ports", "没有串口")
+    case .portsHead: return ("PORT|BUS|DRIVER|HELD BY|WHAT", "端口|总线|驱动|占用者|设备")
     case .lineOpened: return ("line opened", "线路已打开")
     case .lineClosed: return ("line lost", "线路已断开")
     case .silentUnit: return ("no reply", "没有应答")

@@ -11,6 +11,7 @@ import StreamCore
 package struct ModbusPort: Port, ~Copyable {
   private let endpoint: BusEndpoint
   private var format: LineFormat
+  private let rs485: RS485Mode
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
@@ -28,6 +29,7 @@ package struct ModbusPort: Port, ~Copyable {
   package init(_ bus: BusSpec) {
     endpoint = bus.endpoint
     format = bus.format
+    rs485 = bus.rs485
     bytes = .allocate(capacity: Limits.bitsPerReadMax)
     bytes.initialize(repeating: 0, count: Limits.bitsPerReadMax)
   }
@@ -91,6 +93,18 @@ package struct ModbusPort: Port, ~Copyable {
     }
     // A pty has no TIOCEXCL worth the name, and root passes it by: flock is what keeps a second agent away.
     _ = kerb_tty_exclusive(descriptor)
+    try prepare(line: descriptor)
+  }
+
+  private mutating func prepare(line descriptor: Int32) throws(PortFailure) {
+    // An adapter that can't be hurried is used as it is.
+    _ = kerb_tty_low_latency(descriptor)
+    guard rs485 != .off else { return }
+    let code = kerb_tty_rs485(descriptor, rs485 == .kernelInverted ? 1 : 0)
+    // Adapters that switch by themselves, and ptys, have no such mode: that is fine.
+    if code == 0 || code == -ENOTTY { return }
+    close()
+    throw .failed(-code)
   }
 
   package mutating func close() {

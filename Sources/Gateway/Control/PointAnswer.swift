@@ -79,7 +79,7 @@ extension FrameOrigin {
 
 extension Corruption {
   fileprivate static func named(_ name: String?) -> Corruption? {
-    [.checksum, .wrongUnit, .wrongShape].first { "\($0)" == name }
+    [.checksum, .wrongUnit, .wrongShape, .echo].first { "\($0)" == name }
   }
 }
 
@@ -115,6 +115,7 @@ extension LineFailure {
     case .corrupt(.wrongUnit): "another unit answered; try again"
     case .corrupt(.wrongShape): "what came back is no answer to the request; try again"
     case .refused(let code): "the device refused: exception \(code), \(Self.exceptionText(code))"
+    case .corrupt(.echo): "the request itself came back: the adapter's receiver stays on while it sends"
     case .lineLost: "the line is lost; `kerb status` says why"
     case .notServed: "nobody serves the bus: it rests, or the agent is stopping; try again"
     case .busy: "too many commands wait for this bus; try again"
