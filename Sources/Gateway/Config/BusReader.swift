@@ -34,6 +34,7 @@ extension ConfigurationReader {
         claim(endpoint, reader, &ports)
       }
       spec.format = lineFormat(reader)
+      spec.rs485 = reader.choice("rs485") ?? .off
       timing(&spec, reader)
       reader.finish()
       buses.append(
@@ -43,7 +44,7 @@ extension ConfigurationReader {
 
   /// Also says which keys have no meaning for it.
   private func busProtocol(_ reader: TableReader) -> BusProtocol? {
-    let line = ["port", "baud", "parity", "stop_bits"]
+    let line = ["port", "baud", "parity", "stop_bits", "rs485"]
     reader.require("protocol")
     guard let word = reader.string("protocol") else { return nil }
     if Self.laterProtocols.contains(word) {
@@ -63,7 +64,7 @@ extension ConfigurationReader {
     case .serial:
       reader.reject(["host"], because: "has no meaning for serial: name a serial port with port")
       reader.reject(
-        ["response_timeout", "turnaround", "retries"],
+        ["response_timeout", "turnaround", "retries", "rs485"],
         because: "has no meaning for serial: the device speaks when it likes, and nothing is asked")
     }
     return found
