@@ -31,7 +31,7 @@ enum Message {
   private var texts: (en: String, zh: String) {
     switch self {
     case .wrongConfiguration:
-      return ("{0} mistakes in the configuration; nothing was changed", "配置有 {0} 处错误；未作任何更改")
+      return ("mistakes in the configuration: {0}; nothing was changed", "配置有 {0} 处错误；未作任何更改")
     case .unreadable:
       return (
         "{0}: you may not read it; run this as root or as a member of group kerb", "{0}：无权读取；请用 root 或 kerb 组成员运行"
