@@ -144,6 +144,15 @@ int kerb_tty_raw(int fd, int baud, char parity, int stop_bits) {
   return tcsetattr(fd, TCSANOW, &line) < 0 ? -errno : 0;
 }
 
+int kerb_tty_baud(int fd) {
+  static const int bauds[] = {1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600};
+  struct termios line;
+  if (tcgetattr(fd, &line) < 0) return -errno;
+  for (size_t index = 0; index < sizeof bauds / sizeof bauds[0]; index++)
+    if (speed_of(bauds[index]) == cfgetospeed(&line)) return bauds[index];
+  return 0;
+}
+
 int kerb_tty_rs485(int fd, int inverted) {
   struct serial_rs485 line;
   memset(&line, 0, sizeof line);

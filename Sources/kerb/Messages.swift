@@ -25,7 +25,8 @@ enum Message {
     noRandomness
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed, lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
-  case noPorts, portsHead
+  case noPorts, portsHead, badAddresses, badTimeout, badBaud, liveSettings, nothingFound, scanHead, scanWritten
+  case scanStarts, scanStartsLive, scanProgress
   case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
@@ -99,10 +100,30 @@ enum Message {
     case .consumerToken:
       return ("Its token, shown only now (the box keeps nothing but its hash):", "令牌只显示这一次（本机只保存其哈希）：")
     case .consumerRestart:
-      return ("Restart the agent to let it in: systemctl restart kerb", "重启代理后生效：systemctl restart kerb")
+      return ("For the agent to see it: systemctl restart kerb", "重启代理后生效：systemctl restart kerb")
     case .consumerTry: return ("Then try: {0}", "然后试试：{0}")
     case .cannotWrite:
       return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")
+    case .badAddresses: return ("addresses run from {0} to {1}, --from before --to", "地址范围 {0} 到 {1}，--from 不大于 --to")
+    case .badTimeout: return ("{0} is no time: write for example 150ms, from 10ms to 10s", "{0} 不是时间：例如 150ms，范围 10ms 到 10s")
+    case .badBaud: return ("{0} baud is not supported: allowed are {1}", "不支持波特率 {0}：允许 {1}")
+    case .liveSettings:
+      return (
+        "bus {0} is polled at its own settings; stop the agent to scan at others, or leave --baud and --parity out",
+        "总线 {0} 正以现有参数轮询；要用其他参数扫描请先停止代理，或去掉 --baud 和 --parity"
+      )
+    case .nothingFound:
+      return ("nobody answers on bus {0}: power, A and B, or the devices are slower than --timeout", "总线 {0} 上无人应答：请检查供电、A/B 线，或加大 --timeout")
+    case .scanHead: return ("ADDR|LINE|DEVICE|SAYS|PROFILES THAT FIT", "地址|线路|设备|自述|匹配的配置")
+    case .scanWritten: return ("{0} devices added to {1}", "已将 {0} 台设备写入 {1}")
+    case .scanStarts:
+      return ("scanning bus {0}: {1} settings, {2} addresses each, {3} if nobody answers", "扫描总线 {0}：{1} 种参数，各 {2} 个地址，若无应答约 {3}")
+    case .scanStartsLive:
+      return (
+        "scanning bus {0} in the gaps of its polls: {2} addresses, {3} of silence if nobody answers, more where gaps are few",
+        "在轮询间隙扫描总线 {0}：{2} 个地址，若无应答约 {3}，间隙少时更久"
+      )
+    case .scanProgress: return ("{0}  {1}  {2} found  {3}", "{0}  {1}  找到 {2} 台  {3}")
     case .noPorts: return ("No serial ports", "没有串口")
     case .portsHead: return ("PORT|BUS|DRIVER|HELD BY|WHAT", "端口|总线|驱动|占用者|设备")
     case .lineOpened: return ("line opened", "线路已打开")

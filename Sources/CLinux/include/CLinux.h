@@ -40,6 +40,7 @@ int kerb_tty_rs485(int fd, int inverted);
    allow. 0: one of them took. */
 int kerb_tty_low_latency(int fd);
 int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
+int kerb_tty_baud(int fd);                 /* What the line is set to; 0: a speed of no name here. */
 int kerb_fd_nonblocking(int fd);
 int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
 /* Bytes that can be read now, or a negated errno. */

@@ -151,6 +151,7 @@ package struct ModbusPort: Port, ~Copyable {
     try open()
   }
 
+  var characterNs: Int64 { format.characterNs }
   var openContext: OpaquePointer? { isOpen ? context : nil }
 
   /// Reads behind what is in the frame already.

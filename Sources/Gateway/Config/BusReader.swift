@@ -15,7 +15,7 @@ struct BusEntry {
 extension ConfigurationReader {
   /// Protocols of the format that this version does not speak.
   static let laterProtocols = ["dlt645", "cjt188"]
-  static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
+  package static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
 
   mutating func readBuses(_ root: TableReader) {
     var names = UniqueNames()
