@@ -125,6 +125,7 @@ extension Buffer {
     report.acceptedEvents = intake.acceptedEvents
     report.lostSamples = intake.lostSamples
     report.bytes = ((try? log?.bytes) ?? 0) + (ring?.bytes ?? 0)
+    report.fileBytes = ((try? log?.bytes) ?? 0) + ((try? ring?.fileBytes) ?? 0)
     report.capacityBytes = Int64(configuration.telemetryBytes + configuration.alarmBytes)
     report.commits = commits
     report.failures = failures

@@ -255,7 +255,9 @@ package struct StoreReport: Sendable {
   package var lostSamples: Int64 = 0
   /// Overwritten by the ring since the store was made.
   package var evictedSamples: Int64 = 0
+  /// What is in use, and what the files take on the disk.
   package var bytes: Int64 = 0
+  package var fileBytes: Int64 = 0
   package var capacityBytes: Int64 = 0
   package var oldestAt: Instant?
   package var oldestEpoch: UInt32 = 0

@@ -251,12 +251,12 @@ struct StoreThreadTests {
     while !report.isPrepared, kerb_monotonic_ns() < deadline { report = await running.report() }
     #expect(report.isPrepared)
     #expect(report.state == .good)
-    let before = report.bytes
+    let before = report.fileBytes
     for block in 0..<300 {
       await running.put(numbered(Int64(100 + block)..<Int64(101 + block)))
       try await running.flush()
     }
-    #expect(await running.report().bytes == before, "a prepared ring does not grow")
+    #expect(await running.report().fileBytes == before, "a prepared ring does not grow")
   }
 
   @Test("The heart beats while nothing happens, and requests after the end are refused")

@@ -19,7 +19,7 @@ struct AgentOnLineTests {
 
     init(link: String, devices: [DeviceSpec]) {
       var spec = BusSpec(name: "b", place: .inCode, busProtocol: .modbusRTU, endpoint: .serialPort(path: link))
-      spec.format.baud = 115_200
+      spec.format.baud = 9_600
       spec.responseTimeoutNs = 60_000_000
       let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
       let bytes = layout.bytes + 8_192

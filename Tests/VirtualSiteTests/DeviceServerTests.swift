@@ -52,7 +52,7 @@ struct DeviceServerTests {
 
     private func run() {
       let line = open(path, O_RDWR | O_NOCTTY)
-      _ = kerb_tty_raw(line, 115_200, 0x4E, 1)
+      _ = kerb_tty_raw(line, 9_600, 0x4E, 1)
       var client: Int32 = -1
       var bytes = [UInt8](repeating: 0, count: 512)
       while true {
@@ -96,7 +96,7 @@ struct DeviceServerTests {
     var relay = try Relay(path: line.link)
     var spec = BusSpec(
       name: "b", place: .inCode, busProtocol: .modbusRTUTCP, endpoint: .tcp(host: "127.0.0.1", port: relay.port))
-    spec.format.baud = 115_200
+    spec.format.baud = 9_600
     var port = ModbusPort(spec)
     try port.open()
     let words = UnsafeMutablePointer<UInt16>.allocate(capacity: 8)
