@@ -181,7 +181,8 @@ package final class Field: @unchecked Sendable {
       }
     report.utilisation = Double(counters[.utilisationPpm]) / 1e6
     let taken = counters[.takenNs]
-    report.efficiency = taken > 0 ? Double(counters[.idealNs]) / Double(taken) : 0
+    // A virtual line that isn't paced is faster than its baud rate.
+    report.efficiency = taken > 0 ? Swift.min(1, Double(counters[.idealNs]) / Double(taken)) : 0
     report.cycleMs = Double(counters[.cycleNs]) / 1e6
     report.transactions = counters[.transactions]
     report.good = counters[.good]
@@ -241,7 +242,7 @@ package final class Field: @unchecked Sendable {
 
   /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
   package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
-    guard layouts[bus].spec.busProtocol != .serial else { throw .notPossible }
+    guard layouts[bus].spec.busProtocol.isModbus else { throw .notPossible }
     return try boards[bus].inbox.ask(request, until: deadline)
   }
 

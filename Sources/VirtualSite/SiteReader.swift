@@ -94,6 +94,8 @@ package struct SiteReader {
         reader.reject(["strict", "turnaround"], because: "has no meaning for serial: nothing is asked on this line")
       }
       reader.require("link")
+    case .modbusRTUTCP:
+      reader.report("protocol", "virtual lines speak modbus-rtu, modbus-tcp and serial; relay a link to TCP for this one")
     case nil: break
     }
     if let path = reader.string("link") {
@@ -161,7 +163,7 @@ package struct SiteReader {
     case .modbusTCP:
       reader.require("address")
       return reader.integer("address", in: Limits.tcpUnits)
-    case .modbusRTU, nil:
+    case .modbusRTU, .modbusRTUTCP, nil:
       reader.require("address")
       return reader.integer("address", in: Limits.rtuUnits)
     }

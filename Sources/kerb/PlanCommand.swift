@@ -53,7 +53,7 @@ struct Plan: ParsableCommand {
             + (request.wireNs > 0 ? "\(tenths(Double(request.wireNs) / 1e6)) ms" : ""))
       }
     }
-    if spec.busProtocol == .modbusRTU {
+    if spec.busProtocol.isRTU {
       print(
         "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
           + "\(tenths(Double(layout.plan.cycleNs) / 1e6)) ms on the wire")

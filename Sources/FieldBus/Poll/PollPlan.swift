@@ -161,7 +161,7 @@ package struct PollPlan: Sendable {
 
   /// Request and reply, each followed by its silence, and the turnaround that the configuration grants.
   package static func wireNs(count: Int, table: RegisterTable, on bus: BusSpec) -> Int64 {
-    guard bus.busProtocol == .modbusRTU else { return 0 }
+    guard bus.busProtocol.isRTU else { return 0 }
     return Int64(8 + 5 + table.dataBytes(count: count)) * bus.format.characterNs + 2 * bus.format.silenceNs
       + bus.turnaroundNs
   }

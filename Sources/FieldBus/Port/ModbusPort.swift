@@ -11,6 +11,11 @@ import StreamCore
 package struct ModbusPort: Port, ~Copyable {
   private let endpoint: BusEndpoint
   private var format: LineFormat
+  /// TCP with its own framing and numbers; false: RTU frames, on a serial line or carried over TCP.
+  private let isNumbered: Bool
+  /// Holds the lock on a serial port. A descriptor of its own: the lock is taken before libmodbus changes any setting of a
+  /// port that may be somebody else's.
+  private var lock: Int32 = -1
   private let rs485: RS485Mode
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
@@ -29,6 +34,7 @@ package struct ModbusPort: Port, ~Copyable {
   package init(_ bus: BusSpec) {
     endpoint = bus.endpoint
     format = bus.format
+    isNumbered = bus.busProtocol == .modbusTCP
     rs485 = bus.rs485
     bytes = .allocate(capacity: Limits.bitsPerReadMax)
     bytes.initialize(repeating: 0, count: Limits.bitsPerReadMax)
@@ -39,27 +45,19 @@ package struct ModbusPort: Port, ~Copyable {
       if isOpen { modbus_close(context) }
       modbus_free(context)
     }
+    if lock >= 0 { Glibc.close(lock) }
     bytes.deallocate()
   }
 
-  var isSerial: Bool {
-    if case .serialPort = endpoint { return true }
-    return false
-  }
+  /// The bytes on the line are RTU frames.
+  var isSerial: Bool { !isNumbered }
 
   private func makeContext() throws(PortFailure) -> OpaquePointer {
     let made: OpaquePointer?
     switch endpoint {
-    case .serialPort(let path):
-      let parity: CChar =
-        switch format.parity {
-        case .none: 0x4E
-        case .even: 0x45
-        case .odd: 0x4F
-        }
-      made = modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
-    case .tcp(let host, let port):
-      made = modbus_new_tcp_pi(host, String(port))
+    case .tcp(let host, let port) where isNumbered: made = modbus_new_tcp_pi(host, String(port))
+    case .tcp: made = newRTU("/dev/null")  // never opened: it gets the connection's descriptor
+    case .serialPort(let path): made = newRTU(path)
     }
     guard let made else { throw .failed(errno) }
     modbus_set_error_recovery(made, MODBUS_ERROR_RECOVERY_NONE)
@@ -80,23 +78,54 @@ package struct ModbusPort: Port, ~Copyable {
     }
     // For TCP the response timeout bounds the connection's setup as well.
     modbus_set_response_timeout(context, Self.connectSeconds, 0)
-    guard modbus_connect(context) == 0 else { throw Self.failure(errno) }
+    if case .tcp(let host, let port) = endpoint, !isNumbered {
+      let descriptor = kerb_tcp_connect(host, String(port), Int64(Self.connectSeconds) * 1_000_000_000)
+      guard descriptor >= 0 else { throw PortFailure(-descriptor) }
+      modbus_set_socket(context, descriptor)
+    } else {
+      try takeLock()
+      guard modbus_connect(context) == 0 else {
+        let code = errno
+        releaseLock()
+        throw PortFailure(code)
+      }
+    }
     isOpen = true
     hasEcho = false
     echoesInRow = 0
-    guard isSerial else { return }
-    let descriptor = modbus_get_socket(context)
-    let locked = kerb_fd_flock(descriptor)
+    if lock >= 0 { try prepare(line: modbus_get_socket(context)) }
+  }
+
+  private func newRTU(_ path: String) -> OpaquePointer? {
+    let parity: CChar =
+      switch format.parity {
+      case .none: 0x4E
+      case .even: 0x45
+      case .odd: 0x4F
+      }
+    return modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
+  }
+
+  private mutating func takeLock() throws(PortFailure) {
+    guard case .serialPort(let path) = endpoint else { return }
+    let opened = Glibc.open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    guard opened >= 0 else { throw PortFailure(errno) }
+    let locked = kerb_fd_flock(opened)
     if locked != 0 {
-      close()
+      Glibc.close(opened)
       throw .busy(-locked)
     }
-    // A pty has no TIOCEXCL worth the name, and root passes it by: flock is what keeps a second agent away.
-    _ = kerb_tty_exclusive(descriptor)
-    try prepare(line: descriptor)
+    lock = opened
+  }
+
+  private mutating func releaseLock() {
+    if lock >= 0 { Glibc.close(lock) }
+    lock = -1
   }
 
   private mutating func prepare(line descriptor: Int32) throws(PortFailure) {
+    // Root passes it by, and a pty's other side ignores it; whoever asks properly is kept away.
+    _ = kerb_tty_exclusive(descriptor)
     // An adapter that can't be hurried is used as it is.
     _ = kerb_tty_low_latency(descriptor)
     guard rs485 != .off else { return }
@@ -109,6 +138,7 @@ package struct ModbusPort: Port, ~Copyable {
 
   package mutating func close() {
     if isOpen, let context { modbus_close(context) }
+    releaseLock()
     isOpen = false
   }
 
@@ -269,15 +299,6 @@ package struct ModbusPort: Port, ~Copyable {
   private func withErrno(_ call: @autoclosure () -> Int32) -> (Int32, Int32) {
     let result = call()
     return (result, errno)
-  }
-
-  private static func failure(_ code: Int32) -> PortFailure {
-    switch code {
-    case EBUSY: return .busy(code)
-    case EACCES, EPERM: return .forbidden(code)
-    case ENOENT, ENODEV, ENXIO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EINPROGRESS: return .missing(code)
-    default: return .failed(code)
-    }
   }
 
   /// libmodbus's own codes stand above MODBUS_ENOBASE (112345678): exceptions first, then its own complaints.

@@ -5,8 +5,17 @@ import StreamCore
 package enum BusProtocol: String, Sendable, CaseIterable {
   case modbusRTU = "modbus-rtu"
   case modbusTCP = "modbus-tcp"
+  /// RTU frames carried over TCP, as serial device servers do.
+  case modbusRTUTCP = "modbus-rtu-tcp"
   /// Lines of text that a device sends on its own.
   case serial
+}
+
+extension BusProtocol {
+  /// Modbus in any framing.
+  package var isModbus: Bool { self != .serial }
+  /// Frames on a serial line, here or behind a device server: its speed and its silences count.
+  package var isRTU: Bool { self == .modbusRTU || self == .modbusRTUTCP }
 }
 
 package enum Parity: String, Sendable, CaseIterable {

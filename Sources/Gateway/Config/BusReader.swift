@@ -14,7 +14,7 @@ struct BusEntry {
 
 extension ConfigurationReader {
   /// Protocols of the format that this version does not speak.
-  static let laterProtocols = ["modbus-rtu-tcp", "dlt645", "cjt188"]
+  static let laterProtocols = ["dlt645", "cjt188"]
   package static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
 
   mutating func readBuses(_ root: TableReader) {
@@ -58,6 +58,8 @@ extension ConfigurationReader {
     }
     switch found {
     case .modbusRTU: reader.reject(["host"], because: "has no meaning for modbus-rtu: name a serial port with port")
+    case .modbusRTUTCP:
+      reader.reject(["port", "rs485"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial:
       reader.reject(["host"], because: "has no meaning for serial: name a serial port with port")
@@ -70,7 +72,7 @@ extension ConfigurationReader {
 
   private func endpoint(_ reader: TableReader, _ busProtocol: BusProtocol?) -> BusEndpoint? {
     if busProtocol == .modbusRTU || busProtocol == .serial { reader.require("port") }
-    if busProtocol == .modbusTCP { reader.require("host") }
+    if busProtocol == .modbusTCP || busProtocol == .modbusRTUTCP { reader.require("host") }
     let host = reader.string("host")
     if let path = reader.string("port") {
       if !path.hasPrefix("/") {

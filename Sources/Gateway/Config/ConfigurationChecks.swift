@@ -46,7 +46,7 @@ extension ConfigurationReader {
   /// them is impossible with them.
   func checkTimetable(of busIndex: Int) {
     let bus = buses[busIndex].spec
-    guard case .serialPort = bus.endpoint, bus.busProtocol == .modbusRTU else { return }
+    guard bus.busProtocol.isRTU else { return }
     let reportsBefore = diagnostics.count
     for device in devices where device.busIndex == busIndex {
       for point in device.spec.points where point.everyNs > 0 {

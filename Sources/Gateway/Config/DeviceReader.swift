@@ -65,7 +65,7 @@ extension ConfigurationReader {
 
   private func address(_ reader: TableReader, _ busProtocol: BusProtocol?, hasBus: Bool) -> Int? {
     switch busProtocol {
-    case .modbusRTU:
+    case .modbusRTU, .modbusRTUTCP:
       reader.require("address")
       return reader.integer("address", in: Limits.rtuUnits)
     case .modbusTCP:
@@ -154,7 +154,7 @@ extension ConfigurationReader {
     entry.spec.frame = profile?.frame
     let form: PointForm
     switch busProtocol {
-    case .modbusRTU, .modbusTCP: form = .registers(max: entry.spec.registersMax)
+    case .modbusRTU, .modbusTCP, .modbusRTUTCP: form = .registers(max: entry.spec.registersMax)
     case .serial: form = .fields
     case nil: form = .any
     }
