@@ -70,7 +70,7 @@ struct Monitor: ParsableCommand {
       throw CommandFailure(PointName.noBus(bus, configuration.buses), exitCode: CommandFailure.usage)
     }
     let spec = configuration.buses[index]
-    guard let path = spec.serialPath, spec.busProtocol != .serial else {
+    guard let path = spec.serialPath, spec.busProtocol.isModbus else {
       throw CommandFailure(Messages.text(.notListened, bus), exitCode: CommandFailure.unavailable)
     }
     let personal = configuration.devices.filter { $0.bus == index && $0.points.contains(where: \.personal) }

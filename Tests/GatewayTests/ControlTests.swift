@@ -8,7 +8,7 @@ import StreamCore
 import Synchronization
 import Testing
 
-private final class ControlFixture {
+final class ControlFixture {
   let folder: BoxKeyTests.Folder
   let store = ScriptedStore()
   let catalogue: Catalogue

@@ -59,7 +59,7 @@ extension ConfigurationReader {
     switch found {
     case .modbusRTU: reader.reject(["host"], because: "has no meaning for modbus-rtu: name a serial port with port")
     case .modbusRTUTCP:
-      reader.reject(["port"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
+      reader.reject(["port", "rs485"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial:
       reader.reject(["host"], because: "has no meaning for serial: name a serial port with port")

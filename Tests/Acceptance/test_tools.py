@@ -1,0 +1,175 @@
+"""The tools that ask a line: through the running agent, and on a line that nobody has; and what tshark makes of a capture."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from running import poll, run
+
+SITE = """
+[[line]]
+name = "line"
+protocol = "modbus-rtu"
+link = "{link}"
+baud = 19200
+[[device]]
+name = "lamp-3"
+line = "line"
+address = 3
+profile = "streetlight/generic"
+[[device]]
+name = "lift-7"
+line = "line"
+address = 7
+profile = "elevator/generic"
+[[device]]
+name = "gate-9"
+line = "line"
+address = 9
+profile = "access-gate/generic"
+"""
+
+BUS = """
+[[bus]]
+name = "line"
+protocol = "modbus-rtu"
+port = "{link}"
+baud = 19200
+"""
+
+DEVICES = """
+[[device]]
+name = "lamp-3"
+bus = "line"
+address = 3
+profile = "streetlight/generic"
+[[device]]
+name = "lift-7"
+bus = "line"
+address = 7
+profile = "elevator/generic"
+[[device]]
+name = "gate-9"
+bus = "line"
+address = 9
+profile = "access-gate/generic"
+"""
+
+
+@pytest.fixture
+def line(house):
+    link = house.folder / "line"
+    house.site(SITE.replace("{link}", str(link)))
+    return link
+
+
+@pytest.fixture(params=["agent", "alone"])
+def desk(request, house, line):
+    """An agent with three devices: running, or only configured."""
+    agent = house.agent(BUS.replace("{link}", str(line)) + DEVICES, start=request.param == "agent")
+    if request.param == "agent":
+        poll(lambda: agent.status()["devices"]["online"] == 3, "all devices are online")
+    return agent
+
+
+def asked(agent, *arguments, status=0):
+    answer = agent.command(*arguments, seconds=60)
+    assert answer.returncode == status, (arguments, answer.stdout, answer.stderr)
+    return answer
+
+
+def test_read_write_and_raw_mean_the_same_with_and_without_an_agent(desk):
+    reading = json.loads(asked(desk, "read", "lamp-3", "voltage", "--json").stdout)
+    assert 100 < reading["v"] < 300 and reading["u"] == "V" and reading["q"] == "good"
+    raw = json.loads(asked(desk, "raw", "line", 3, "input", 0, 8, "--json").stdout)
+    assert len(raw["values"]) == 8
+    for value, coil in (("on", 1), ("off", 0)):
+        written = json.loads(asked(desk, "write", "lamp-3", "lamp", value, "--yes", "--json").stdout)
+        assert written["after"]["registers"] == [coil]
+    table = asked(desk, "raw", "line", 3, "input", 0, 8).stdout.splitlines()
+    assert len(table) == 9 and all(len(row) <= 80 for row in table)
+
+
+def test_what_must_not_be_written_or_read_is_not(desk):
+    asked(desk, "write", "lamp-3", "voltage", "1", "--yes", status=77)
+    asked(desk, "write", "lift-7", "door_open", "1", "--yes", status=77)
+    asked(desk, "write", "lamp-3", "lamp", "3", "--yes", status=64)
+    asked(desk, "write", "lamp-3", "lamp", "1", status=64)
+    points = json.loads(asked(desk, "check", "--json").stdout)
+    assert points["valid"]
+    asked(desk, "read", "gate-9", "card", status=77)
+    asked(desk, "raw", "line", 9, "holding", 0, 60, status=77)
+    asked(desk, "read", "lamp-4", "lamp", status=64)
+    asked(desk, "raw", "line", 99, "holding", 0, status=69)
+
+
+def test_nobody_loses_a_poll_to_a_scan(house, line):
+    agent = house.agent(BUS.replace("{link}", str(line)) + DEVICES)
+    poll(lambda: agent.status()["devices"]["online"] == 3, "all devices are online")
+    found = json.loads(asked(agent, "scan", "line", "--to", 12, "--json").stdout)["found"]
+    assert [each["address"] for each in found] == [3, 7, 9]
+    assert [each["device"] for each in found] == ["lamp-3", "lift-7", "gate-9"]
+    bus = agent.bus("line")
+    assert bus["timeouts"] == bus["crc_errors"] == bus["late_replies"] == 0
+    assert agent.status()["devices"]["online"] == 3
+
+
+def test_a_scan_writes_a_configuration_that_runs(house, line):
+    agent = house.agent(BUS.replace("{link}", str(line)), start=False)
+    options = ["--to", 10, "--baud", 19200, "--baud", 9600, "--parity", "none"]
+    answer = asked(agent, "scan", "line", *options, "--write", "--json")
+    assert "found" in answer.stderr or answer.stderr
+    result = json.loads(answer.stdout)
+    assert [(each["address"], each["baud"]) for each in result["found"]] == [(3, 19200), (7, 19200), (9, 19200)]
+    assert result["found"][0]["profiles"][0]["profile"] == "streetlight/generic"
+    assert result["found"][1]["profiles"][0]["profile"] == "elevator/generic"
+    assert result["added"] >= 2
+    path = agent.folder / "conf.d" / "scan-line.toml"
+    before = path.read_text()
+    again = json.loads(asked(agent, "scan", "line", *options, "--write", "--json").stdout)
+    assert again["added"] == 0 and path.read_text().startswith(before)
+    agent.start()
+    poll(lambda: agent.status()["devices"]["online"] == result["added"], "what was found is polled")
+
+
+def test_tshark_decodes_a_capture_as_modbus_rtu(house, line):
+    tshark = shutil.which("tshark")
+    assert tshark, "tshark is missing: scripts/setup test installs it"
+    agent = house.agent(BUS.replace("{link}", str(line)) + DEVICES)
+    poll(lambda: agent.status()["devices"]["online"] == 3, "all devices are online")
+    asked(agent, "write", "lamp-3", "lamp", "on", "--yes")
+    capture = house.folder / "line.pcapng"
+    shown = asked(agent, "monitor", "line", "--seconds", 1, "--write", capture, "--json").stdout.splitlines()
+    frames = [json.loads(each) for each in shown]
+    with_bytes = [each for each in frames if each["bytes"]]
+    decoded = subprocess.run(
+        [tshark, "-r", capture, "-o", "mbrtu.crc_verification:TRUE", "-o", "mbrtu.tcp.port:502", "-T", "fields", "-e",
+         "frame.protocols", "-e", "mbrtu.unit_id", "-e", "modbus.func_code", "-e", "_ws.col.Info", "-e", "mbrtu.crc16.status"],
+        capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert len(decoded) == len(with_bytes)
+    for row, frame in zip(decoded, with_bytes):
+        protocols, unit, function, info, crc = row.split("\t")
+        assert "mbrtu:modbus" in protocols, row
+        assert int(unit) == int(frame["bytes"][:2], 16)
+        assert int(function) == int(frame["bytes"][2:4], 16) & 0x7F
+        assert info.strip().startswith("Query" if frame["kind"] == "request" else "Response"), row
+        assert crc in ("1", "Good"), row
+    assert {frame["origin"] for frame in frames} >= {"poll", "command"}
+    # The gate's replies are zeros: its profile has a card number.
+    gate = [each for each in frames if each["kind"] == "reply" and each["bytes"].startswith("0903")]
+    assert gate and all(each["masked"] and set(each["bytes"][6:-4]) == {"0"} for each in gate)
+
+
+def test_without_an_agent_monitor_listens(house, line):
+    agent = house.agent(BUS.replace("{link}", str(line)) + DEVICES, start=False)
+    listened = asked(agent, "monitor", "line", "--seconds", 1)
+    assert listened.stdout == "" and "listening" in listened.stderr
+
+
+def test_ports_are_listed_without_a_configuration():
+    answer = run("ports", "--json", "--config", "/nonexistent/kerb.toml")
+    assert answer.returncode == 0
+    for port in json.loads(answer.stdout):
+        assert port["path"].startswith("/dev/") and isinstance(port["held_by"], list)
