@@ -7,6 +7,8 @@ package struct BusLayout: Sendable {
   package var spec: BusSpec
   package var devices: [DeviceSpec]
   package var plan: PollPlan
+  /// Of a bus of asked frames; empty on others.
+  package var asks: AskPlan
   package var size = PipelineSize()
   /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
   package var firstPoint: [Int]
@@ -24,8 +26,8 @@ package struct BusLayout: Sendable {
   package var memory: [(part: String, bytes: Int)] {
     let bindings = plan.requests.reduce(0) { $0 + $1.reads.count }
     let requests =
-      spec.busProtocol == .serial
-      ? ListenLoop.bytes(points: size.points, sentinels: sentinels.count)
+      !spec.busProtocol.isModbus
+      ? (isAsked ? AskLoop<TextPort>.bytes(self) : ListenLoop.bytes(self))
       : BusMachine.bytes(requests: plan.requests.count, units: devices.count)
         + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
         + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
@@ -42,6 +44,9 @@ package struct BusLayout: Sendable {
       ("batches", BatchChannel.bytes.rounded(to: Arena.alignment)),
     ]
   }
+  /// Its devices answer questions; else its one device speaks when it likes.
+  package var isAsked: Bool { devices.first?.isAsked ?? true }
+
   package var bytes: Int { memory.reduce(0) { $0 + $1.bytes } }
 
   /// Room for the largest reply: a word for each bit.
@@ -52,6 +57,7 @@ package struct BusLayout: Sendable {
     let members = all.indices.filter { all[$0].bus == bus }
     devices = members.map { all[$0] }
     plan = PollPlan(bus: spec, devices: devices)
+    asks = AskPlan(bus: spec, devices: devices)
     firstPoint = members.map { numbering.firstPoint[$0] }
     firstAlarm = members.map { numbering.firstAlarm[$0] }
     firstWindowSeries = []
