@@ -2,7 +2,12 @@
 #include "CLinuxSockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stddef.h>
 #include <string.h>
@@ -10,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static int unix_address(const char *path, struct sockaddr_un *address) {
@@ -85,4 +91,48 @@ int kerb_user_in_group(uint32_t uid, uint32_t gid, const char *group) {
   for (int index = 0; index < count; index++)
     if (groups[index] == found_group->gr_gid) return 1;
   return 0;
+}
+
+static int connect_within(int fd, const struct addrinfo *address, int64_t timeout_ns) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+  if (connect(fd, address->ai_addr, address->ai_addrlen) < 0) {
+    if (errno != EINPROGRESS) return -errno;
+    struct pollfd waited = {fd, POLLOUT, 0};
+    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    int ready = ppoll(&waited, 1, &timeout, NULL);
+    if (ready < 0) return -errno;
+    if (ready == 0) return -ETIMEDOUT;
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) return -errno;
+    if (error) return -error;
+  }
+  return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+int kerb_tcp_connect(const char *host, const char *port, int64_t timeout_ns) {
+  struct addrinfo hints, *found = NULL;
+  memset(&hints, 0, sizeof hints);
+  hints.ai_socktype = SOCK_STREAM;
+  if (getaddrinfo(host, port, &hints, &found) != 0) return -EHOSTUNREACH;
+  int result = -EHOSTUNREACH;
+  for (const struct addrinfo *address = found; address; address = address->ai_next) {
+    int fd = socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
+    if (fd < 0) {
+      result = -errno;
+      continue;
+    }
+    result = connect_within(fd, address, timeout_ns);
+    if (result == 0) {
+      int yes = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+      setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+      result = fd;
+      break;
+    }
+    close(fd);
+  }
+  freeaddrinfo(found);
+  return result;
 }

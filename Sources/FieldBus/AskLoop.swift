@@ -176,7 +176,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     // Handed to the port, not yet through the wire.
     let sentAt = port.now + Int64(slot.byteCount) * characterNs
     let firstBy = sentAt + machine.timeoutNs
-    let wholeBy = firstBy + Int64(Limits.frameBytesMax) * characterNs
+    let wholeBy = firstBy + Int64(Limits.serialFrameBytesMax) * characterNs
     var deadline = firstBy
     var seen = 0
     var foreign: FrameFault?
@@ -341,7 +341,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   private mutating func drain(late: Bool) {
     do {
       var total = 0
-      while total < Limits.frameBytesMax {
+      while total < Limits.serialFrameBytesMax {
         let count = try port.read(into: chunk, capacity: Self.chunkBytes, until: port.now)
         for place in 0..<count { chunk[place] = 0 }
         if count == 0 { break }

@@ -28,6 +28,12 @@ package struct Counters<Name: RawRepresentable>: @unchecked Sendable where Name.
 
 package enum BusCounter: Int, CaseIterable {
   case transactions, good, timeouts, crcErrors, otherErrors, exceptions, lateReplies, strayBytes, reopened
+  /// Reads that only proved that nothing is owed any more.
+  case fences
+  /// 1: the line gives back what is sent on it.
+  case echo
+  /// How far the line is behind its intervals; 100: in time.
+  case stretchPercent
   /// Nanoseconds of ideal wire time, and of the time it took, of the transactions so far.
   case idealNs, takenNs
   /// The part of the last ten seconds in which the wire was in use, in millionths.
@@ -46,6 +52,7 @@ package enum DeviceCounter: Int, CaseIterable {
   case state
   /// Monotonic nanoseconds of the last good reply; 0: never.
   case lastSeenNs
+  case latencyMeanNs, latencySpreadNs, latencyWorstNs, latencyCount
 }
 
 /// The latest value of every point of one bus.

@@ -1,11 +1,19 @@
-// All that a bus shows of itself, in its part of the arena.
+// All that a bus shows of itself, and where it is asked: in its part of the arena.
 
 import StreamCore
+import Synchronization
 
-package struct BusBoard: Sendable {
+package struct BusBoard: @unchecked Sendable {
+  // Unchecked: every word is atomic, and the arena outlives every thread.
+
   package let bus: Counters<BusCounter>
   package let points: PointBoard
+  package let inbox: Inbox
+  package let blackBox: BlackBox
   private let devices: [Counters<DeviceCounter>]
+  /// By node of the layout: 1 once the device has refused it.
+  private let splits: UnsafeMutablePointer<Atomic<Int64>>
+  private let splitCount: Int
 
   // Values of the counters named `state`.
   package static let starting: Int64 = 0
@@ -21,7 +29,17 @@ package struct BusBoard: Sendable {
     for _ in layout.devices { made.append(Counters(DeviceCounter.allCases.count, arena: &arena)) }
     devices = made
     points = PointBoard(points: layout.size.points, arena: &arena)
+    inbox = Inbox(arena: &arena)
+    let personal = layout.devices.filter { $0.points.contains(where: \.personal) }
+    blackBox = BlackBox(personalUnits: personal.map(\.address), arena: &arena)
+    splitCount = layout.nodes.count
+    splits = arena.takeBytes(Swift.max(splitCount, 1) * 8).bindMemory(
+      to: Atomic<Int64>.self, capacity: Swift.max(splitCount, 1))
+    for index in 0..<splitCount { (splits + index).initialize(to: Atomic(0)) }
   }
+
+  package func setSplit(_ node: Int) { splits[node].store(1, ordering: .relaxed) }
+  package func isSplit(_ node: Int) -> Bool { splits[node].load(ordering: .relaxed) != 0 }
 
   package func device(_ index: Int) -> Counters<DeviceCounter> { devices[index] }
 }

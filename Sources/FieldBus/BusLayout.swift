@@ -9,6 +9,13 @@ package struct BusLayout: Sendable {
   package var plan: PollPlan
   /// Of a bus of asked frames; empty on others.
   package var asks: AskPlan
+  /// The plan's requests and all that they can fall into: a device's stand together, and the parts of one.
+  package private(set) var nodes: [PollRequest] = []
+  /// By device: its nodes. By node: where its parts stand.
+  package private(set) var nodesOfDevice: [Range<Int>] = []
+  package private(set) var partsOfNode: [Range<Int>] = []
+  /// By device of the bus: what was learned earlier.
+  package private(set) var latencies: [Latency]
   package var size = PipelineSize()
   /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
   package var firstPoint: [Int]
@@ -24,11 +31,11 @@ package struct BusLayout: Sendable {
 
   /// The parts of the bus's memory, by name, in bytes: what `kerb plan` prints.
   package var memory: [(part: String, bytes: Int)] {
-    let bindings = plan.requests.reduce(0) { $0 + $1.reads.count }
+    let bindings = nodes.reduce(0) { $0 + $1.reads.count }
     let requests =
       !spec.busProtocol.isModbus
       ? (isAsked ? AskLoop<TextPort>.bytes(self) : ListenLoop.bytes(self))
-      : BusMachine.bytes(requests: plan.requests.count, units: devices.count)
+      : BusMachine.bytes(requests: nodes.count, units: devices.count)
         + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
         + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
     return [
@@ -38,10 +45,12 @@ package struct BusLayout: Sendable {
       ("requests", requests),
       (
         "counters",
-        Counters<BusCounter>.bytes(BusCounter.allCases.count)
+        Counters<BusCounter>.bytes(BusCounter.allCases.count) + Arena.bytes(of: Int64.self, count: nodes.count)
           + devices.count * Counters<DeviceCounter>.bytes(DeviceCounter.allCases.count)
       ),
       ("batches", BatchChannel.bytes.rounded(to: Arena.alignment)),
+      ("commands", Inbox.bytes),
+      ("black box", BlackBox.bytes),
     ]
   }
   /// Its devices answer questions; else its one device speaks when it likes.
@@ -52,12 +61,16 @@ package struct BusLayout: Sendable {
   /// Room for the largest reply: a word for each bit.
   static let wordCount = Limits.bitsPerReadMax
 
-  package init(spec: BusSpec, bus: Int, devices all: [DeviceSpec], numbering: Numbering) {
+  /// `learned`: by name of the device, from an earlier run.
+  package init(
+    spec: BusSpec, bus: Int, devices all: [DeviceSpec], numbering: Numbering, learned: [String: LearnedDevice] = [:]
+  ) {
     self.spec = spec
     let members = all.indices.filter { all[$0].bus == bus }
     devices = members.map { all[$0] }
-    plan = PollPlan(bus: spec, devices: devices)
     asks = AskPlan(bus: spec, devices: devices)
+    plan = PollPlan(bus: spec, devices: devices, refused: devices.map { learned[$0.name]?.refused ?? [] })
+    latencies = devices.map { learned[$0.name]?.latency ?? Latency() }
     firstPoint = members.map { numbering.firstPoint[$0] }
     firstAlarm = members.map { numbering.firstAlarm[$0] }
     firstWindowSeries = []
@@ -81,6 +94,25 @@ package struct BusLayout: Sendable {
       local += device.points.count
     }
     size.points = local
+    for range in plan.requestsOfDevice { addNodes(Array(plan.requests[range])) }
+  }
+
+  /// Breadth first, so that the parts of one request stand together.
+  private mutating func addNodes(_ roots: [PollRequest]) {
+    let first = nodes.count
+    var waiting = roots
+    var next = first + roots.count
+    while !waiting.isEmpty {
+      var following: [PollRequest] = []
+      for request in waiting {
+        nodes.append(request)
+        partsOfNode.append(next..<(next + request.parts.count))
+        next += request.parts.count
+        following += request.parts
+      }
+      waiting = following
+    }
+    nodesOfDevice.append(first..<nodes.count)
   }
 }
 

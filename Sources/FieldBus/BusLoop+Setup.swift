@@ -81,12 +81,13 @@ extension BusLoop where Line: ~Copyable {
         firstInvalid.append(invalid)
         invalid += spec.invalid.count
       }
-      let range = layout.plan.requestsOfDevice[index]
-      machine.units[index].firstRequest = UInt16(range.lowerBound)
-      machine.units[index].requestCount = UInt16(range.count)
+      let range = layout.nodesOfDevice[index]
+      machine.units[index].firstRequest = UInt32(range.lowerBound)
+      machine.units[index].requestCount = UInt32(range.count)
+      machine.units[index].latency = layout.latencies[index]
     }
     var binding = 0
-    for (index, request) in layout.plan.requests.enumerated() {
+    for (index, request) in layout.nodes.enumerated() {
       var slot = RequestSlot()
       slot.unit = UInt16(request.device)
       slot.table = request.table
@@ -94,8 +95,11 @@ extension BusLoop where Line: ~Copyable {
       slot.count = UInt16(request.count)
       slot.intervalNs = request.intervalNs
       slot.wireNs = request.wireNs
-      slot.firstBinding = UInt16(binding)
+      slot.isWatched = request.isWatched
+      slot.firstBinding = UInt32(binding)
       slot.bindingCount = UInt16(request.reads.count)
+      slot.firstPart = UInt32(layout.partsOfNode[index].lowerBound)
+      slot.partCount = UInt16(request.parts.count)
       for read in request.reads {
         let spec = specs[read.point]
         bindings[binding] = Binding(spec, point: read.point, offset: read.offset)
@@ -103,6 +107,10 @@ extension BusLoop where Line: ~Copyable {
         binding += 1
       }
       machine.requests[index] = slot
+    }
+    // Each device begins with the whole requests of the plan.
+    for (device, range) in layout.nodesOfDevice.enumerated() {
+      for index in range.prefix(layout.plan.requestsOfDevice[device].count) { machine.requests[index].isActive = true }
     }
   }
 }

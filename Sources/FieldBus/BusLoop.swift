@@ -11,11 +11,12 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   package internal(set) var pipeline: Pipeline
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
-  private let state: BusBoard
+  let state: BusBoard
   /// Wire use of the last seconds, one slot a second.
   private var meter = UtilisationMeter()
   private var cycleStart = Instant.zero
   private var cycleLeft = 0
+  private let cycleLength: Int
 
   package init(
     layout: BusLayout, port: consuming Line, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
@@ -25,9 +26,10 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state = board
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
     machine = BusMachine(
-      timing: BusTiming(layout.spec), requests: layout.plan.requests.count, units: layout.devices.count, arena: &arena)
+      timing: BusTiming(layout.spec), requests: layout.nodes.count, units: layout.devices.count, arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
-    let bindingCount = layout.plan.requests.reduce(0) { $0 + $1.reads.count }
+    cycleLength = layout.plan.requests.count
+    let bindingCount = layout.nodes.reduce(0) { $0 + $1.reads.count }
     bindings = arena.take(Binding.self, count: bindingCount, first: Binding.none)
     words = arena.take(UInt16.self, count: BusLayout.wordCount, first: 0)
     layout.fill(&pipeline, alarmStates)
@@ -39,7 +41,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   package mutating func start() {
     machine.start(at: port.now)
     cycleStart = port.now
-    cycleLeft = machine.requestCount
+    cycleLeft = cycleLength
+    for unit in 0..<machine.unitCount { publish(machine.units[unit].latency, unit: unit) }
   }
 
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
@@ -48,13 +51,17 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.bus.set(.heartbeat, now.nanoseconds)
     pipeline.tick(at: now)
     var until = now
-    switch machine.next(at: now) {
+    let action = machine.next(at: now)
+    if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
+    switch action {
     case .open: openPort()
     case .wait(let deadline): until = deadline
     case .drain(let deadline):
       until = Swift.min(deadline, now + 20_000_000)
-      drain(late: true)
-    case .transact(let request, let discard): transact(request, discard: discard)
+      drain()
+    case .transact(let request): transact(request)
+    case .fence(let unit, let table, let address, let count):
+      fence(unit, table: table, address: address, count: count)
     }
     state.bus.set(.produced, pipeline.produced)
     state.bus.set(.lost, pipeline.lost)
@@ -84,6 +91,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       machine.opened(at: port.now)
       _ = try? port.drain()
       state.bus.set(.state, BusBoard.running)
+      noteLine(.opened)
       state.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
@@ -93,19 +101,27 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func drain(late: Bool) {
+  /// True: the line was silent, or has to be used all the same.
+  @discardableResult
+  mutating func drain() -> Bool {
     do {
       let bytes = try port.drain()
-      guard bytes > 0 else { return }
+      guard bytes > 0 else { return true }
+      noteStray(bytes)
+      let now = port.now
       state.bus.add(.strayBytes, Int64(bytes))
-      if late { state.bus.add(.lateReplies) }
+      if machine.isOwed(at: now) { state.bus.add(.lateReplies) }
+      machine.heard(at: now)
+      return !machine.isQuietNeeded(at: now)
     } catch {
       closeLost(error)
+      return false
     }
   }
 
-  private mutating func closeLost(_ failure: ReadFailure) {
+  mutating func closeLost(_ failure: ReadFailure) {
     port.close()
+    noteLine(.lost)
     if machine.portIsOpen { machine.lost(at: port.now) }
     state.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { state.bus.set(.problem, Int64(code)) }
@@ -113,39 +129,80 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     silenceAll()
   }
 
-  private mutating func transact(_ index: Int, discard: Bool) {
+  private mutating func transact(_ index: Int) {
+    guard drain() else { return }
     let request = machine.requests[index]
     let unit = Int(request.unit)
-    drain(late: discard)
-    guard machine.portIsOpen else { return }
     let started = port.now
     let readySince = Swift.max(request.dueAt, machine.silenceUntil)
-    var outcome = Outcome.good
-    do {
-      try port.read(
-        unit: Int(machine.units[unit].address), table: request.table, address: Int(request.address),
-        count: Int(request.count), timeoutNs: machine.timing.timeoutNs, into: words)
-    } catch {
-      outcome = .failed(error)
-    }
+    let outcome = ask(
+      unit, table: request.table, address: Int(request.address), count: Int(request.count), wireNs: request.wireNs)
     let ended = port.now
     count(outcome, unit: unit)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
-    let change = machine.completed(index, outcome, discarded: discard, ended: ended)
-    if change == .wentOffline { silence(unit, at: ended) }
-    if case .failed(.refused) = outcome { refuse(request, at: ended) }
-    if outcome == .good, !discard {
+    let change = machine.completed(index, outcome, started: started, ended: ended)
+    note(change, unit: unit, at: ended)
+    if case .failed(.refused) = outcome { refuse(index, at: ended) }
+    if outcome == .good {
       state.device(unit).set(.lastSeenNs, ended.nanoseconds)
       take(request, at: ended)
-    }
-    if change == .cameOnline { state.device(unit).set(.state, BusBoard.online) }
-    if outcome == .good {
       account(request, readySince: Swift.min(readySince, started), started: started, ended: ended)
     } else {
       meter.add(ended - started, at: ended)
     }
     state.bus.set(.utilisationPpm, meter.ppm(at: ended))
+    state.bus.set(.stretchPercent, machine.stretchPercent)
+    state.bus.set(.echo, port.hasEcho ? 1 : 0)
+    publish(machine.units[unit].latency, unit: unit)
     countCycle(ended)
+  }
+
+  /// Asks for what is not wanted, to learn that nothing is owed any more.
+  private mutating func fence(_ unit: Int, table: RegisterTable, address: Int, count: Int) {
+    guard drain() else { return }
+    let started = port.now
+    let wireNs = Int64(8 + 5 + table.dataBytes(count: count)) * machine.timing.characterNs + 2 * machine.timing.silenceNs
+    let outcome = ask(unit, table: table, address: address, count: count, wireNs: wireNs, .fence)
+    let ended = port.now
+    self.count(outcome, unit: unit)
+    state.bus.add(.fences)
+    if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let change = machine.completedFence(
+      unit: unit, table: table, count: count, outcome, started: started, ended: ended)
+    note(change, unit: unit, at: ended)
+    meter.add(ended - started, at: ended)
+  }
+
+  private mutating func ask(
+    _ unit: Int, table: RegisterTable, address: Int, count: Int, wireNs: Int64, _ origin: FrameOrigin = .poll
+  ) -> Outcome {
+    let started = port.now
+    var outcome = Outcome.good
+    do {
+      try port.read(
+        unit: Int(machine.units[unit].address), table: table, address: address, count: count,
+        timeoutNs: machine.timeoutNs(unit: unit, wireNs: wireNs), into: words)
+    } catch {
+      outcome = .failed(error)
+    }
+    note(unit, table, address: address, count: count, outcome, origin, words: words, from: started)
+    return outcome
+  }
+
+  private mutating func note(_ change: UnitChange, unit: Int, at now: Instant) {
+    switch change {
+    case .none: break
+    case .cameOnline: state.device(unit).set(.state, BusBoard.online)
+    case .wentOffline: silence(unit, at: now)
+    }
+  }
+
+  private func publish(_ latency: Latency, unit: Int) {
+    let device = state.device(unit)
+    device.set(.latencyMeanNs, latency.meanNs)
+    device.set(.latencySpreadNs, latency.spreadNs)
+    device.set(.latencyWorstNs, latency.worstNs)
+    device.set(.latencyCount, Int64(latency.count))
   }
 
   private mutating func take(_ request: RequestSlot, at now: Instant) {
@@ -166,9 +223,14 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
   }
 
-  /// The device is there but refuses these registers: no value, and it says so.
-  private mutating func refuse(_ request: RequestSlot, at now: Instant) {
-    guard request.refusals >= 1 else { return }  // the first may be noise
+  /// The device is there but refuses these registers: no value, and it says so, once there is nothing smaller to ask for.
+  private mutating func refuse(_ index: Int, at now: Instant) {
+    let request = machine.requests[index]
+    if request.isSplit {
+      state.setSplit(index)
+      return
+    }
+    guard request.refusals >= 2 || !request.wasGood else { return }  // of what was good, the first may be noise
     var nothing = Decoded()
     nothing.quality = .bad
     let first = Int(request.firstBinding)
@@ -231,6 +293,6 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     guard cycleLeft <= 0 else { return }
     state.bus.set(.cycleNs, now - cycleStart)
     cycleStart = now
-    cycleLeft = machine.requestCount
+    cycleLeft = cycleLength
   }
 }

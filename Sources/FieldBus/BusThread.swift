@@ -1,5 +1,5 @@
 // The only loop that blocks on a line: one POSIX thread a bus, its stack sized, its waits on the monotonic clock.
-// Commands come in through `BusControl` and are seen between two transactions.
+// Pause and stop come in through `BusControl`, commands through the bus's inbox; both are seen between two transactions.
 
 import CLinux
 import Glibc
@@ -9,7 +9,9 @@ import Synchronization
 /// What other threads may ask of a bus's thread.
 package final class BusControl: @unchecked Sendable {
   // Unchecked: the gate is a C mutex and condition, everything else is atomic.
-  private let gate: OpaquePointer
+  let inbox: Inbox
+  /// The inbox's: what is posted there wakes the thread, too.
+  private var gate: OpaquePointer { inbox.gate }
   private let asked = Atomic<Int>(BusControl.run)
   private let paused = Atomic<Bool>(false)
   /// The store's gate: signalled when a batch was handed over.
@@ -19,12 +21,10 @@ package final class BusControl: @unchecked Sendable {
   private static let pause = 1
   private static let stop = 2
 
-  package init(storeGate: OpaquePointer) {
-    gate = kerb_gate_new()
+  package init(inbox: Inbox, storeGate: OpaquePointer) {
+    self.inbox = inbox
     self.storeGate = storeGate
   }
-
-  deinit { kerb_gate_free(gate) }
 
   package func stop() { ask(Self.stop) }
   /// The bus hands over what it has and rests, until `resume()`.
@@ -46,11 +46,12 @@ package final class BusControl: @unchecked Sendable {
 
   func setPaused(_ value: Bool) { paused.store(value, ordering: .releasing) }
 
-  /// Waits until the deadline or until somebody asks something.
-  func wait(until deadline: Instant) {
+  /// Waits until the deadline or until somebody asks something. `posts`: how many commands were seen so far; a new one ends the
+  /// wait, one that waits for its turn does not.
+  func wait(until deadline: Instant, posts: Int64) {
     let seen = asked.load(ordering: .relaxed)
     kerb_gate_lock(gate)
-    while asked.load(ordering: .relaxed) == seen, seen != Self.stop {
+    while asked.load(ordering: .relaxed) == seen, seen != Self.stop, inbox.posts == posts {
       if kerb_gate_wait_until(gate, deadline.nanoseconds) == 0 { break }
       // Woken, by somebody or by nothing: the loop's condition tells.
       if kerb_monotonic_ns() >= deadline.nanoseconds { break }
@@ -108,12 +109,15 @@ package final class BusThread: @unchecked Sendable {
 
   private static func run<Loop: BusWork & ~Copyable>(_ loop: inout Loop, _ control: BusControl) {
     loop.start()
+    control.inbox.open()
     while !control.isStopping {
+      let posts = control.inbox.posts
       if control.shouldPause {
+        control.inbox.failAll(.notServed)
         loop.handOver()
         control.wakeStore()
         control.setPaused(true)
-        control.wait(until: Instant(nanoseconds: kerb_monotonic_ns()) + idleNs)
+        control.wait(until: Instant(nanoseconds: kerb_monotonic_ns()) + idleNs, posts: posts)
         loop.rest()
         continue
       }
@@ -121,8 +125,9 @@ package final class BusThread: @unchecked Sendable {
       let until = loop.step()
       if loop.takeHandedOver() { control.wakeStore() }
       let now = Instant(nanoseconds: kerb_monotonic_ns())
-      if until > now { control.wait(until: Swift.min(until, now + idleNs)) }
+      if until > now { control.wait(until: Swift.min(until, now + idleNs), posts: posts) }
     }
+    control.inbox.close()
     loop.stop()
     control.wakeStore()
   }

@@ -20,19 +20,25 @@ package final class Field: @unchecked Sendable {
   private let pointPlaces: [(bus: Int, point: Int)]
   private let devices: [DeviceSpec]
   private let loopMemory: [(start: Int, bytes: Int)]
+  private let learnedBefore: [String: LearnedDevice]
 
   package var busCount: Int { layouts.count }
   package var deviceCount: Int { devicePlaces.count }
   package var pointCount: Int { pointPlaces.count }
 
-  package static func layouts(buses: [BusSpec], devices: [DeviceSpec]) -> [BusLayout] {
+  package static func layouts(
+    buses: [BusSpec], devices: [DeviceSpec], learned: [String: LearnedDevice] = [:]
+  ) -> [BusLayout] {
     let numbering = Numbering(devices: devices)
-    return buses.indices.map { BusLayout(spec: buses[$0], bus: $0, devices: devices, numbering: numbering) }
+    return buses.indices.map {
+      BusLayout(spec: buses[$0], bus: $0, devices: devices, numbering: numbering, learned: learned)
+    }
   }
 
-  /// Takes all memory of the stream. `devices` and `buses` have been checked.
-  package init(buses: [BusSpec], devices: [DeviceSpec]) {
-    let layouts = Self.layouts(buses: buses, devices: devices)
+  /// Takes all memory of the stream. `devices` and `buses` have been checked; `learned`: by name of the device.
+  package init(buses: [BusSpec], devices: [DeviceSpec], learned: [String: LearnedDevice] = [:]) {
+    self.learnedBefore = learned
+    let layouts = Self.layouts(buses: buses, devices: devices, learned: learned)
     let slack = 64 * 64  // rounding of the pieces of one bus to cache lines
     let total = layouts.reduce(0) { $0 + $1.bytes + slack }
     arenaBytes = total
@@ -78,7 +84,7 @@ package final class Field: @unchecked Sendable {
   /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of the site.
   package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
     for bus in layouts.indices {
-      let control = BusControl(storeGate: storeGate)
+      let control = BusControl(inbox: boards[bus].inbox, storeGate: storeGate)
       controls.append(control)
       let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
       threads.append(thread)
@@ -133,6 +139,37 @@ package final class Field: @unchecked Sendable {
     Instant(nanoseconds: boards.map { $0.bus[.heartbeat] }.min() ?? kerb_monotonic_ns())
   }
 
+  // MARK: What was learned
+
+  /// By name of the device: what was known at the start, and what has been learned since.
+  package func learned() -> [String: LearnedDevice] {
+    var result: [String: LearnedDevice] = [:]
+    for (bus, layout) in layouts.enumerated() {
+      for (index, device) in layout.devices.enumerated() {
+        var known = LearnedDevice()
+        known.latency = latency(bus: bus, device: index)
+        known.refused = learnedBefore[device.name]?.refused ?? []
+        for node in layout.nodesOfDevice[index] where boards[bus].isSplit(node) {
+          let request = layout.nodes[node]
+          known.refused.append(
+            RefusedSpan(table: request.table, address: request.address, count: request.count))
+        }
+        if known != LearnedDevice() { result[device.name] = known }
+      }
+    }
+    return result
+  }
+
+  private func latency(bus: Int, device: Int) -> Latency {
+    let counters = boards[bus].device(device)
+    var latency = Latency()
+    latency.meanNs = counters[.latencyMeanNs]
+    latency.spreadNs = counters[.latencySpreadNs]
+    latency.worstNs = counters[.latencyWorstNs]
+    latency.count = UInt32(clamping: counters[.latencyCount])
+    return latency
+  }
+
   // MARK: Reports
 
   package func bus(_ index: Int) -> BusReport {
@@ -158,6 +195,10 @@ package final class Field: @unchecked Sendable {
     report.lateReplies = counters[.lateReplies]
     report.strayBytes = counters[.strayBytes]
     report.reopened = counters[.reopened]
+    report.fences = counters[.fences]
+    report.hasEcho = counters[.echo] != 0
+    report.stretch = Double(Swift.max(counters[.stretchPercent], 100)) / 100
+    report.otherErrors = counters[.otherErrors]
     let problem = Int32(truncatingIfNeeded: counters[.problem])
     if problem != 0 { report.problem = "\(layouts[index].spec.endpoint.text): \(String(cString: strerror(problem)))" }
     report.produced = counters[.produced]
@@ -187,7 +228,26 @@ package final class Field: @unchecked Sendable {
     report.timeouts = counters[.timeouts]
     report.crcErrors = counters[.crcErrors]
     report.exceptions = counters[.exceptions]
+    let latency = latency(bus: place.bus, device: place.device)
+    report.latencyMs = Double(latency.meanNs) / 1e6
+    let spec = layouts[place.bus].spec
+    report.timeoutMs =
+      Double(latency.isKnown ? Swift.min(latency.boundNs, spec.responseTimeoutNs) : spec.responseTimeoutNs) / 1e6
+    let nodes = layouts[place.bus].nodesOfDevice[place.device]
+    report.refusedRequests =
+      (learnedBefore[report.name]?.refused.count ?? 0) + nodes.count { boards[place.bus].isSplit($0) }
     return report
+  }
+
+  /// The last frames of a bus after that number; see `BlackBox`.
+  package func frames(_ bus: Int, after number: Int64) -> [LineFrame] { boards[bus].blackBox.frames(after: number) }
+
+  // MARK: Commands
+
+  /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
+  package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
+    guard layouts[bus].spec.busProtocol != .serial else { throw .notPossible }
+    return try boards[bus].inbox.ask(request, until: deadline)
   }
 
   package func point(_ index: Int) -> PointReport {

@@ -23,6 +23,14 @@ package struct BusReport: Sendable {
   package var lateReplies: Int64 = 0
   package var strayBytes: Int64 = 0
   package var reopened: Int64 = 0
+  /// The own requests come back on this line.
+  package var hasEcho = false
+  /// Replies of the wrong unit or shape.
+  package var otherErrors: Int64 = 0
+  /// Reads that only proved that no late reply can come any more.
+  package var fences: Int64 = 0
+  /// How far the intervals are stretched: 1 is in time, 2 means read half as often as asked for.
+  package var stretch = 1.0
   /// Why the port can't be used; empty if it can.
   package var problem = ""
   /// Samples and events that the bus's pipeline has made since start, and those that found no free batch.
@@ -51,6 +59,11 @@ package struct DeviceReport: Sendable {
   package var timeouts: Int64 = 0
   package var crcErrors: Int64 = 0
   package var exceptions: Int64 = 0
+  /// How long it thinks before it answers, and how long the bus waits for it, in milliseconds, without the frames' own time.
+  package var latencyMs = 0.0
+  package var timeoutMs = 0.0
+  /// Requests that it refuses as a whole: read in parts since.
+  package var refusedRequests = 0
 
   package init() {}
 }

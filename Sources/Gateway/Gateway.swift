@@ -46,13 +46,17 @@ package final class Gateway {
   private let notify = Notify()
   private let startedAt = kerb_monotonic_ns()
   private var watchdogAt: Int64 = 0
+  private var learned: LearnedFile
+  private var learnedAt = kerb_monotonic_ns()
 
   /// Builds everything that `configuration` asks for; nothing runs yet.
   package init(_ configuration: Configuration, logger: Logger) {
     self.configuration = configuration
     self.logger = logger
     catalogue = Catalogue(configuration)
-    field = Field(buses: configuration.buses, devices: configuration.devices)
+    var learned = LearnedFile(statePath: configuration.statePath)
+    field = Field(buses: configuration.buses, devices: configuration.devices, learned: learned.read())
+    self.learned = learned
     clock = WallClock(trust: configuration.clock)
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let wake = DurableBell()
@@ -134,8 +138,16 @@ package final class Gateway {
         store.clockKnown(offsetNs: offset)
         logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
       }
+      keepLearned()
       ping()
     }
+  }
+
+  private func keepLearned() {
+    let now = kerb_monotonic_ns()
+    guard now - learnedAt >= Limits.learnedKeepNs else { return }
+    learnedAt = now
+    if !learned.write(field.learned()) { logger.warning("what was learned of the devices can't be kept") }
   }
 
   private func ping() {
@@ -156,6 +168,7 @@ package final class Gateway {
   package func stop() -> Account {
     notify.stopping()
     field.stop()
+    _ = learned.write(field.learned())
     var account = Account()
     for bus in 0..<field.busCount {
       account.produced += field.bus(bus).produced

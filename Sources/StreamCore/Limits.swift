@@ -49,7 +49,7 @@ package enum Limits {
   /// A line with all its fields, eight bytes each, and room for one long text.
   package static let textLineBytesMax = 512
   /// Bytes of a binary frame: a DL/T 645 reply has at most 212, a CJ/T 188 reply 113, and one length byte can't say more.
-  package static let frameBytesMax = 256
+  package static let serialFrameBytesMax = 256
   /// What a frame begins with; four chosen bytes are met in noise once in an hour of a full line at 9600 baud.
   package static let frameStartBytesMax = 4
   /// Offsets at which a reply repeats what was asked: address, command, register and count.
@@ -91,6 +91,9 @@ package enum Limits {
   /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7 s at full
   /// speed, and of minutes at the usual rate.
   package static let batchesPerBus = 8
+  /// An alarm's change hands its batch over at once while fewer than these wait; beyond it the store is behind, haste gains
+  /// nothing, and a contact that chatters would spend a batch on every change.
+  package static let batchesHastyMax = batchesPerBus / 2
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
   /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
@@ -118,11 +121,37 @@ package enum Limits {
   package static let meterResponseNs: Int64 = 1_000_000_000
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
-  /// A dead device is probed at least this often.
+  /// What was learned is written at most this often: it only saves time, and flash is dear.
+  package static let learnedKeepNs: Int64 = 3_600_000_000_000
+  /// What a learned timeout adds: a loaded box's scheduler and a USB adapter's 16 ms of batching.
+  package static let timeoutSlackNs: Int64 = 25_000_000
+  /// What is read as often as the line allows counts as overdue against this.
+  package static let alwaysIntervalNs: Int64 = 1_000_000_000
+  /// A reply that is owed is waited for so long: no device and no radio link holds one back for a minute.
+  package static let owedNsMax: Int64 = 60_000_000_000
+  /// A line that never falls silent is asked all the same after this.
+  package static let babbleNsMax: Int64 = 1_000_000_000
+  /// A dead device is probed at least this often, budget permitting.
   package static let backoffNsMax: Int64 = 60_000_000_000
   package static let reopenNsMin: Int64 = 250_000_000
   /// A replugged adapter is noticed in under 2 s.
   package static let reopenNsMax: Int64 = 2_000_000_000
+
+  // MARK: Commands and the black box
+
+  /// Commands that wait for one bus: a person, a scan and a platform at once, and one more.
+  package static let commandsPerBusMax = 4
+  /// Beyond its own timeout a command waits so long for its turn: longer than any transaction with its drain.
+  package static let commandWaitNs: Int64 = 30_000_000_000
+  /// A patient command (a scan) waits so long for a gap in the polls; then it takes its turn on a full bus, too.
+  package static let patienceNs: Int64 = 2_000_000_000
+  /// A scan's first timeout for each address, before the line's own devices have shown how fast they are.
+  package static let scanTimeoutNs: Int64 = 150_000_000
+  package static let scanTimeoutNsMin: Int64 = 30_000_000
+  /// Longest Modbus frame: 256 bytes on RTU, 260 over TCP; a stray burst is cut off.
+  package static let frameBytesMax = 264
+  /// Frames that each bus remembers: the last 64 transactions, three to ten seconds of a busy line, in 36 KiB.
+  package static let framesKept = 128
 
   /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
   package static let stallNsMax: Int64 = 30_000_000_000

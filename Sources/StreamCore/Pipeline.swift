@@ -210,7 +210,7 @@ package struct Pipeline: ~Copyable {
         addCauses(to: &event, of: rule)
         _ = channel.filling.append(event)
         produced += 1
-        handOver()
+        handOverInHaste(at: now)
       }
       let deadline = alarms[index].deadline(rule)
       if deadline < nextAlarm { nextAlarm = deadline }
@@ -256,8 +256,20 @@ package struct Pipeline: ~Copyable {
       if nextAlarm <= now { nextAlarm = now + Limits.handOverRetryNs }
     }
     let filling = channel.filling
-    if !filling.isEmpty, now >= retryHandOverAt, now - filling.info.openedAt >= Limits.batchAgeNsMax {
+    guard !filling.isEmpty, now >= retryHandOverAt else { return }
+    if now - filling.info.openedAt >= Limits.batchAgeNsMax {
       handOver()
+      retryHandOverAt = now + Limits.handOverRetryNs
+    } else if filling.eventCount > 0 {
+      handOverInHaste(at: now)
+    }
+  }
+
+  /// A batch with an alarm does not wait to be filled, unless the store is behind: then it is tried again soon.
+  private mutating func handOverInHaste(at now: Instant) {
+    if channel.waiting < Limits.batchesHastyMax {
+      handOver()
+    } else {
       retryHandOverAt = now + Limits.handOverRetryNs
     }
   }
@@ -268,7 +280,7 @@ package struct Pipeline: ~Copyable {
     let filling = channel.filling
     if !filling.isEmpty {
       var due = filling.info.openedAt + Limits.batchAgeNsMax
-      if due < retryHandOverAt { due = retryHandOverAt }
+      if due < retryHandOverAt || filling.eventCount > 0 { due = retryHandOverAt }
       if due < deadline { deadline = due }
     }
     return deadline

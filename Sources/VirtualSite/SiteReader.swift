@@ -92,6 +92,8 @@ package struct SiteReader {
     case .modbusRTU, .serial, .dlt645, .cjt188:
       reader.reject(["listen"], because: "has no meaning for a serial line: write link = \"/tmp/rs485-1\"")
       reader.require("link")
+    case .modbusRTUTCP:
+      reader.report("protocol", "virtual lines speak modbus-rtu, modbus-tcp and serial; relay a link to TCP for this one")
     case nil: break
     }
     if let path = reader.string("link") {
@@ -169,7 +171,7 @@ package struct SiteReader {
     case .modbusTCP:
       reader.require("address")
       return reader.integer("address", in: Limits.tcpUnits)
-    case .modbusRTU, nil:
+    case .modbusRTU, .modbusRTUTCP, nil:
       reader.require("address")
       return reader.integer("address", in: Limits.rtuUnits)
     case .dlt645, .cjt188:

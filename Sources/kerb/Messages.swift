@@ -17,7 +17,8 @@ enum Language {
 
 enum Message {
   case wrongConfiguration, unreadable, noAgent, notPermitted, silentAgent, brokenAgent
-  case good, busesHead, devicesLine, pointsLine, alarmsLine, bufferLine, consumersHead, memoryLine, headLine
+  case good, busesHead, devicesLine, pointsLine, alarmsLine, bufferLine, bufferAgeLine, consumersHead, memoryLine
+  case headLine
   case synchronised, unsynchronised, noConsumers, noAlarms, noPoints, noDevices, never, storeSilent, busTrouble
   case pointsHead, devicesHead, consumerListHead, active, inactive, all
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
@@ -64,9 +65,8 @@ enum Message {
       return ("Points   {0} good, {1} uncertain, {2} bad, {3} stale", "测点  {0} 正常，{1} 可疑，{2} 无效，{3} 过期")
     case .alarmsLine: return ("Alarms   {0} active, {1} unacknowledged", "报警  {0} 活动，{1} 未确认")
     case .bufferLine:
-      return (
-        "Buffer   {0}, {1} records, {2} of {3}, oldest {4}, evicted {5}", "缓存  {0}，{1} 条，{2} / {3}，最早 {4}，已覆盖 {5}"
-      )
+      return ("Buffer   {0}, {1} records, {2} of {3}", "缓存  {0}，{1} 条，{2} / {3}")
+    case .bufferAgeLine: return ("         oldest {0}, evicted {1}", "      最早 {0}，已覆盖 {1}")
     case .storeSilent: return ("         the storage does not answer; these are old figures", "      存储没有应答；以上为旧数据")
     case .consumersHead: return ("CONSUMER|BEHIND|GAPS|LAST SEEN", "订阅方|落后|缺口|最近")
     case .noConsumers:

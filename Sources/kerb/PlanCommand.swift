@@ -54,10 +54,14 @@ struct Plan: ParsableCommand {
             + (request.wireNs > 0 ? "\(tenths(Double(request.wireNs) / 1e6)) ms" : ""))
       }
     }
-    if spec.busProtocol == .modbusRTU {
+    if spec.busProtocol.isRTU {
       print(
         "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
           + "\(tenths(Double(layout.plan.cycleNs) / 1e6)) ms on the wire")
+      let dead = (1...Swift.max(1, Swift.min(3, layout.devices.count))).map {
+        "\(tenths(Double(layout.plan.cycleNs(dead: $0)) / 1e6)) ms with \($0)"
+      }
+      print("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
     print("")
   }
@@ -130,6 +134,12 @@ struct Plan: ParsableCommand {
     let isModbus = layout.spec.busProtocol.isModbus
     json.member("utilisation", isModbus ? layout.plan.utilisation : layout.asks.utilisation)
     json.member("cycle_ms", Double(isModbus ? layout.plan.cycleNs : layout.asks.cycleNs) / 1e6)
+    json.key("cycle_dead_ms")
+    json.array { list in
+      for dead in 1...Swift.max(1, layout.devices.count) {
+        list.number(Double(layout.plan.cycleNs(dead: dead)) / 1e6)
+      }
+    }
     json.key("requests")
     json.array { list in
       for request in layout.asks.requests {
@@ -150,6 +160,7 @@ struct Plan: ParsableCommand {
           $0.member("address", request.address)
           $0.member("count", request.count)
           $0.member("points", request.reads.count)
+          $0.member("holes", request.holes)
           $0.member("every_ms", Double(request.intervalNs) / 1e6)
           $0.member("wire_ms", Double(request.wireNs) / 1e6)
         }

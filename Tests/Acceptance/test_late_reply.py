@@ -1,5 +1,6 @@
 """A reply that comes after its timeout never becomes a Good value of another register."""
 
+import heapq
 import os
 import queue
 import select
@@ -12,18 +13,20 @@ from running import Consumer, poll
 from wire import crc16, raw_pty
 
 TIMEOUT = 0.2
-SPAN = 700
+# Most of the time a request is open: a late reply is likely to find one.
+THINKING = 0.015
+SPAN = 1_000_000
 REGISTERS = range(10, 90, 10)
 
-# One register a request: all requests look alike, and only the line's order says which reply belongs to which.
-PROFILE = "max_registers = 1\n" + "".join(
-    f'[[point]]\nname = "r{register}"\nread = "holding {register}"\nevery = "0s"\n' for register in REGISTERS)
+# One point a request: all requests look alike, and only the line's order says which reply belongs to which.
+PROFILE = "max_registers = 2\n" + "".join(
+    f'[[point]]\nname = "r{register}"\nread = "holding {register}"\ntype = "u32"\nevery = "0s"\n' for register in REGISTERS)
 
 
 class LateSlave:
     """Unit 1 on a pty. A register's value is SPAN times its address plus a number that grows with every request of all.
-    Every `nth` request is answered only when one and a half timeouts, or as many as its turn says, are over, with what
-    was right when it was asked; meanwhile the others are answered at once."""
+    A reply takes THINKING, but every `nth` one and a half timeouts, or as many as its turn says: it holds what was right
+    when it was asked for, and falls into whatever the line carries by then."""
 
     def __init__(self, nth=9, turns=(1.5, 1.1, 1.5, 1.8)):
         self.nth, self.turns = nth, turns
@@ -44,32 +47,30 @@ class LateSlave:
 
     def _loop(self):
         pending = b""
-        held = None  # (due, asked at, reply)
+        replies = []  # a heap: (due, number of the request, when it came, reply)
         while True:
-            wait = None if held is None else max(0, held[0] - time.monotonic())
+            wait = None if not replies else max(0, replies[0][0] - time.monotonic())
             readable, _, _ = select.select([self.master, self.stop_reader], [], [], wait)
             if self.stop_reader in readable:
                 return
-            if held and time.monotonic() >= held[0]:
-                os.write(self.master, held[2])
-                self.late.append((time.monotonic() - held[1]) / TIMEOUT)
-                held = None
+            while replies and time.monotonic() >= replies[0][0]:
+                _, number, came, reply = heapq.heappop(replies)
+                os.write(self.master, reply)
+                if number % self.nth == 0:
+                    self.late.append((time.monotonic() - came) / TIMEOUT)
             if self.master not in readable:
                 continue
             pending += os.read(self.master, 256)
             while len(pending) >= 8:
                 request, pending = pending[:8], pending[8:]
+                now = time.monotonic()
                 unit, function, address, count = struct.unpack(">BBHH", request[:6])
-                assert request[6:] == crc16(request[:6]) and (unit, function, count) == (1, 3, 1), request.hex()
+                assert request[6:] == crc16(request[:6]) and (unit, function, count) == (1, 3, 2), request.hex()
                 self.asked += 1
                 assert self.asked < SPAN
-                reply = struct.pack(">BBBH", unit, function, 2, address * SPAN + self.asked)
-                reply += crc16(reply)
-                if held is None and self.asked % self.nth == 0:
-                    now = time.monotonic()
-                    held = (now + TIMEOUT * self.turns[len(self.late) % len(self.turns)], now, reply)
-                else:
-                    os.write(self.master, reply)
+                reply = struct.pack(">BBBI", unit, function, 4, address * SPAN + self.asked)
+                takes = TIMEOUT * self.turns[self.asked // self.nth % len(self.turns)] if self.asked % self.nth == 0 else THINKING
+                heapq.heappush(replies, (now + takes, self.asked, now, reply + crc16(reply)))
 
     def close(self):
         os.write(self.stop_writer, b".")

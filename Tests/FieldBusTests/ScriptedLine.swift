@@ -6,7 +6,11 @@ import StreamCore
 struct ScriptedLine: Port, ~Copyable {
   /// What a device does with one request.
   enum Answer {
+    /// Whatever else is on its way: a bridge may let replies overtake each other.
     case reply(afterNs: Int64)
+    /// Not before what the device still owes: one thing at a time.
+    case replyInOrder(afterNs: Int64)
+    case truncated
     case silence
     case refuse(UInt8)
     case corrupt
@@ -26,6 +30,11 @@ struct ScriptedLine: Port, ~Copyable {
   var nowNs: Int64 = 0
   /// When requests were sent, and what was asked.
   var sent: [(at: Int64, unit: Int, address: Int)] = []
+  /// Of these, what came as commands.
+  var commands: [(at: Int64, unit: Int, address: Int)] = []
+  /// Counting them all would take the memory of a long run.
+  var keepsSent = true
+  var sentCount = 0
   var isThere = true
   var opens: [Int64] = []
   private var onTheWay: [Frame] = []
@@ -60,11 +69,20 @@ struct ScriptedLine: Port, ~Copyable {
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     if !isThere { throw .portLost(5) }
-    sent.append((nowNs, unit, address))
+    if keepsSent { sent.append((nowNs, unit, address)) }
+    sentCount += 1
     let honest = (0..<count).map { value(unit, address + $0) }
-    switch answer(unit, address, sent.count) {
+    switch answer(unit, address, sentCount) {
     case .reply(let afterNs):
       onTheWay.append(Frame(arrives: nowNs + afterNs, unit: unit, table: table, words: honest))
+    case .replyInOrder(let afterNs):
+      let last = onTheWay.filter { $0.unit == unit }.map(\.arrives).max() ?? 0
+      onTheWay.append(
+        Frame(arrives: Swift.max(nowNs, last) + afterNs, unit: unit, table: table, words: honest))
+    case .truncated:
+      // libmodbus waits for the rest until the timeout, and throws away what it has.
+      nowNs += timeoutNs
+      throw .noReply
     case .silence: break
     case .refuse(let code):
       onTheWay.append(Frame(arrives: nowNs + 10_000_000, unit: unit, table: table, words: [], refusal: code))
@@ -80,13 +98,48 @@ struct ScriptedLine: Port, ~Copyable {
       throw .noReply
     }
     onTheWay.removeFirst()
-    nowNs = first.arrives
+    nowNs = Swift.max(nowNs, first.arrives)
     if first.isCorrupt { throw .corruptReply(.checksum) }
     if first.unit != unit { throw .corruptReply(.wrongUnit) }
     if let refusal = first.refusal { throw .refused(refusal) }
     guard first.table == table, first.words.count == count else { throw .corruptReply(.wrongShape) }
     for (index, word) in first.words.enumerated() { words[index] = word }
   }
+}
+
+extension ScriptedLine {
+  /// Shows no bytes, as a numbered line.
+  var frame: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: nil, count: 0) }
+
+  /// Reads as a poll does; a write is echoed, and kept in `written`.
+  mutating func exchange(
+    _ request: UnsafeBufferPointer<UInt8>, timeoutNs: Int64, into reply: UnsafeMutablePointer<UInt8>
+  ) throws(ReadFailure) -> Int {
+    let (unit, function) = (Int(request[0]), request[1])
+    let address = Int(request[2]) << 8 | Int(request[3])
+    let writes = CommandFrame.writing.contains(function)
+    let count = writes ? 0 : Int(request[4]) << 8 | Int(request[5])
+    commands.append((nowNs, unit, address))
+    let words = UnsafeMutablePointer<UInt16>.allocate(capacity: count + 1)
+    defer { words.deallocate() }
+    try read(
+      unit: unit, table: function == 4 ? .input : .holding, address: address, count: count, timeoutNs: timeoutNs,
+      into: words)
+    reply[0] = request[0]
+    reply[1] = function
+    if writes {
+      for index in 2..<6 { reply[index] = request[index] }
+      return 6
+    }
+    reply[2] = UInt8(2 * count)
+    for index in 0..<count {
+      reply[3 + 2 * index] = UInt8(words[index] >> 8)
+      reply[4 + 2 * index] = UInt8(words[index] & 0xFF)
+    }
+    return 3 + 2 * count
+  }
+
+  mutating func reopen(as format: LineFormat) throws(PortFailure) { try open() }
 }
 
 /// A bus of scripted devices in memory of its own, run until a time.
@@ -102,8 +155,15 @@ final class BusRig {
 
   static let key: [UInt8] = (0..<32).map { UInt8($0) }
 
-  init(spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine) {
-    layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
+  /// Called with each sample; kept, too, unless told otherwise.
+  var onSample: (Sample) -> Void = { _ in }
+  var keepsSamples = true
+
+  init(
+    spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine, learned: [String: LearnedDevice] = [:]
+  ) {
+    layout = BusLayout(
+      spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices), learned: learned)
     let bytes = layout.bytes + 4_096
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
@@ -127,6 +187,8 @@ final class BusRig {
   }
 
   var sent: [(at: Int64, unit: Int, address: Int)] { loop.port.sent }
+  var commands: [(at: Int64, unit: Int, address: Int)] { loop.port.commands }
+  var sentCount: Int { loop.port.sentCount }
   func setThere(_ isThere: Bool) { loop.port.isThere = isThere }
   var opens: [Int64] { loop.port.opens }
 
@@ -138,6 +200,8 @@ final class BusRig {
   private func collect() {
     while let batch = channel.next() {
       for index in 0..<batch.sampleCount {
+        onSample(batch.sample(index))
+        guard keepsSamples else { continue }
         samples.append(batch.sample(index))
         texts.append(Array(batch.text(of: batch.sample(index))))
       }

@@ -157,6 +157,39 @@ import Testing
     #expect(rig.nextDeadlineNs >= now + Limits.handOverRetryNs)
   }
 
+  /// Raised above 0, ended at 0, both at once.
+  private func chattering() -> PipelineRig {
+    let above: [Instruction] = [.init(.point, point: 0), .init(.constant, value: 0), .init(.greater)]
+    return PipelineRig(points: [point()], alarms: [(AlarmRule(alarm: 0, severity: .major), above, [])])
+  }
+
+  @Test("a contact that chatters while the store is behind costs no sample and no change")
+  func chattersBehindStore() {
+    let rig = chattering()
+    let changes = Limits.eventsPerBatchMax * (Limits.batchesPerBus - Limits.batchesHastyMax)
+    for index in 0..<changes { rig.feed(Int64(1 - index % 2), at: Int64(index)) }
+    #expect(rig.lost == 0)
+    rig.collect()
+    rig.collect()
+    #expect(rig.samples.count == changes)
+    #expect(rig.events.map(\.state.isActive) == (0..<changes).map { $0 % 2 == 0 })
+  }
+
+  @Test("an alarm that waited for the store goes as soon as the store has caught up, and the bus does not spin until then")
+  func alarmAfterStall() {
+    let rig = chattering()
+    for index in 0...Limits.batchesHastyMax { rig.feed(Int64(1 - index % 2), at: Int64(index)) }
+    #expect(rig.channel.waiting == Limits.batchesHastyMax)
+    let now = Int64(Limits.batchesHastyMax) + Limits.handOverRetryNs
+    #expect(rig.nextDeadlineNs == now)
+    rig.tick(now)
+    #expect(rig.channel.waiting == Limits.batchesHastyMax)
+    #expect(rig.nextDeadlineNs == now + Limits.handOverRetryNs)
+    while rig.channel.next() != nil { rig.channel.release() }
+    rig.tick(now + Limits.handOverRetryNs)
+    #expect(rig.channel.waiting == 1)
+  }
+
   @Test("a device that fell silent is bad once, without a value")
   func silence() {
     let rig = PipelineRig(points: [point(), point { $0.series = 1 }])

@@ -45,6 +45,9 @@ int kerb_fd_wait_readable(int fd, int64_t timeout_ns);
 struct pollfd;
 int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns);
 
+/* A connected, blocking TCP socket without Nagle's delay and with keepalive, or a negated errno. */
+int kerb_tcp_connect(const char *host, const char *port, int64_t timeout_ns);
+
 /* Processes. */
 /* Claims a name for as long as this process lives (an abstract socket): a descriptor, or EADDRINUSE if it is taken. */
 int kerb_name_claim(const char *name);

@@ -16,7 +16,7 @@ package struct FrameReader: ~Copyable {
   /// Frames whose checksum was wrong, or what looked like one.
   package private(set) var checksumFaults: Int64 = 0
 
-  package static var capacity: Int { Limits.frameBytesMax }
+  package static var capacity: Int { Limits.serialFrameBytesMax }
   package static var memoryBytes: Int { Arena.bytes(of: UInt8.self, count: capacity) }
 
   package init(arena: inout Arena) { bytes = arena.take(UInt8.self, count: Self.capacity, first: 0) }

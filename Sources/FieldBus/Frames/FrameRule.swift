@@ -123,7 +123,7 @@ package struct BinaryFrame: BitwiseCopyable, Sendable, Hashable {
       }
       whole = stated + lengthAdds
     }
-    guard whole >= leastBytes, whole <= Limits.frameBytesMax else { return .none(.length) }
+    guard whole >= leastBytes, whole <= Limits.serialFrameBytesMax else { return .none(.length) }
     guard count >= whole else { return .more }
     let tail = whole - end.count
     for index in 0..<end.count where bytes[tail + index] != end[index] { return .none(.marker) }

@@ -10,12 +10,20 @@ import StreamCore
 
 package struct ModbusPort: Port, ~Copyable {
   private let endpoint: BusEndpoint
-  private let format: LineFormat
+  private var format: LineFormat
+  /// TCP with its own framing and numbers; false: RTU frames, on a serial line or carried over TCP.
+  private let isNumbered: Bool
+  /// Holds the lock on a serial port. A descriptor of its own: the lock is taken before libmodbus changes any setting of a
+  /// port that may be somebody else's.
+  private var lock: Int32 = -1
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
-  /// libmodbus gives a byte for each bit.
-  private let bits: UnsafeMutablePointer<UInt8>
+  package private(set) var hasEcho = false
+  private var echoesInRow = 0
+  /// A frame, or what libmodbus makes of bits over TCP: a byte for each.
+  private let bytes: UnsafeMutablePointer<UInt8>
+  private var frameCount = 0
 
   /// Bytes that a port takes of the plan: the bit buffer and libmodbus's own context.
   package static let bytes = Limits.bitsPerReadMax + 1_024
@@ -25,8 +33,9 @@ package struct ModbusPort: Port, ~Copyable {
   package init(_ bus: BusSpec) {
     endpoint = bus.endpoint
     format = bus.format
-    bits = .allocate(capacity: Limits.bitsPerReadMax)
-    bits.initialize(repeating: 0, count: Limits.bitsPerReadMax)
+    isNumbered = bus.busProtocol == .modbusTCP
+    bytes = .allocate(capacity: Limits.bitsPerReadMax)
+    bytes.initialize(repeating: 0, count: Limits.bitsPerReadMax)
   }
 
   deinit {
@@ -34,27 +43,19 @@ package struct ModbusPort: Port, ~Copyable {
       if isOpen { modbus_close(context) }
       modbus_free(context)
     }
-    bits.deallocate()
+    if lock >= 0 { Glibc.close(lock) }
+    bytes.deallocate()
   }
 
-  private var isSerial: Bool {
-    if case .serialPort = endpoint { return true }
-    return false
-  }
+  /// The bytes on the line are RTU frames.
+  var isSerial: Bool { !isNumbered }
 
   private func makeContext() throws(PortFailure) -> OpaquePointer {
     let made: OpaquePointer?
     switch endpoint {
-    case .serialPort(let path):
-      let parity: CChar =
-        switch format.parity {
-        case .none: 0x4E
-        case .even: 0x45
-        case .odd: 0x4F
-        }
-      made = modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
-    case .tcp(let host, let port):
-      made = modbus_new_tcp_pi(host, String(port))
+    case .tcp(let host, let port) where isNumbered: made = modbus_new_tcp_pi(host, String(port))
+    case .tcp: made = newRTU("/dev/null")  // never opened: it gets the connection's descriptor
+    case .serialPort(let path): made = newRTU(path)
     }
     guard let made else { throw .failed(errno) }
     modbus_set_error_recovery(made, MODBUS_ERROR_RECOVERY_NONE)
@@ -75,31 +76,175 @@ package struct ModbusPort: Port, ~Copyable {
     }
     // For TCP the response timeout bounds the connection's setup as well.
     modbus_set_response_timeout(context, Self.connectSeconds, 0)
-    guard modbus_connect(context) == 0 else { throw Self.failure(errno) }
+    if case .tcp(let host, let port) = endpoint, !isNumbered {
+      let descriptor = kerb_tcp_connect(host, String(port), Int64(Self.connectSeconds) * 1_000_000_000)
+      guard descriptor >= 0 else { throw PortFailure(-descriptor) }
+      modbus_set_socket(context, descriptor)
+    } else {
+      try takeLock()
+      guard modbus_connect(context) == 0 else {
+        let code = errno
+        releaseLock()
+        throw PortFailure(code)
+      }
+    }
     isOpen = true
-    guard isSerial else { return }
-    let descriptor = modbus_get_socket(context)
-    let locked = kerb_fd_flock(descriptor)
+    hasEcho = false
+    echoesInRow = 0
+    // Root passes it by, and a pty's other side ignores it; whoever asks properly is kept away.
+    if lock >= 0 { _ = kerb_tty_exclusive(modbus_get_socket(context)) }
+  }
+
+  private func newRTU(_ path: String) -> OpaquePointer? {
+    let parity: CChar =
+      switch format.parity {
+      case .none: 0x4E
+      case .even: 0x45
+      case .odd: 0x4F
+      }
+    return modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
+  }
+
+  private mutating func takeLock() throws(PortFailure) {
+    guard case .serialPort(let path) = endpoint else { return }
+    let opened = Glibc.open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    guard opened >= 0 else { throw PortFailure(errno) }
+    let locked = kerb_fd_flock(opened)
     if locked != 0 {
-      close()
+      Glibc.close(opened)
       throw .busy(-locked)
     }
-    // A pty has no TIOCEXCL worth the name, and root passes it by: flock is what keeps a second agent away.
-    _ = kerb_tty_exclusive(descriptor)
+    lock = opened
+  }
+
+  private mutating func releaseLock() {
+    if lock >= 0 { Glibc.close(lock) }
+    lock = -1
   }
 
   package mutating func close() {
     if isOpen, let context { modbus_close(context) }
+    releaseLock()
     isOpen = false
+  }
+
+  package mutating func reopen(as format: LineFormat) throws(PortFailure) {
+    close()
+    // libmodbus keeps the line's settings for a context's life.
+    if let context { modbus_free(context) }
+    context = nil
+    self.format = format
+    try open()
+  }
+
+  var openContext: OpaquePointer? { isOpen ? context : nil }
+
+  /// Reads behind what is in the frame already.
+  mutating func readMore(_ descriptor: Int32, _ count: Int) -> Int {
+    let got = Glibc.read(descriptor, bytes + frameCount, Swift.min(count, Limits.frameBytesMax - frameCount))
+    frameCount += Swift.max(got, 0)
+    return got
+  }
+
+  /// What stands in the buffer is not in the form of a line.
+  mutating func hideFrame() { frameCount = 0 }
+
+  package var frame: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: UnsafePointer(bytes), count: frameCount)
   }
 
   package mutating func read(
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     guard let context, isOpen else { throw .portLost(EBADF) }
+    prepare(context, unit: unit, timeoutNs: timeoutNs)
+    if isSerial {
+      try readFramed(context, unit: unit, table: table, address: address, count: count, into: words)
+    } else {
+      try readNumbered(context, table: table, address: address, count: count, into: words)
+    }
+  }
+
+  mutating func prepare(_ context: OpaquePointer, unit: Int, timeoutNs: Int64) {
+    frameCount = 0
     modbus_set_slave(context, Int32(unit))
     modbus_set_response_timeout(
       context, UInt32(timeoutNs / 1_000_000_000), UInt32(timeoutNs % 1_000_000_000 / 1_000))
+  }
+
+  /// RTU: the frame is built and read as bytes, so that what was on the line is known, whatever it was.
+  private mutating func readFramed(
+    _ context: OpaquePointer, unit: Int, table: RegisterTable, address: Int, count: Int,
+    into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure) {
+    ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: bytes)
+    let (sent, sendCode) = withErrno(modbus_send_raw_request(context, bytes, Int32(ReplyFrame.requestBytes)))
+    guard sent > 0 else { throw Self.readFailure(sendCode) }
+    if hasEcho { try skipEcho(context, unit: unit, table: table, address: address, count: count) }
+    do { try receive(context) } catch {
+      if case .corruptReply = error, isEcho(unit: unit, table: table, address: address, count: count) {
+        echoesInRow += 1
+        hasEcho = echoesInRow >= Self.echoesBelieved
+        throw .corruptReply(.echo)
+      }
+      throw error
+    }
+    echoesInRow = 0
+    try ReplyFrame.read(frame, unit: unit, table: table, count: count, into: words)
+  }
+
+  // MARK: Echo
+
+  private static let echoesBelieved = 3
+
+  /// What came begins like the request that was sent.
+  private func isEcho(unit: Int, table: RegisterTable, address: Int, count: Int) -> Bool {
+    let request = bytes + Limits.frameBytesMax
+    ReplyFrame.request(unit: unit, table: table, address: address, count: count, into: request)
+    for index in 0..<5 where bytes[index] != request[index] { return false }
+    return true
+  }
+
+  /// Takes the request's own bytes off the line before the reply.
+  private mutating func skipEcho(
+    _ context: OpaquePointer, unit: Int, table: RegisterTable, address: Int, count: Int
+  ) throws(ReadFailure) {
+    let descriptor = modbus_get_socket(context)
+    let echoBytes = ReplyFrame.requestBytes + 2
+    let deadline = now + 4 * Int64(echoBytes) * format.characterNs + Limits.timeoutSlackNs
+    var got = 0
+    while got < echoBytes {
+      let ready = kerb_fd_wait_readable(descriptor, deadline - now)
+      if ready < 0 { throw .portLost(-ready) }
+      let part = ready == 0 ? 0 : Glibc.read(descriptor, bytes + got, echoBytes - got)
+      if part <= 0 { break }
+      got += part
+    }
+    // The adapter was exchanged, or its jumper set right.
+    if got < echoBytes || !isEcho(unit: unit, table: table, address: address, count: count) {
+      hasEcho = false
+      echoesInRow = 0
+      throw .corruptReply(.wrongShape)
+    }
+  }
+
+  /// A frame, into `bytes`.
+  mutating func receive(_ context: OpaquePointer) throws(ReadFailure) {
+    // What stood there was the request: nothing of it may pass for something received.
+    for index in 0..<ReplyFrame.requestBytes { bytes[index] = 0 }
+    let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
+    frameCount = Int(Swift.max(length, 0))
+    if length > 0 { return }
+    // Zero: a whole frame that another unit's address stands on. It and what fails its CRC are there, as long as they said.
+    let isWhole = isSerial && (length == 0 || code == EMBBADCRC)
+    if isWhole { frameCount = bytes[1] <= 4 || bytes[1] == CommandFrame.reportUnit ? 5 + Int(bytes[2]) : 5 }
+    throw length == 0 ? .corruptReply(.wrongUnit) : Self.readFailure(code)
+  }
+
+  /// TCP: libmodbus numbers the transactions, and takes no reply with another number.
+  private mutating func readNumbered(
+    _ context: OpaquePointer, table: RegisterTable, address: Int, count: Int, into words: UnsafeMutablePointer<UInt16>
+  ) throws(ReadFailure) {
     let result: Int32
     let code: Int32
     switch table {
@@ -108,28 +253,30 @@ package struct ModbusPort: Port, ~Copyable {
     case .input:
       (result, code) = withErrno(modbus_read_input_registers(context, Int32(address), Int32(count), words))
     case .coil:
-      (result, code) = withErrno(modbus_read_bits(context, Int32(address), Int32(count), bits))
+      (result, code) = withErrno(modbus_read_bits(context, Int32(address), Int32(count), bytes))
     case .discrete:
-      (result, code) = withErrno(modbus_read_input_bits(context, Int32(address), Int32(count), bits))
+      (result, code) = withErrno(modbus_read_input_bits(context, Int32(address), Int32(count), bytes))
     }
     guard result == Int32(count) else { throw Self.readFailure(result < 0 ? code : EMBBADDATA) }
     if table.isBits {
-      for index in 0..<count { words[index] = UInt16(bits[index]) }
+      for index in 0..<count { words[index] = UInt16(bytes[index]) }
     }
   }
 
   package mutating func drain() throws(ReadFailure) -> Int {
     guard let context, isOpen else { throw .portLost(EBADF) }
+    frameCount = 0
     let descriptor = modbus_get_socket(context)
     var total = 0
     while true {
       let waiting = kerb_fd_wait_readable(descriptor, 0)
       if waiting == 0 { return total }
       if waiting < 0 { throw .portLost(-waiting) }
-      let count = Glibc.read(descriptor, bits, Limits.bitsPerReadMax)
+      let count = Glibc.read(descriptor, bytes, Limits.bitsPerReadMax)
       // Readable without a byte is the other side's end.
       if count <= 0 { throw .portLost(count == 0 ? ECONNRESET : errno) }
       total += count
+      frameCount = Swift.min(count, Limits.frameBytesMax)
     }
   }
 
@@ -139,17 +286,8 @@ package struct ModbusPort: Port, ~Copyable {
     return (result, errno)
   }
 
-  private static func failure(_ code: Int32) -> PortFailure {
-    switch code {
-    case EBUSY: return .busy(code)
-    case EACCES, EPERM: return .forbidden(code)
-    case ENOENT, ENODEV, ENXIO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EINPROGRESS: return .missing(code)
-    default: return .failed(code)
-    }
-  }
-
   /// libmodbus's own codes stand above MODBUS_ENOBASE (112345678): exceptions first, then its own complaints.
-  private static func readFailure(_ code: Int32) -> ReadFailure {
+  static func readFailure(_ code: Int32) -> ReadFailure {
     let base: Int32 = 112_345_678
     switch code {
     case ETIMEDOUT, EAGAIN, EINTR: return .noReply

@@ -3,6 +3,10 @@
 
 import StreamCore
 
+extension Port where Self: ~Copyable {
+  package var hasEcho: Bool { false }
+}
+
 /// What the caller does next.
 package enum ReadFailure: Error, Equatable {
   /// Nothing came in time: retry, then back the device off.
@@ -16,7 +20,8 @@ package enum ReadFailure: Error, Equatable {
 }
 
 package enum Corruption: UInt8, Sendable {
-  case checksum, wrongUnit, wrongShape
+  /// `echo`: the request itself came back.
+  case checksum, wrongUnit, wrongShape, echo
 }
 
 package enum PortFailure: Error, Equatable {
@@ -39,6 +44,9 @@ package protocol Port: ~Copyable, SendableMetatype {
   /// The clock that the line lives by.
   var now: Instant { get }
 
+  /// The line gives back what is sent on it (an adapter whose receiver stays on), and the port has got used to it.
+  var hasEcho: Bool { get }
+
   mutating func open() throws(PortFailure)
   mutating func close()
 
@@ -48,6 +56,19 @@ package protocol Port: ~Copyable, SendableMetatype {
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure)
 
+  /// Sends a frame (unit, function, data; the CRC is put on here) and waits for what answers it, checked. `reply`: room for
+  /// `CommandFrame.bytesMax`; the result is its length without the CRC.
+  mutating func exchange(
+    _ request: UnsafeBufferPointer<UInt8>, timeoutNs: Int64, into reply: UnsafeMutablePointer<UInt8>
+  ) throws(ReadFailure) -> Int
+
   /// Throws away what has come in unasked; the answer is how many bytes.
   mutating func drain() throws(ReadFailure) -> Int
+
+  /// What came in last, to the read, the exchange or the drain before: as on the line, with its CRC. Empty where the door shows no
+  /// bytes. Good until the next call.
+  var frame: UnsafeBufferPointer<UInt8> { get }
+
+  /// Opens the same line again with other settings. Not on a bus that is being polled.
+  mutating func reopen(as format: LineFormat) throws(PortFailure)
 }

@@ -87,7 +87,7 @@ extension PortFailure {
   /// By errno.
   init(_ code: Int32) {
     switch code {
-    case EBUSY: self = .busy(code)
+    case EBUSY, EWOULDBLOCK: self = .busy(code)
     case EACCES, EPERM: self = .forbidden(code)
     case ENOENT, ENODEV, ENXIO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, EINPROGRESS: self = .missing(code)
     default: self = .failed(code)

@@ -5,15 +5,22 @@ import StreamCore
 package enum BusProtocol: String, Sendable, CaseIterable {
   case modbusRTU = "modbus-rtu"
   case modbusTCP = "modbus-tcp"
+  /// RTU frames carried over TCP, as serial device servers do.
+  case modbusRTUTCP = "modbus-rtu-tcp"
   /// Lines of text or binary frames, described in a profile; asked for, or sent when the device likes.
   case serial
   /// Electricity meters.
   case dlt645
   /// Water, gas and heat meters.
   case cjt188
+}
 
+extension BusProtocol {
+  /// Modbus in any framing.
+  package var isModbus: Bool { self != .serial && !isMeter }
   package var isMeter: Bool { self == .dlt645 || self == .cjt188 }
-  package var isModbus: Bool { self == .modbusRTU || self == .modbusTCP }
+  /// Frames on a serial line, here or behind a device server: its speed and its silences count.
+  package var isRTU: Bool { self == .modbusRTU || self == .modbusRTUTCP }
 }
 
 package enum Parity: String, Sendable, CaseIterable {

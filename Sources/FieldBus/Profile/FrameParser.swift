@@ -75,7 +75,7 @@ enum FrameParser {
     var frame = BinaryFrame()
     frame.start = short("start", reader, most: Limits.frameStartBytesMax)
     frame.end = short("end", reader, most: Limits.frameEndBytesMax)
-    if let size = reader.integer("size", in: 1...Limits.frameBytesMax) { frame.size = size }
+    if let size = reader.integer("size", in: 1...Limits.serialFrameBytesMax) { frame.size = size }
     length(&frame, reader)
     checksum(&frame, reader)
     echo(&frame, reader)
@@ -108,10 +108,10 @@ enum FrameParser {
   private static func length(_ frame: inout BinaryFrame, _ reader: TableReader) {
     guard let inner = reader.table("length") else { return }
     inner.require("at")
-    frame.lengthAt = inner.integer("at", in: 0...(Limits.frameBytesMax - 2)) ?? 0
+    frame.lengthAt = inner.integer("at", in: 0...(Limits.serialFrameBytesMax - 2)) ?? 0
     frame.lengthBytes = inner.choice("type", among: [("u8", 1), ("u16", 2)]) ?? 1
     frame.lengthIsHighFirst = inner.choice("order", among: [("ABCD", true), ("DCBA", false)]) ?? true
-    frame.lengthAdds = inner.integer("adds", in: -Limits.frameBytesMax...Limits.frameBytesMax) ?? 0
+    frame.lengthAdds = inner.integer("adds", in: -Limits.serialFrameBytesMax...Limits.serialFrameBytesMax) ?? 0
     inner.finish()
   }
 
@@ -119,7 +119,7 @@ enum FrameParser {
     guard let inner = reader.table("checksum") else { return }
     inner.require("type")
     frame.checksum = inner.choice("type", among: FrameChecksum.words)
-    frame.checksumFrom = inner.integer("from", in: 0...(Limits.frameBytesMax - 2)) ?? 0
+    frame.checksumFrom = inner.integer("from", in: 0...(Limits.serialFrameBytesMax - 2)) ?? 0
     frame.checksumIsSwapped = inner.bool("swapped") ?? false
     if let sum = frame.checksum, sum.byteCount == 1 {
       if frame.checksumIsSwapped { inner.report("swapped", "has no meaning for a checksum of one byte") }

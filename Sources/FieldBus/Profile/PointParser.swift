@@ -172,8 +172,8 @@ package struct PointParser {
   private func checkPlace(_ source: PointSource, _ type: ValueType) {
     switch source {
     case .byte(let offset):
-      if offset + type.bytes > Limits.frameBytesMax {
-        reader.report("read", "takes \(type.bytes) bytes from \(offset): a frame has at most \(Limits.frameBytesMax)")
+      if offset + type.bytes > Limits.serialFrameBytesMax {
+        reader.report("read", "takes \(type.bytes) bytes from \(offset): a frame has at most \(Limits.serialFrameBytesMax)")
       } else if case .frame(let frame) = form, let binary = frame.binaryFrame, binary.size > 0,
         offset + type.bytes > binary.size
       {

@@ -109,8 +109,8 @@ struct SourceParser {
       return nil
     }
     guard words.count == 2, let offset = PointParser.address(words[1]) else { return refuse(text) }
-    guard offset < Limits.frameBytesMax else {
-      reader.report("read", "byte \(offset) is out of range: allowed are 0 to \(Limits.frameBytesMax - 1)")
+    guard offset < Limits.serialFrameBytesMax else {
+      reader.report("read", "byte \(offset) is out of range: allowed are 0 to \(Limits.serialFrameBytesMax - 1)")
       return nil
     }
     return .byte(offset)

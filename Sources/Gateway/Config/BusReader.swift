@@ -15,8 +15,6 @@ struct BusEntry {
 }
 
 extension ConfigurationReader {
-  /// Protocols of the format that this version does not speak.
-  static let laterProtocols = ["modbus-rtu-tcp"]
   static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
 
   mutating func readBuses(_ root: TableReader) {
@@ -52,17 +50,15 @@ extension ConfigurationReader {
     let line = ["port", "baud", "parity", "stop_bits"]
     reader.require("protocol")
     guard let word = reader.string("protocol") else { return nil }
-    if Self.laterProtocols.contains(word) {
-      reader.report("protocol", "\"\(word)\" is not supported yet")
-      return nil
-    }
     guard let found = BusProtocol(rawValue: word) else {
       reader.report(
-        "protocol", TableReader.unknownWord(word, among: BusProtocol.allCases.map(\.rawValue) + Self.laterProtocols))
+        "protocol", TableReader.unknownWord(word, among: BusProtocol.allCases.map(\.rawValue)))
       return nil
     }
     switch found {
     case .modbusRTU: reader.reject(["host"], because: "has no meaning for modbus-rtu: name a serial port with port")
+    case .modbusRTUTCP:
+      reader.reject(["port"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial, .dlt645, .cjt188:
       reader.reject(["host"], because: "has no meaning for \(word): name a serial port with port")
@@ -71,7 +67,7 @@ extension ConfigurationReader {
   }
 
   private func endpoint(_ reader: TableReader, _ busProtocol: BusProtocol?) -> BusEndpoint? {
-    if let busProtocol { reader.require(busProtocol == .modbusTCP ? "host" : "port") }
+    if let busProtocol { reader.require(busProtocol == .modbusTCP || busProtocol == .modbusRTUTCP ? "host" : "port") }
     let host = reader.string("host")
     if let path = reader.string("port") {
       if !path.hasPrefix("/") {

@@ -46,7 +46,7 @@ extension ConfigurationReader {
   /// them is impossible with them.
   func checkTimetable(of busIndex: Int) {
     let bus = buses[busIndex].spec
-    guard case .serialPort = bus.endpoint else { return }
+    guard bus.busProtocol != .modbusTCP else { return }
     let reportsBefore = diagnostics.count
     for device in devices where device.busIndex == busIndex {
       for point in device.spec.points where point.everyNs > 0 {

@@ -69,7 +69,7 @@ extension ConfigurationReader {
 
   private func address(_ reader: TableReader, _ busProtocol: BusProtocol?, _ profile: Profile?) -> Int? {
     switch busProtocol {
-    case .modbusRTU:
+    case .modbusRTU, .modbusRTUTCP:
       reader.require("address")
       return reader.integer("address", in: Limits.rtuUnits)
     case .modbusTCP:
@@ -196,7 +196,7 @@ extension ConfigurationReader {
     entry.spec.registersMax = profile?.registersMax ?? Limits.registersPerReadMax
     let form: PointForm
     switch busProtocol {
-    case .modbusRTU, .modbusTCP: form = .registers(max: entry.spec.registersMax)
+    case .modbusRTU, .modbusTCP, .modbusRTUTCP: form = .registers(max: entry.spec.registersMax)
     case .serial: form = .frame(profile?.frame ?? .text(end: [0x0D, 0x0A], split: nil))
     case .dlt645: form = .frame(profile?.frame ?? .dlt645)
     case .cjt188: form = .frame(profile?.frame ?? .cjt188)

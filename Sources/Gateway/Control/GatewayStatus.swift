@@ -34,7 +34,9 @@ package struct GatewayStatus: Sendable {
       root.member("store", store.storeID)
       root.member("clock_synchronised", clockSynchronised)
       root.key("buses")
-      root.array { list in for bus in buses { list.write(bus) } }
+      root.array { list in
+        for bus in buses { list.write(bus, Verdict(bus, devices.filter { $0.bus == bus.name })) }
+      }
       root.key("devices")
       root.object {
         $0.member("online", devices.count { $0.state == .online })
@@ -128,17 +130,25 @@ package struct GatewayStatus: Sendable {
 }
 
 extension JSONWriter {
-  fileprivate mutating func write(_ bus: BusReport) {
+  fileprivate mutating func write(_ bus: BusReport, _ verdict: Verdict) {
     object {
       $0.member("name", bus.name)
       $0.member("state", bus.state.rawValue)
       if !bus.problem.isEmpty { $0.member("problem", bus.problem) }
+      $0.key("verdict")
+      $0.object {
+        $0.member("code", verdict.code)
+        $0.member("en", verdict.text)
+        $0.member("zh", verdict.chineseText)
+      }
       $0.member("utilisation", bus.utilisation)
       $0.member("efficiency", bus.efficiency)
       $0.member("cycle_ms", bus.cycleMs)
       $0.member("transactions", bus.transactions)
       $0.member("good", bus.good)
       $0.member("timeouts", bus.timeouts)
+      $0.member("stretch", bus.stretch)
+      $0.member("fences", bus.fences)
       $0.member("crc_errors", bus.crcErrors)
       $0.member("exceptions", bus.exceptions)
       $0.member("late_replies", bus.lateReplies)

@@ -213,6 +213,9 @@ extension JSONWriter {
     member("timeouts", device.timeouts)
     member("crc_errors", device.crcErrors)
     member("exceptions", device.exceptions)
+    member("latency_ms", device.latencyMs)
+    member("timeout_ms", device.timeoutMs)
+    member("refused_requests", device.refusedRequests)
   }
 
   mutating func labels(_ labels: [String: String]) {

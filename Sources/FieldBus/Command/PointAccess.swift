@@ -1,0 +1,93 @@
+// One point read or written at once, on behalf of a person: through whatever line can be asked. Blocks; any thread but a bus's.
+
+import StreamCore
+
+/// What stood in a point's registers.
+package struct PointReading: Sendable {
+  package var words: [UInt16]
+  package var raw: Int64
+  package var quality: Quality
+  package var text: [UInt8]
+  package var tookNs: Int64
+}
+
+package enum PointProblem: Error, Sendable, Hashable {
+  case line(LineFailure)
+  /// Its value is never shown, nor written.
+  case personal
+  /// It is no register: the device speaks when it likes.
+  case noRegister
+  /// Its profile does not allow it, or nothing of such a device may ever be written.
+  case notWritable
+  /// What is allowed instead.
+  case badValue(String)
+}
+
+package struct PointAccess<Line: AskableLine> {
+  private let line: Line
+  private let unit: Int
+  private let kind: String
+  private let point: PointSpec
+  private let timeoutNs: Int64
+
+  package init(_ line: Line, device: DeviceSpec, point: PointSpec, timeoutNs: Int64) {
+    self.line = line
+    unit = device.address
+    kind = device.kind
+    self.point = point
+    self.timeoutNs = timeoutNs
+  }
+
+  private func place() throws(PointProblem) -> (table: RegisterTable, address: Int, count: Int) {
+    if point.personal { throw .personal }
+    guard case .register(let table, let address) = point.source else { throw .noRegister }
+    return (table, address, table.isBits ? 1 : point.type.registers)
+  }
+
+  package func read() throws(PointProblem) -> PointReading {
+    let (table, address, count) = try place()
+    let reply = try ask(CommandFrame.read(unit: unit, table, address: address, count: count))
+    return Self.reading(CommandFrame.words(reply.frame, count: count), of: point, tookNs: reply.tookNs)
+  }
+
+  /// Reads, writes, and reads back what stands there then.
+  package func write(_ value: String) throws(PointProblem) -> (before: PointReading, after: PointReading) {
+    let (table, address, _) = try place()
+    guard point.write != .no, kind != "elevator", table == .holding || table == .coil else { throw .notWritable }
+    let before = try read()
+    let words = try PointEntry.words(value, for: point, present: before.words)
+    let frame =
+      table == .coil
+      ? CommandFrame.writeCoil(unit: unit, address: address, words[0] != 0)
+      : CommandFrame.writeRegisters(unit: unit, address: address, words)
+    _ = try ask(frame)
+    return (before, try read())
+  }
+
+  private func ask(_ frame: [UInt8]) throws(PointProblem) -> LineReply {
+    do throws(LineFailure) {
+      return try line.ask(LineRequest(frame, timeoutNs: timeoutNs))
+    } catch { throw .line(error) }
+  }
+
+  /// Decodes as the polls do; range included.
+  package static func reading(_ words: [UInt16], of point: PointSpec, tookNs: Int64) -> PointReading {
+    let bytes = Decoder.bytes(sentinels: point.invalid.count) + Arena.bytes(of: UInt16.self, count: words.count)
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: Arena.alignment)
+    defer { memory.deallocate() }
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    let decoder = Decoder(
+      sentinels: point.invalid, pseudonymKey: Array(repeating: 0, count: Decoder.keyBytes), arena: &arena)
+    let copy = arena.take(UInt16.self, count: words.count, first: 0)
+    for (index, word) in words.enumerated() { copy[index] = word }
+    var binding = Binding(point, point: 0, offset: 0)
+    binding.setSentinels(first: 0, count: point.invalid.count)
+    let decoded = decoder.decode(binding, copy)
+    var quality = decoded.quality
+    let value = point.encoding.value(raw: decoded.raw, scale: point.scale, offset: point.offset)
+    if quality == .good, let range = point.range, !range.contains(value) { quality = .uncertain }
+    return PointReading(
+      words: words, raw: decoded.raw, quality: quality,
+      text: (0..<decoded.textLength).map { decoder.text[$0] }, tookNs: tookNs)
+  }
+}

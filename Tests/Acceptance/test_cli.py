@@ -1,0 +1,224 @@
+"""Every tool against a running agent, for people and for programs; and what they say without one."""
+
+import json
+import re
+
+import pytest
+
+from client import Client
+from running import Consumer, free_port, poll, run
+
+SITE = """
+[[line]]
+name = "line"
+protocol = "modbus-tcp"
+listen = "127.0.0.1:{port}"
+[[device]]
+name = "cover-1"
+line = "line"
+address = 1
+profile = "manhole-cover/generic"
+  [[device.signal]]
+  point = "tilt"
+  shape = "constant"
+  value = 34
+[[device]]
+name = "hydrant-1"
+line = "line"
+address = 2
+profile = "hydrant/generic"
+"""
+
+BUS = """
+[[bus]]
+name = "line"
+protocol = "modbus-tcp"
+host = "127.0.0.1:{port}"
+[[device]]
+name = "cover-1"
+bus = "line"
+address = 1
+profile = "manhole-cover/generic"
+[[device]]
+name = "hydrant-1"
+bus = "line"
+address = 2
+profile = "hydrant/generic"
+"""
+
+
+@pytest.fixture
+def agent(house):
+    port = free_port()
+    house.site(SITE.replace("{port}", str(port)))
+    agent = house.agent(BUS.replace("{port}", str(port)), [Consumer("city")])
+    poll(lambda: agent.status()["alarms"]["active"] == 1 and agent.status()["points"]["good"] == 13, "the alarm is raised")
+    return agent
+
+
+def asked(agent, *arguments):
+    """The answer of a tool that has to succeed: for a person, and for a program."""
+    people, program = agent.command(*arguments), agent.command(*arguments, "--json")
+    for answer in (people, program):
+        assert answer.returncode == 0, (arguments, answer.stderr)
+        assert answer.stderr == ""
+    lines = people.stdout.rstrip("\n").split("\n")
+    if arguments[0] != "plan":
+        assert all(len(line) <= 80 for line in lines), [line for line in lines if len(line) > 80]
+    assert "\x1b" not in people.stdout, "colour belongs on a terminal"
+    return people.stdout, json.loads(program.stdout)
+
+
+def test_status_shows_the_whole_box(agent):
+    text, status = asked(agent, "status")
+    assert {
+        "gateway", "version", "uptime_s", "epoch", "clock_synchronised", "buses", "devices", "points", "alarms", "buffer",
+        "consumers", "memory", "threads",
+    } <= status.keys()
+    [bus] = status["buses"]
+    assert {
+        "name", "state", "utilisation", "cycle_ms", "transactions", "good", "timeouts", "crc_errors", "exceptions",
+        "late_replies",
+    } <= bus.keys()
+    assert bus["name"] == "line" and bus["state"] == "running" and bus["good"] > 0
+    assert status["devices"]["online"] == 2 and status["devices"]["offline"] == 0
+    assert status["points"] == {"good": 13, "uncertain": 0, "bad": 0, "stale": 0}
+    assert status["alarms"] == {"active": 1, "unacknowledged": 1}
+    assert {"samples", "bytes", "capacity_bytes", "oldest", "evicted", "state"} <= status["buffer"].keys()
+    [consumer] = status["consumers"]
+    assert {"name", "lag_records", "gaps", "last_seen"} <= consumer.keys() and consumer["name"] == "city"
+    assert status["memory"]["rss_bytes"] >= status["memory"]["private_bytes"] > 0 < status["memory"]["arena_bytes"]
+    assert status["gateway"] == "box" and status["epoch"] == 1 and status["clock_synchronised"] is True
+    for word in ("box", "line", "city", "running"):
+        assert word in text
+    assert len(text.split("\n")) <= 24, "one screen"
+
+
+def test_points_shows_the_latest_values_of_all_devices_or_of_one(agent):
+    text, points = asked(agent, "points")
+    assert len(points) == 13 and {point["device"] for point in points} == {"cover-1", "hydrant-1"}
+    assert "cover-1/tilt" in text and "hydrant-1/pressure" in text
+    text, points = asked(agent, "points", "cover-1")
+    [tilt] = [point for point in points if point["point"] == "tilt"]
+    assert tilt["n"] == "box/cover-1/tilt" and tilt["v"] == 34 and tilt["u"] == "deg" and tilt["q"] == "good"
+    assert 0 <= tilt["age_ms"] < 60_000
+    assert "hydrant" not in text and {point["device"] for point in points} == {"cover-1"}
+    stranger = agent.command("points", "cover-l")
+    assert stranger.returncode != 0 and "cover-1" in stranger.stderr, "the nearest match is named"
+
+
+def test_devices_shows_who_answers(agent):
+    text, devices = asked(agent, "devices")
+    assert [device["name"] for device in devices] == ["cover-1", "hydrant-1"]
+    for device in devices:
+        assert device["state"] == "online" and device["bus"] == "line" and device["good"] > 0 == device["timeouts"]
+    assert "cover-1" in text and "manhole-cover" in text and "online" in text
+
+
+def test_alarms_shows_what_is_wrong(agent):
+    text, alarms = asked(agent, "alarms")
+    [alarm] = alarms
+    assert alarm["n"] == "box/cover-1/cover-open" and alarm["alarm"] == "cover-open" and alarm["active"] is True
+    assert alarm["severity"] == "critical" and alarm["values"]["tilt"] == 34
+    assert "Cover cover-1 is lifted: tilt 34 deg" in text and "critical" in text
+    _, everything = asked(agent, "alarms", "--all")
+    assert alarm["id"] in [each["id"] for each in everything]
+    chinese = run("alarms", *agent.files, environment={"LANG": "zh_CN.UTF-8"})
+    assert "井盖 cover-1 被掀开" in chinese.stdout
+
+
+def test_check_and_plan_need_no_agent_but_say_the_same_beside_one(agent):
+    text, report = asked(agent, "check")
+    assert report["valid"] is True and report["errors"] == [] and report["devices"] == 2
+    assert "2 devices" in text
+    text, plan = asked(agent, "plan")
+    [bus] = plan["buses"]
+    assert bus["name"] == "line" and {request["device"] for request in bus["requests"]} == {"cover-1", "hydrant-1"}
+    memory = plan["memory"]
+    assert memory["total_bytes"] == sum(line["bytes"] for line in memory["lines"]) <= memory["limit_bytes"] == 8 << 20
+    assert "cover-1" in text and "memory" in text
+
+
+def test_plan_shows_how_full_a_line_is(house):
+    agent = house.agent(
+        '[[bus]]\nname = "slow"\nprotocol = "modbus-rtu"\nport = "/dev/kerb-none"\nbaud = 9600\n'
+        '[[device]]\nname = "cover-1"\nbus = "slow"\naddress = 1\nprofile = "manhole-cover/generic"\n', start=False)
+    _, plan = asked(agent, "plan")
+    [bus] = plan["buses"]
+    # Four registers a second and two more every five seconds: 8 + 13 and 8 + 9 bytes of 10 bits, and t3.5 twice each.
+    silence = 2 * 3.5 * 10 / 9600
+    wire = (21 * 10 / 9600 + silence) / 1 + (17 * 10 / 9600 + silence) / 5
+    assert abs(bus["utilisation"] - wire) < 0.01, (bus["utilisation"], wire)
+
+
+def test_consumer_add_lets_a_platform_in_and_prints_its_token_once(agent):
+    added = agent.command("consumer", "add", "fire-brigade", "--kind", "hydrant", "--json")
+    assert added.returncode == 0, added.stderr
+    told = json.loads(added.stdout)
+    plain = agent.command("consumer", "add", "water-bureau", "--kind", "manhole-cover")
+    assert plain.returncode == 0, plain.stderr
+    tokens = {"fire-brigade": told["token"], "water-bureau": plain.stdout.strip()}
+    assert all(re.fullmatch(r"[\w-]{32,}", token) for token in tokens.values()), "the token alone is on stdout"
+    for token in tokens.values():
+        for path in agent.folder.rglob("*"):
+            assert not path.is_file() or token.encode() not in path.read_bytes(), f"the token stands in {path}"
+
+    text, listed = asked(agent, "consumer", "list")
+    assert {each["name"] for each in listed} == {"city", "fire-brigade", "water-bureau"} and "water-bureau" in text
+    again = agent.command("consumer", "add", "city")
+    assert again.returncode == 64 and "city" in again.stderr
+    wrong = agent.command("consumer", "add", "gas-works", "--kind", "hydrent")
+    assert wrong.returncode == 64 and "hydrant" in wrong.stderr
+    assert asked(agent, "check")[1]["consumers"] == 3, "what was refused left nothing behind"
+
+    agent.stop()
+    agent.start()
+    for name, device in (("fire-brigade", "hydrant-1"), ("water-bureau", "cover-1")):
+        client = Client(agent.port, tokens[name])
+        devices = client.get("/v1/devices").json["devices"]
+        assert [each["name"] for each in devices] == [device]
+
+
+def test_version_needs_nothing():
+    text, told = run("version"), run("version", "--json")
+    assert text.returncode == told.returncode == 0
+    assert text.stdout == f"kerb {json.loads(told.stdout)['version']}\n"
+
+
+@pytest.mark.parametrize("command", ["status", "points", "devices", "alarms"])
+def test_without_an_agent_a_tool_says_how_to_start_one(house, command):
+    agent = house.agent('[[bus]]\nname = "line"\nprotocol = "modbus-rtu"\nport = "/dev/kerb-none"\n', start=False)
+    for arguments in ([], ["--json"]):
+        answer = agent.command(command, *arguments)
+        assert answer.returncode == 69 and answer.stdout == ""
+        assert str(agent.runtime / "control.sock") in answer.stderr
+        assert f"kerb run -c {agent.configuration}" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["statuss"], ["status", "--jsn"], ["points", "a", "b"], ["run", "--unknown"], ["simulate"], ["check", "--config"],
+        ["consumer", "add"], ["demo", "--seconds", "many"],
+    ])
+def test_wrong_usage_is_said_with_its_usage(arguments):
+    answer = run(*arguments)
+    assert answer.returncode == 64
+    assert answer.stdout == "" and "--help" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "check", "plan", "status", "points", "devices", "alarms", "consumer add", "consumer list", "simulate", "demo",
+     "version"])
+def test_every_command_has_help_with_an_example(command):
+    answer = run(*command.split(), "--help")
+    assert answer.returncode == 0 and "Example:" in answer.stdout
+    assert f"kerb {command}" in answer.stdout.split("Example:")[1]
+
+
+def test_a_configuration_that_is_not_there_is_named(house):
+    missing = house.folder / "missing.toml"
+    for command in ("run", "check", "plan"):
+        answer = run(command, "--config", missing)
+        assert answer.returncode != 0 and str(missing) in answer.stdout + answer.stderr
