@@ -28,6 +28,8 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   private let rules: [FrameSpec]
   private let board: BusBoard
   private let characterNs: Int64
+  /// No personal value gets into the black box: where there is one, nothing does.
+  private let keepsFrames: Bool
   private var meter = UtilisationMeter()
   private var serial: UInt8 = 0
   private var cycleStart = Instant.zero
@@ -65,6 +67,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     reads = arena.take(UInt16.self, count: asks.reduce(0) { $0 + $1.points.count }, first: 0)
     questions = arena.take(UInt8.self, count: asks.reduce(0) { $0 + $1.bytes.count }, first: 0)
     chunk = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
+    keepsFrames = !layout.devices.contains { $0.points.contains(where: \.personal) }
     rules = layout.devices.map { $0.frame ?? .dlt645 }
     layout.fill(&pipeline, alarmStates)
     fill(layout)
@@ -172,6 +175,10 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
       lines.frame = text
     }
     let checksumFaults = frames.checksumFaults
+    if keepsFrames {
+      let sent = UnsafeBufferPointer(start: UnsafePointer(question), count: Int(slot.byteCount))
+      board.blackBox.note(.request, .poll, sent, hasChecksum: true, at: port.now)
+    }
     try port.send(question, count: Int(slot.byteCount))
     // Handed to the port, not yet through the wire.
     let sentAt = port.now + Int64(slot.byteCount) * characterNs
@@ -202,7 +209,10 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
         if let found = try judge(slot, asked, &foreign) { return found }
       }
     }
-    if seen == 0 { throw .noReply }
+    if seen == 0 {
+      note(.silence)
+      throw .noReply
+    }
     if frames.checksumFaults > checksumFaults { throw .corruptReply(.checksum) }
     switch foreign {
     case .ownEcho: throw .noReply
@@ -230,10 +240,12 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     }
     repeat {
       let isProven = slot.isNumbered && machine.units[unit].repeatedSerials >= 2
-      let reply = rule.reply(frames.bytes, count: frames.frameLength, asked: asked, numbered: isProven)
+      let reply = rule.reply(UnsafePointer(frames.bytes), count: frames.frameLength, asked: asked, numbered: isProven)
+      note(reply)
       switch reply {
       case .data(let first, let count):
         if slot.isNumbered { notice(serialOf: unit) }
+        rule.clear(frames.bytes, first: first, count: count)
         return Found(first: first, count: count)
       case .refused(let code): throw .refused(code)
       case .foreign(let fault):
@@ -251,6 +263,23 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     } else {
       machine.units[unit].repeatedSerials = 0
     }
+  }
+
+  private func note(_ reply: FrameReply) {
+    guard keepsFrames else { return }
+    let frame = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.frameLength)
+    var kind = FrameKind.reply
+    var cause: Corruption?
+    if case .foreign(let fault) = reply {
+      kind = .broken
+      cause = fault == .otherDevice ? .wrongUnit : .wrongShape
+    }
+    board.blackBox.note(kind, .poll, frame, hasChecksum: true, cause: cause, at: port.now)
+  }
+
+  private func note(_ kind: FrameKind) {
+    let nothing = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+    board.blackBox.note(kind, .line, nothing, hasChecksum: false, at: port.now)
   }
 
   /// The question without its end, as an adapter gives it back whose receiver stays on.
@@ -310,6 +339,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
       try port.open()
       machine.opened(at: port.now)
       board.bus.set(.state, BusBoard.running)
+      note(.opened)
       board.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
@@ -321,6 +351,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
 
   private mutating func closeLost(_ failure: ReadFailure) {
     port.close()
+    note(.lost)
     if machine.isOpen { machine.lost(at: port.now) }
     board.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { board.bus.set(.problem, Int64(code)) }

@@ -246,7 +246,7 @@ package final class Field: @unchecked Sendable {
 
   /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
   package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
-    guard layouts[bus].spec.busProtocol != .serial else { throw .notPossible }
+    guard layouts[bus].spec.busProtocol.isModbus else { throw .notPossible }
     return try boards[bus].inbox.ask(request, until: deadline)
   }
 

@@ -71,12 +71,12 @@ package enum CJT188 {
 
   /// `numbered`: this meter repeats serial numbers, so one that it doesn't repeat is an older question's reply.
   package static func reply(
-    _ frame: UnsafeMutablePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>, numbered: Bool
+    _ frame: UnsafePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>, numbered: Bool
   ) -> FrameReply {
     guard asked.count >= requestBytes, count >= headBytes + tailBytes else { return .foreign(.otherItem) }
     let control = frame[9]
     guard control & fromMeter != 0 else { return .foreign(.ownEcho) }
-    guard let question = asked.baseAddress, address(UnsafePointer(frame)).matches(address(question)),
+    guard let question = asked.baseAddress, address(frame).matches(address(question)),
       isSameKind(frame[1], asked[1])
     else { return .foreign(.otherDevice) }
     guard control & 0x3F == asked[9] else { return .foreign(.otherItem) }

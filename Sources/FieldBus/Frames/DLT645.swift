@@ -1,5 +1,5 @@
 // DL/T 645-2007, 5: 0x68 · address, 6 bytes · 0x68 · control · length · data, each byte + 0x33 · sum · 0x16.
-// Pure: encodes into the caller's buffer, judges and reads in place. The 8-bit sum is weak: what it lets through is caught
+// Pure: encodes into the caller's buffer, judges where the bytes are. The 8-bit sum is weak: what it lets through is caught
 // by the address, the data identifier, the decimal digits and a point's range, and after an error a value is read twice.
 
 import StreamCore
@@ -70,35 +70,35 @@ package enum DLT645 {
     return .whole(whole)
   }
 
-  /// A whole frame against the question it may answer; the data is in the clear afterwards.
+  /// A whole frame against the question it may answer; the data is still disguised.
   package static func reply(
-    _ frame: UnsafeMutablePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>
+    _ frame: UnsafePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>
   ) -> FrameReply {
     guard asked.count >= headBytes, count >= headBytes + tailBytes else { return .foreign(.otherItem) }
     let control = frame[8]
     guard control & fromMeter != 0 else { return .foreign(.ownEcho) }
-    guard let question = asked.baseAddress, address(UnsafePointer(frame)).matches(address(question)) else {
+    guard let question = asked.baseAddress, address(frame).matches(address(question)) else {
       return .foreign(.otherDevice)
     }
     guard control & 0x1F == asked[8] & 0x1F else { return .foreign(.otherItem) }
     let length = Int(frame[9])
     if control & refusal != 0 { return .refused(length > 0 ? frame[headBytes] &- disguise : 0) }
     if asked[8] == readAddress {
-      return length == MeterAddress.dlt645Bytes ? cleared(frame, headBytes, length) : .foreign(.otherItem)
+      return length == MeterAddress.dlt645Bytes ? .data(first: headBytes, count: length) : .foreign(.otherItem)
     }
     guard length >= identifierBytes else { return .foreign(.otherItem) }
     for index in 0..<identifierBytes where frame[headBytes + index] != asked[headBytes + index] {
       return .foreign(.otherItem)
     }
-    return cleared(frame, headBytes + identifierBytes, length - identifierBytes)
+    return .data(first: headBytes + identifierBytes, count: length - identifierBytes)
   }
 
   package static func address(_ frame: UnsafePointer<UInt8>) -> MeterAddress {
     MeterAddress(frame + 1, count: MeterAddress.dlt645Bytes)
   }
 
-  private static func cleared(_ frame: UnsafeMutablePointer<UInt8>, _ first: Int, _ count: Int) -> FrameReply {
+  /// Takes the disguise off a reply's data.
+  package static func clear(_ frame: UnsafeMutablePointer<UInt8>, first: Int, count: Int) {
     for index in first..<(first + count) { frame[index] = frame[index] &- disguise }
-    return .data(first: first, count: count)
   }
 }

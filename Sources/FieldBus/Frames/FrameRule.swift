@@ -49,16 +49,20 @@ package enum FrameRule: BitwiseCopyable, Sendable {
     }
   }
 
-  /// `frame` is whole. `asked`: the question without its preamble; nil if nothing was asked. Data that travels disguised
-  /// (DL/T 645 adds 0x33) stands in the clear afterwards.
+  /// `frame` is whole. `asked`: the question without its preamble. `numbered`: the device is known to repeat serial numbers.
   package func reply(
-    _ frame: UnsafeMutablePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>, numbered: Bool
+    _ frame: UnsafePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>, numbered: Bool
   ) -> FrameReply {
     switch self {
-    case .binary(let rule): return rule.reply(UnsafePointer(frame), count: count, asked: asked)
+    case .binary(let rule): return rule.reply(frame, count: count, asked: asked)
     case .dlt645: return DLT645.reply(frame, count: count, asked: asked)
     case .cjt188: return CJT188.reply(frame, count: count, asked: asked, numbered: numbered)
     }
+  }
+
+  /// Makes a reply's data readable where it travels disguised (DL/T 645 adds 0x33).
+  package func clear(_ frame: UnsafeMutablePointer<UInt8>, first: Int, count: Int) {
+    if case .dlt645 = self { DLT645.clear(frame, first: first, count: count) }
   }
 
   /// Bytes that stand in front of a frame by right.

@@ -37,8 +37,8 @@ extension Severity {
 extension ValueType {
   /// All but `text:N`, `bcd:N` and `sbcd:N`.
   package static let words: [(word: String, value: ValueType)] = [
-    ("bool", .bool), ("u8", .u8), ("i8", .i8), ("u16", .u16), ("i16", .i16), ("u32", .u32), ("i32", .i32), ("u64", .u64), ("i64", .i64),
-    ("f32", .f32), ("f64", .f64), ("bcd16", .bcd16), ("bcd32", .bcd32),
+    ("bool", .bool), ("u16", .u16), ("i16", .i16), ("u32", .u32), ("i32", .i32), ("u64", .u64), ("i64", .i64),
+    ("f32", .f32), ("f64", .f64), ("bcd16", .bcd16), ("bcd32", .bcd32), ("u8", .u8), ("i8", .i8),
   ]
 
   /// Nil if there is no such type, or a text's length is not allowed.
@@ -88,7 +88,7 @@ extension ValueType {
   }
 
   /// Has no place in registers of 16 bits.
-  var isOfFrames: Bool {
+  package var isOfFrames: Bool {
     switch self {
     case .u8, .i8, .bcd: return true
     default: return false

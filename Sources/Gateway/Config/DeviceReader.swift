@@ -83,11 +83,13 @@ extension ConfigurationReader {
         reader.require("address")
         return reader.integer("address", in: Limits.tcpUnits)
       }
-      reader.reject(["address"], because: "has no meaning here: the profile's `ask` has no {address}")
+      reader.reject(["address"], because: "has no meaning here: the profile asks for no {address}")
       return 0
-    case .dlt645, .cjt188, nil:
-      _ = reader.item("address")
-      return nil
+    case .dlt645, .cjt188: return nil
+    case nil:
+      // Of a meter, perhaps.
+      if case .string = reader.item("address")?.value { return nil }
+      return reader.integer("address", in: Limits.tcpUnits)
     }
   }
 
