@@ -129,7 +129,7 @@ struct ProfileParserTests {
       type = "text:16"
       personal = true
       """)
-    #expect(profile.frame == TextFrame(end: [0x3B], split: 9))
+    #expect(profile.frame == .text(end: [0x3B], split: 9))
     #expect(profile.title == ["en": "Reader"])
     #expect(profile.source == "manual")
     #expect(profile.identification.vendor == "V")
@@ -144,7 +144,7 @@ struct ProfileParserTests {
   @Test("ends lines with CR LF and does not split them unless told otherwise")
   func frameDefaults() throws {
     let profile = try profile("kind = \"hydrant\"\nframe = { format = \"text\" }")
-    #expect(profile.frame == TextFrame(end: [13, 10], split: nil))
+    #expect(profile.frame == .text(end: [13, 10], split: nil))
   }
 
   @Test("with errors keeps what is sound, and the names of what is not")
