@@ -13,6 +13,7 @@ let strict: [SwiftSetting] = [
 
 var targets: [Target] = [
   .systemLibrary(name: "CModbus", pkgConfig: "libmodbus", providers: [.apt(["libmodbus-dev"])]),
+  .systemLibrary(name: "CSerialPort", pkgConfig: "libserialport", providers: [.apt(["libserialport-dev"])]),
   .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
   .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
   .target(name: "CLinux"),
@@ -21,7 +22,7 @@ var targets: [Target] = [
   .target(name: "StreamCore", swiftSettings: strict),
   .target(
     name: "FieldBus",
-    dependencies: ["StreamCore", "CModbus", "CSodium", "CLinux", "CToml"],
+    dependencies: ["StreamCore", "CModbus", "CSerialPort", "CSodium", "CLinux", "CToml"],
     swiftSettings: strict),
   .target(name: "Store", dependencies: ["StreamCore", "CSQLite", "CLinux"], swiftSettings: strict),
   .target(

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/serial.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -143,6 +145,45 @@ int kerb_tty_raw(int fd, int baud, char parity, int stop_bits) {
   line.c_cc[VMIN] = 0;
   line.c_cc[VTIME] = 0;
   return tcsetattr(fd, TCSANOW, &line) < 0 ? -errno : 0;
+}
+
+int kerb_tty_baud(int fd) {
+  static const int bauds[] = {1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600};
+  struct termios line;
+  if (tcgetattr(fd, &line) < 0) return -errno;
+  for (size_t index = 0; index < sizeof bauds / sizeof bauds[0]; index++)
+    if (speed_of(bauds[index]) == cfgetospeed(&line)) return bauds[index];
+  return 0;
+}
+
+int kerb_tty_rs485(int fd, int inverted) {
+  struct serial_rs485 line;
+  memset(&line, 0, sizeof line);
+  line.flags = SER_RS485_ENABLED | (inverted ? SER_RS485_RTS_AFTER_SEND : SER_RS485_RTS_ON_SEND);
+  return ioctl(fd, TIOCSRS485, &line) < 0 ? -errno : 0;
+}
+
+int kerb_tty_low_latency(int fd) {
+  int took = -ENOTTY;
+  struct serial_struct settings;
+  memset(&settings, 0, sizeof settings);
+  if (ioctl(fd, TIOCGSERIAL, &settings) == 0) {
+    settings.flags |= ASYNC_LOW_LATENCY;
+    if (ioctl(fd, TIOCSSERIAL, &settings) == 0) took = 0;
+  }
+  char link[64], device[256], timer[512];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, device, sizeof device - 1);
+  if (length <= 0) return took;
+  device[length] = 0;
+  const char *name = strrchr(device, '/');
+  if (!name || strncmp(device, "/dev/tty", 8) != 0) return took;
+  snprintf(timer, sizeof timer, "/sys/class/tty%s/device/latency_timer", name);
+  int file = open(timer, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return took;
+  if (write(file, "1", 1) == 1) took = 0;
+  close(file);
+  return took;
 }
 
 int kerb_fd_flock(int fd) { return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0; }

@@ -71,6 +71,7 @@ extension BusLoop where Line: ~Copyable {
     var invalid = 0
     for (index, device) in layout.devices.enumerated() {
       machine.units[index].address = UInt8(truncatingIfNeeded: device.address)
+      machine.units[index].registersMax = UInt16(device.registersMax)
       machine.units[index].firstPoint = UInt16(specs.count)
       machine.units[index].pointCount = UInt16(device.points.count)
       machine.units[index].firstAlarm = UInt16(alarm)

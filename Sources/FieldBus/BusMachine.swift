@@ -114,6 +114,8 @@ package struct Debt: BitwiseCopyable {
 
 package struct UnitSlot: BitwiseCopyable {
   package var address: UInt8 = 0
+  /// Registers that the device allows in one request.
+  package var registersMax = UInt16(Limits.registersPerReadMax)
   package var state = UnitState.unknown
   package var attempts: UInt8 = 0
   package var firstRequest: UInt32 = 0
@@ -220,7 +222,9 @@ package struct BusMachine: ~Copyable {
     for unit in 0..<unitCount { consider(unit, at: now, &choice) }
     guard choice.request >= 0 else { return .wait(until: choice.nextAt) }
     if silenceUntil > now { return .wait(until: silenceUntil) }
-    if choice.needsFence { return fence(Int(requests[choice.request].unit), for: choice.request, at: now) }
+    if choice.needsFence, let fence = fence(Int(requests[choice.request].unit), for: choice.request, at: now) {
+      return fence
+    }
     stretchPercent = Swift.max(100, choice.stretchPercent)
     return .transact(request: choice.request)
   }
@@ -246,8 +250,8 @@ package struct BusMachine: ~Copyable {
         continue
       }
       let debt = debt(of: request.shape, unit: unit, at: now)
-      if let debt, debt.isFenced {
-        // The fence has been passed; what is left is to wait.
+      if let debt, debt.isFenced || (now < debt.until && fence(unit, for: index, at: now) == nil) {
+        // The fence has been passed, or there is none for so small a device; what is left is to wait.
         if debt.until < choice.nextAt { choice.nextAt = debt.until }
         continue
       }
@@ -328,9 +332,9 @@ package struct BusMachine: ~Copyable {
     return barred < 0 ? nil : fence(unit, for: barred, at: now)
   }
 
-  /// A read of a shape that is not owed: of the unit's own requests the cheapest such one, else the barred one made shorter or
+  /// A read of a shape that is not owed, if the device has one: of the unit's own requests the cheapest such one, else the barred one made shorter or
   /// longer.
-  private func fence(_ unit: Int, for request: Int, at now: Instant) -> BusAction {
+  private func fence(_ unit: Int, for request: Int, at now: Instant) -> BusAction? {
     let first = Int(units[unit].firstRequest)
     var best = -1
     for index in first..<(first + Int(units[unit].requestCount)) where requests[index].isActive {
@@ -343,14 +347,17 @@ package struct BusMachine: ~Copyable {
     }
     let barred = requests[request]
     let step = barred.table.isBits ? 8 : 1
+    let largest = barred.table.isBits ? Limits.bitsPerReadMax : Int(units[unit].registersMax)
     // Shorter is always answered; longer only where there is more to read.
     var count = 1
-    while count <= Int(barred.count) + 4 * step {
-      if !isBarred(Shape(table: barred.table, count: count), unit: unit, at: now) { break }
+    while count <= Swift.min(largest, Int(barred.count) + 4 * step) {
+      if !isBarred(Shape(table: barred.table, count: count), unit: unit, at: now) {
+        let room = Limits.registersPerTable - count
+        return .fence(unit: unit, table: barred.table, address: Swift.min(Int(barred.address), room), count: count)
+      }
       count += step
     }
-    let room = Limits.registersPerTable - count
-    return .fence(unit: unit, table: barred.table, address: Swift.min(Int(barred.address), room), count: count)
+    return nil
   }
 
   // MARK: Debts

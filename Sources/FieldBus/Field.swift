@@ -185,7 +185,8 @@ package final class Field: @unchecked Sendable {
       }
     report.utilisation = Double(counters[.utilisationPpm]) / 1e6
     let taken = counters[.takenNs]
-    report.efficiency = taken > 0 ? Double(counters[.idealNs]) / Double(taken) : 0
+    // A virtual line that isn't paced is faster than its baud rate.
+    report.efficiency = taken > 0 ? Swift.min(1, Double(counters[.idealNs]) / Double(taken)) : 0
     report.cycleMs = Double(counters[.cycleNs]) / 1e6
     report.transactions = counters[.transactions]
     report.good = counters[.good]

@@ -124,7 +124,7 @@ extension Buffer {
     report.acceptedSamples = intake.acceptedSamples
     report.acceptedEvents = intake.acceptedEvents
     report.lostSamples = intake.lostSamples
-    report.bytes = ((try? log?.bytes) ?? 0) + ((try? ring?.bytes) ?? 0)
+    report.bytes = ((try? log?.bytes) ?? 0) + (ring?.bytes ?? 0)
     report.capacityBytes = Int64(configuration.telemetryBytes + configuration.alarmBytes)
     report.commits = commits
     report.failures = failures

@@ -221,9 +221,13 @@ final class TelemetryRing {
     return nil
   }
 
-  var bytes: Int64 {
+  /// Of the file on disk.
+  var fileBytes: Int64 {
     get throws(StoreFailure) {
       (try connection.integer(of: "PRAGMA page_count") ?? 0) * Int64(Limits.pageBytes)
     }
   }
+
+  /// What the stored blocks take; the file has its full size from the start.
+  var bytes: Int64 { Int64(numbers?.count ?? 0) * Int64(Limits.pageBytes) }
 }

@@ -87,6 +87,9 @@ final class PtyLoop {
     guard count > 0 else { return }
     line.devices.withLock { $0.counts.bytesIn += count }
     guard listens else { return }
+    // At another speed a device hears nothing that it could answer. (A pty forgets the parity.)
+    let baud = kerb_tty_baud(master)
+    if baud > 0, Int(baud) != line.spec.format.baud { return }
     wire.received(Array(buffer.prefix(count)), at: arrived)
     line.devices.withLock { $0.counts.early = wire.early }
   }

@@ -8,6 +8,21 @@ import StreamCore
 struct Agent {
   let options: ConfigurationOptions
 
+  /// A connection for several questions, each of which may have to wait for a line; nil: no agent runs.
+  func clientIfRunning() throws -> ControlClient? {
+    do throws(ControlFailure) {
+      return try ControlClient(
+        path: ControlServer.path(runtime: options.runtimePath), waitNs: Limits.commandWaitNs + Limits.controlWaitNs)
+    } catch {
+      if case .noAgent = error { return nil }
+      throw CommandFailure(error, options)
+    }
+  }
+
+  func ask(_ client: ControlClient, _ method: String, _ parameters: [(String, String)]) throws -> JSONValue {
+    do throws(ControlFailure) { return try client.call(method, parameters) } catch { throw CommandFailure(error, options) }
+  }
+
   func ask(_ method: String, _ parameters: [(String, String)] = []) throws -> JSONValue {
     let path = ControlServer.path(runtime: options.runtimePath)
     do throws(ControlFailure) {
@@ -33,8 +48,11 @@ extension CommandFailure {
     case .refused(let code, let message):
       let statuses = [
         "forbidden": CommandFailure.permission, "not_found": CommandFailure.usage,
-        "unavailable": CommandFailure.tryAgain,
-        "too_many": CommandFailure.tryAgain,
+        "unavailable": CommandFailure.tryAgain, "too_many": CommandFailure.tryAgain,
+        "busy": CommandFailure.tryAgain, "too_late": CommandFailure.tryAgain, "no_reply": CommandFailure.unavailable,
+        "line_lost": CommandFailure.unavailable, "not_served": CommandFailure.unavailable,
+        "personal": CommandFailure.permission, "not_writable": CommandFailure.permission,
+        "bad_value": CommandFailure.usage, "not_possible": CommandFailure.usage,
       ]
       self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)
     }

@@ -12,7 +12,9 @@ struct Kerb: ParsableCommand {
       77 not permitted, 78 wrong configuration.
       """,
     subcommands: [
-      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, ConsumerCommand.self,
+      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, Read.self, Write.self,
+      Raw.self, Monitor.self, Ports.self, ScanCommand.self,
+      ConsumerCommand.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])
 }

@@ -28,7 +28,7 @@ class LateSlave:
     A reply takes THINKING, but every `nth` one and a half timeouts, or as many as its turn says: it holds what was right
     when it was asked for, and falls into whatever the line carries by then."""
 
-    def __init__(self, nth=9, turns=(1.5, 1.1, 1.5, 1.8)):
+    def __init__(self, nth=9, turns=(1.5, 1.1, 2.5)):
         self.nth, self.turns = nth, turns
         self.master, self.slave = raw_pty()
         self.path = os.ttyname(self.slave)
@@ -65,10 +65,14 @@ class LateSlave:
                 request, pending = pending[:8], pending[8:]
                 now = time.monotonic()
                 unit, function, address, count = struct.unpack(">BBHH", request[:6])
-                assert request[6:] == crc16(request[:6]) and (unit, function, count) == (1, 3, 2), request.hex()
+                assert request[6:] == crc16(request[:6]) and (unit, function) == (1, 3), request.hex()
                 self.asked += 1
                 assert self.asked < SPAN
-                reply = struct.pack(">BBBI", unit, function, 4, address * SPAN + self.asked)
+                if address in REGISTERS and 1 <= count <= 2:
+                    value = struct.pack(">I", address * SPAN + self.asked)
+                    reply = struct.pack(">BBB", unit, function, 2 * count) + value[:2 * count]
+                else:
+                    reply = struct.pack(">BBB", unit, function | 0x80, 2)
                 takes = TIMEOUT * self.turns[self.asked // self.nth % len(self.turns)] if self.asked % self.nth == 0 else THINKING
                 heapq.heappush(replies, (now + takes, self.asked, now, reply + crc16(reply)))
 

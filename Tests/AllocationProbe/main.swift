@@ -43,7 +43,6 @@ let site = try VirtualSite(
     lines: [SiteLine(name: "l", end: .link(path: link), format: LineFormat(baud: 115_200), paced: false)],
     devices: [SiteDevice(name: "d", line: 0, address: 1, profile: profile, signals: signals)]))
 try site.start()
-defer { site.stop() }
 
 var busSpec = BusSpec(name: "b", place: place, busProtocol: .modbusRTU, endpoint: .serialPort(path: link))
 busSpec.format = LineFormat(baud: 115_200)
@@ -99,5 +98,7 @@ let seen = kerb_malloc_count_stop()
 print(
   "{\"samples\":\(samples),\"texts\":\(texts),\"events\":\(events),\"good\":\(board.bus[.good]),"
     + "\"allocations\":\(allocations),\"canary\":\(seen),\"canary_sum\":\(canary.reduce(0, +))}")
+// No `defer`: exit() would pass it by, and the link would stay.
+site.stop()
 if seen < 1 || samples < samplesWanted || texts == 0 || events == 0 { exit(2) }
 exit(allocations == 0 ? 0 : 1)

@@ -99,6 +99,21 @@ import Testing
     #expect(words[0] == 1_010)  // register 10's value for register 20
   }
 
+  @Test("(2) a fence is never larger than the device allows, even where that leaves none", arguments: [1, 2, 3])
+  func smallDevice(registersMax: Int) {
+    var devices = [device(1, registers: [0, 50, 100], everyNs: 0)]
+    devices[0].registersMax = registersMax
+    let line = ScriptedLine(answer: { _, _, number in
+      number % 9 == 0 ? .silence : .replyInOrder(afterNs: 20 * millisecond)
+    })
+    let rig = BusRig(spec: bus(), devices: devices, line: line)
+    rig.run(untilNs: 120 * second)
+    rig.finish()
+    #expect(rig.loop.port.largestCount <= registersMax)
+    #expect(rig.board.bus[.good] > 500)
+    expectRight(rig, devices)
+  }
+
   @Test("FAULTS 2: a reply of the wrong unit, then the right one, poisons nothing")
   func wrongUnit() {
     let devices = [device(1, registers: [0, 5, 10], everyNs: 0), device(2, registers: [7], everyNs: 0)]

@@ -35,6 +35,7 @@ struct ScriptedLine: Port, ~Copyable {
   /// Counting them all would take the memory of a long run.
   var keepsSent = true
   var sentCount = 0
+  var largestCount = 0
   var isThere = true
   var opens: [Int64] = []
   private var onTheWay: [Frame] = []
@@ -71,6 +72,7 @@ struct ScriptedLine: Port, ~Copyable {
     if !isThere { throw .portLost(5) }
     if keepsSent { sent.append((nowNs, unit, address)) }
     sentCount += 1
+    largestCount = Swift.max(largestCount, count)
     let honest = (0..<count).map { value(unit, address + $0) }
     switch answer(unit, address, sentCount) {
     case .reply(let afterNs):

@@ -32,6 +32,7 @@ struct ConfigurationReaderTests {
     stop_bits = 2
     response_timeout = "250ms"
     turnaround = "10ms"
+    rs485 = "kernel-inverted"
     retries = 3
 
     [[bus]]
@@ -126,6 +127,7 @@ struct ConfigurationReaderTests {
     #expect(buses[0].responseTimeoutNs == 250_000_000)
     #expect(buses[0].turnaroundNs == 10_000_000)
     #expect(buses[0].retries == 3)
+    #expect(buses.map(\.rs485) == [.kernelInverted, .off, .off])
 
     let devices = configuration.devices
     #expect(devices.map(\.name) == ["manhole-17", "meter", "door"])

@@ -2,6 +2,7 @@
 
 import FieldBus
 import Gateway
+import StreamCore
 import Synchronization
 
 final class ScriptedField: FieldView {
@@ -9,6 +10,10 @@ final class ScriptedField: FieldView {
     var buses: [BusReport] = []
     var devices: [DeviceReport] = []
     var points: [PointReport] = []
+    var frames: [LineFrame] = []
+    /// What was asked of the buses, and how they answer.
+    var asked: [LineRequest] = []
+    var answer: @Sendable (LineRequest) -> Result<LineReply, LineFailure> = { _ in .failure(.noReply) }
   }
   let reports: Mutex<Reports>
 
@@ -40,4 +45,14 @@ final class ScriptedField: FieldView {
   func bus(_ index: Int) -> BusReport { reports.withLock { $0.buses[index] } }
   func device(_ index: Int) -> DeviceReport { reports.withLock { $0.devices[index] } }
   func point(_ index: Int) -> PointReport { reports.withLock { $0.points[index] } }
+  func frames(_ bus: Int, after number: Int64) -> [LineFrame] {
+    reports.withLock { $0.frames.filter { $0.number > number } }
+  }
+  func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
+    let answer = reports.withLock {
+      $0.asked.append(request)
+      return $0.answer(request)
+    }
+    return try answer.get()
+  }
 }

@@ -66,7 +66,7 @@ struct TelemetryRingTests {
     let ring = try Self.ring(folder)
     try Self.fill(ring, blocks: 40, samples: 200)
     while !ring.isPrepared { try ring.prepare(100) }
-    let pages = try ring.bytes / 4_096
+    let pages = try ring.fileBytes / 4_096
     #expect(pages <= (1 << 20) / 4_096)
     let connection = try Connection.open(path: folder.file("pages.db"), pagesMax: 100, cacheKiB: 64)
     try connection.execute("CREATE TABLE ring(slot INTEGER PRIMARY KEY, block BLOB NOT NULL)")

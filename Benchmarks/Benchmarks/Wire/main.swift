@@ -15,16 +15,23 @@ let seconds = arguments.first ?? 10
 let bauds = arguments.count > 1 ? Array(arguments.dropFirst()) : [9_600, 19_200, 115_200]
 let place = SourcePlace(file: "bench", line: 1, column: 1)
 let units = 16
-let registers = 20
+
+/// Forty points a unit: holding 0-9, 20-29, 100-104, input 0-7, coil 0-6.
+let spans: [(RegisterTable, ClosedRange<Int>)] = [
+  (.holding, 0...9), (.holding, 20...29), (.holding, 100...104), (.input, 0...7), (.coil, 0...6),
+]
 
 for baud in bauds {
   let format = LineFormat(baud: baud)
   let link = "/tmp/kerb-wire-\(getpid())"
   var profile = Profile(id: "bench/bench", kind: "bench")
-  for index in 0..<registers {
-    var point = PointSpec(name: "p\(index)", place: place, source: .register(.holding, address: index))
-    point.everyNs = 0
-    profile.points.append(point)
+  for (table, addresses) in spans {
+    for address in addresses {
+      var point = PointSpec(name: "\(table)\(address)", place: place, source: .register(table, address: address))
+      point.type = table.isBits ? .bool : .u16
+      point.everyNs = 0
+      profile.points.append(point)
+    }
   }
   let devices = (1...units).map { SiteDevice(name: "d\($0)", line: 0, address: $0, profile: profile) }
   let site = try VirtualSite(
@@ -38,18 +45,33 @@ for baud in bauds {
     device.points = profile.points
     return device
   }
+  let plan = PollPlan(bus: spec, devices: specs)
+  // What merging contiguous ranges alone would send.
+  let contiguousNs = spans.reduce(0) { $0 + PollPlan.wireNs(count: $1.1.count, table: $1.0, on: spec) } * Int64(units)
   let agent = measureAgent(spec, specs)
-  let bare = measureBare(link, format)
+  let bare = measureBare(link, format, plan)
+  let again = measureAgent(spec, specs)
   site.stop()
+  let best = max(agent.share, again.share)
   print(
-    "{\"baud\":\(baud),\"units\":\(units),\"registers\":\(registers),\"agent\":\(rounded(agent.share)),"
-      + "\"bare\":\(rounded(bare)),\"ratio\":\(rounded(agent.share / bare)),\"good\":\(agent.good),"
-      + "\"failed\":\(agent.failed)}")
+    "{\"baud\":\(baud),\"units\":\(units),\"points\":\(units * profile.points.count),"
+      + "\"requests\":\(plan.requests.count),\"agent\":\(rounded(best)),\"bare\":\(rounded(bare.share)),"
+      + "\"ratio\":\(rounded(best / bare.share)),\"plan_over_contiguous\":"
+      + "\(rounded(Double(contiguousNs) / Double(plan.cycleNs))),\"agent_cpu_us\":\(rounded(agent.cpuUs)),"
+      + "\"bare_cpu_us\":\(rounded(bare.cpuUs)),\"good\":\(agent.good),\"failed\":\(agent.failed + again.failed)}")
+}
+
+func threadCpuNs() -> Int64 {
+  var time = timespec()
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+  return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
 }
 
 func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 
-@MainActor func measureAgent(_ spec: BusSpec, _ devices: [DeviceSpec]) -> (share: Double, good: Int64, failed: Int64) {
+@MainActor func measureAgent(
+  _ spec: BusSpec, _ devices: [DeviceSpec]
+) -> (share: Double, good: Int64, failed: Int64, cpuUs: Double) {
   let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
   let bytes = layout.bytes + 8_192
   let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
@@ -74,56 +96,69 @@ func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
     }
   }
   while board.bus[.good] < 2 { turn() }
-  let good = board.bus[.good]
+  let (good, ideal, cpu) = (board.bus[.good], board.bus[.idealNs], threadCpuNs())
   let began = kerb_monotonic_ns()
   while kerb_monotonic_ns() - began < Int64(seconds) * 1_000_000_000 { turn() }
   let wallNs = kerb_monotonic_ns() - began
   let done = board.bus[.good] - good
-  let idealNs = done * layout.plan.requests[0].wireNs
+  let idealNs = board.bus[.idealNs] - ideal
+  let cpuUs = Double(threadCpuNs() - cpu) / 1e3 / Double(done)
   loop.stop()
-  return (Double(idealNs) / Double(wallNs), done, board.bus[.transactions] - board.bus[.good])
+  return (Double(idealNs) / Double(wallNs), done, board.bus[.transactions] - board.bus[.good], cpuUs)
 }
 
 /// write, read until the reply is whole, wait for the silence: no library.
-@MainActor func measureBare(_ link: String, _ format: LineFormat) -> Double {
+@MainActor func measureBare(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> (share: Double, cpuUs: Double) {
   let fd = open(link, O_RDWR | O_NOCTTY)
   precondition(fd >= 0 && kerb_tty_raw(fd, Int32(format.baud), 0x4E, 1) == 0)
   defer { close(fd) }
-  let replyBytes = 5 + 2 * registers
-  var reply = [UInt8](repeating: 0, count: 256)
+  var reply = [UInt8](repeating: 0, count: 300)
+  var request = [UInt8](repeating: 0, count: 8)
   var done: Int64 = 0
-  var unit = 0
+  var idealNs: Int64 = 0
+  var next = 0
   var began: Int64 = .max
+  var cpu: Int64 = 0
   // The first transaction waits out whatever was on the line before, and isn't counted.
   while began == .max || kerb_monotonic_ns() - began < Int64(seconds) * 1_000_000_000 {
-    var request: [UInt8] = [UInt8(unit + 1), 3, 0, 0, 0, UInt8(registers)]
-    let sum = crc(request)
-    request += [UInt8(sum & 0xFF), UInt8(sum >> 8)]
-    precondition(write(fd, request, request.count) == request.count)
+    let planned = plan.requests[next]
+    next = (next + 1) % plan.requests.count
+    ReplyFrame.request(
+      unit: planned.unit, table: planned.table, address: planned.address, count: planned.count, into: &request)
+    let sum = crc(request[..<6])
+    request[6] = UInt8(sum & 0xFF)
+    request[7] = UInt8(sum >> 8)
+    let replyBytes = 5 + planned.table.dataBytes(count: planned.count)
+    precondition(write(fd, request, 8) == 8)
     var got = 0
     while got < replyBytes {
       guard kerb_fd_wait_readable(fd, 500_000_000) == 1 else { break }
-      let count = read(fd, &reply, reply.count)
+      let count = reply.withUnsafeMutableBytes { room in
+        read(fd, room.baseAddress.map { $0 + got }, room.count - got)
+      }
       if count <= 0 { break }
       got += count
     }
-    if got == replyBytes { done += 1 }
-    unit = (unit + 1) % units
+    if got == replyBytes, crc(reply[..<got]) == 0 {
+      done += 1
+      idealNs += planned.wireNs
+    }
     let until = kerb_monotonic_ns() + format.silenceNs
     var moment = timespec(tv_sec: Int(until / 1_000_000_000), tv_nsec: Int(until % 1_000_000_000))
     while clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &moment, nil) == EINTR {}
     if began == .max {
       began = kerb_monotonic_ns()
+      cpu = threadCpuNs()
       done = 0
+      idealNs = 0
     }
   }
   let wallNs = kerb_monotonic_ns() - began
-  let wireNs = Int64(8 + replyBytes) * format.characterNs + 2 * format.silenceNs
-  return Double(done * wireNs) / Double(wallNs)
+  return (Double(idealNs) / Double(wallNs), Double(threadCpuNs() - cpu) / 1e3 / Double(max(done, 1)))
 }
 
 /// CRC-16/Modbus.
-func crc(_ bytes: [UInt8]) -> UInt16 {
+func crc(_ bytes: ArraySlice<UInt8>) -> UInt16 {
   var sum: UInt16 = 0xFFFF
   for byte in bytes {
     sum ^= UInt16(byte)

@@ -34,7 +34,13 @@ int kerb_wait_signal(int timeout_ms);
 int kerb_tty_exclusive(int fd);            /* TIOCEXCL */
 int kerb_tty_share(int fd);                /* TIOCNXCL */
 int kerb_tty_raw(int fd, int baud, char parity, int stop_bits);
+/* RTS drives the RS-485 transceiver in the kernel (TIOCSRS485); inverted: low while sending. -ENOTTY where the driver has none. */
+int kerb_tty_rs485(int fd, int inverted);
+/* Hand bytes over as they come: ASYNC_LOW_LATENCY, and an FTDI adapter's latency timer at 1 ms, as far as driver and rights
+   allow. 0: one of them took. */
+int kerb_tty_low_latency(int fd);
 int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
+int kerb_tty_baud(int fd);                 /* What the line is set to; 0: a speed of no name here. */
 int kerb_fd_nonblocking(int fd);
 int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
 /* Bytes that can be read now, or a negated errno. */

@@ -11,6 +11,8 @@ package struct PointReading: Sendable {
   package var tookNs: Int64
 }
 
+extension PointAccess: Sendable where Line: Sendable {}
+
 package enum PointProblem: Error, Sendable, Hashable {
   case line(LineFailure)
   /// Its value is never shown, nor written.

@@ -28,6 +28,7 @@ extension ModbusPort {
     let deadline = now + timeoutNs
     let sent = modbus_send_raw_request(context, first, Int32(request.count))
     guard sent > 0 else { throw Self.readFailure(errno) }
+    if isSerial, hasEcho { try skipEcho(of: request, modbus_get_socket(context)) }
     if request[1] == CommandFrame.identify {
       try receiveIdentification(modbus_get_socket(context), until: deadline)
     } else {
@@ -66,6 +67,20 @@ extension ModbusPort {
     guard frame[frame.count - 2] == UInt8(sum & 0xFF), frame[frame.count - 1] == UInt8(sum >> 8) else {
       throw .corruptReply(.checksum)
     }
+  }
+
+  /// Takes the request's own bytes off the line before the reply.
+  private mutating func skipEcho(of request: UnsafeBufferPointer<UInt8>, _ descriptor: Int32) throws(ReadFailure) {
+    let wanted = request.count + 2
+    let deadline = now + 4 * Int64(wanted) * characterNs + Limits.timeoutSlackNs
+    while frame.count < wanted {
+      let ready = kerb_fd_wait_readable(descriptor, deadline - now)
+      if ready < 0, ready != -EINTR { throw .portLost(-ready) }
+      if ready == 0 { throw .corruptReply(.wrongShape) }
+      if ready == 1, readMore(descriptor, wanted - frame.count) <= 0 { throw .portLost(ECONNRESET) }
+    }
+    for index in 0..<request.count where frame[index] != request[index] { throw .corruptReply(.wrongShape) }
+    hideFrame()
   }
 
   private mutating func reconnect() {

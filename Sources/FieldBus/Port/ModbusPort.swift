@@ -16,6 +16,7 @@ package struct ModbusPort: Port, ~Copyable {
   /// Holds the lock on a serial port. A descriptor of its own: the lock is taken before libmodbus changes any setting of a
   /// port that may be somebody else's.
   private var lock: Int32 = -1
+  private let rs485: RS485Mode
   /// Made once, at the first `open`.
   private var context: OpaquePointer?
   private var isOpen = false
@@ -34,6 +35,7 @@ package struct ModbusPort: Port, ~Copyable {
     endpoint = bus.endpoint
     format = bus.format
     isNumbered = bus.busProtocol == .modbusTCP
+    rs485 = bus.rs485
     bytes = .allocate(capacity: Limits.bitsPerReadMax)
     bytes.initialize(repeating: 0, count: Limits.bitsPerReadMax)
   }
@@ -91,8 +93,7 @@ package struct ModbusPort: Port, ~Copyable {
     isOpen = true
     hasEcho = false
     echoesInRow = 0
-    // Root passes it by, and a pty's other side ignores it; whoever asks properly is kept away.
-    if lock >= 0 { _ = kerb_tty_exclusive(modbus_get_socket(context)) }
+    if lock >= 0 { try prepare(line: modbus_get_socket(context)) }
   }
 
   private func newRTU(_ path: String) -> OpaquePointer? {
@@ -122,6 +123,19 @@ package struct ModbusPort: Port, ~Copyable {
     lock = -1
   }
 
+  private mutating func prepare(line descriptor: Int32) throws(PortFailure) {
+    // Root passes it by, and a pty's other side ignores it; whoever asks properly is kept away.
+    _ = kerb_tty_exclusive(descriptor)
+    // An adapter that can't be hurried is used as it is.
+    _ = kerb_tty_low_latency(descriptor)
+    guard rs485 != .off else { return }
+    let code = kerb_tty_rs485(descriptor, rs485 == .kernelInverted ? 1 : 0)
+    // Adapters that switch by themselves, and ptys, have no such mode: that is fine.
+    if code == 0 || code == -ENOTTY { return }
+    close()
+    throw .failed(-code)
+  }
+
   package mutating func close() {
     if isOpen, let context { modbus_close(context) }
     releaseLock()
@@ -137,6 +151,7 @@ package struct ModbusPort: Port, ~Copyable {
     try open()
   }
 
+  var characterNs: Int64 { format.characterNs }
   var openContext: OpaquePointer? { isOpen ? context : nil }
 
   /// Reads behind what is in the frame already.

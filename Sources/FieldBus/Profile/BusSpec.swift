@@ -27,6 +27,16 @@ package enum Parity: String, Sendable, CaseIterable {
   case none, even, odd
 }
 
+/// Who switches an RS-485 transceiver between sending and listening.
+package enum RS485Mode: String, Sendable, CaseIterable {
+  /// The adapter itself, or nobody.
+  case off
+  /// The kernel, with RTS high while sending.
+  case kernel
+  /// With RTS low while sending.
+  case kernelInverted = "kernel-inverted"
+}
+
 /// Baud, parity and stop bits: what a character costs on the wire.
 package struct LineFormat: Sendable, Hashable {
   package var baud = 9600
@@ -62,6 +72,7 @@ package struct BusSpec: Sendable {
   /// Extra silence that a slow device needs.
   package var turnaroundNs: Int64 = 0
   package var retries = 1
+  package var rs485 = RS485Mode.off
 
   package init(name: String, place: SourcePlace, busProtocol: BusProtocol, endpoint: BusEndpoint) {
     self.name = name

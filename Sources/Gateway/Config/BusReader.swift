@@ -15,7 +15,7 @@ struct BusEntry {
 }
 
 extension ConfigurationReader {
-  static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
+  package static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
 
   mutating func readBuses(_ root: TableReader) {
     var names = UniqueNames()
@@ -34,6 +34,7 @@ extension ConfigurationReader {
         claim(endpoint, reader, &ports)
       }
       spec.format = lineFormat(reader, busProtocol)
+      spec.rs485 = reader.choice("rs485") ?? .off
       if busProtocol?.isMeter == true { spec.responseTimeoutNs = Limits.meterResponseNs }
       timing(&spec, reader)
       reader.finish()
@@ -47,7 +48,7 @@ extension ConfigurationReader {
 
   /// Also says which keys have no meaning for it.
   private func busProtocol(_ reader: TableReader) -> BusProtocol? {
-    let line = ["port", "baud", "parity", "stop_bits"]
+    let line = ["port", "baud", "parity", "stop_bits", "rs485"]
     reader.require("protocol")
     guard let word = reader.string("protocol") else { return nil }
     guard let found = BusProtocol(rawValue: word) else {
@@ -62,6 +63,7 @@ extension ConfigurationReader {
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial, .dlt645, .cjt188:
       reader.reject(["host"], because: "has no meaning for \(word): name a serial port with port")
+      reader.reject(["rs485"], because: "not supported yet for \(word): use an adapter that switches by itself")
     }
     return found
   }

@@ -1,7 +1,7 @@
 // Answers what comes in over the control socket. Lives on the event loop.
 //
 //   {"method":"status"} · {"method":"points","device":"manhole-17"} · devices · alarms ("state":"all") · flush ·
-//   version → {"result":…} or {"error":{"code":"…","message":"…"}}
+//   version · and those of CommandDesk → {"result":…} or {"error":{"code":"…","message":"…"}}
 
 import CLinux
 import FieldBus
@@ -28,6 +28,7 @@ final class ControlDesk: @unchecked Sendable {
   private let source: any BatchSource
   private let field: any FieldView
   private let shelf: CatalogueShelf
+  private let commands: CommandDesk
   private let pull: PullServer?
   private let arenaBytes: Int
   private let startedAt: Instant
@@ -41,7 +42,7 @@ final class ControlDesk: @unchecked Sendable {
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
     field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop,
-    now: @escaping @Sendable () -> Instant
+    logger: Logger, now: @escaping @Sendable () -> Instant
   ) {
     self.configuration = configuration
     self.source = source
@@ -51,6 +52,8 @@ final class ControlDesk: @unchecked Sendable {
     self.startedAt = startedAt
     self.loop = loop
     self.now = now
+    commands = CommandDesk(
+      configuration: configuration, catalogue: catalogue, field: field, loop: loop, logger: logger)
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
   }
 
@@ -73,8 +76,9 @@ final class ControlDesk: @unchecked Sendable {
     case "devices": devices(reply)
     case "alarms": alarms(all: request["state"]?.string == "all", reply)
     case "flush": flush(access, reply)
+    case _ where commands.answer(method, request, access: access, reply): break
     default:
-      let known = "status, points, devices, alarms, flush, version"
+      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }
@@ -91,7 +95,7 @@ final class ControlDesk: @unchecked Sendable {
     return writer.bytes
   }
 
-  private static func result(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
+  static func result(_ write: (inout JSONWriter) -> Void) -> [UInt8] {
     var writer = JSONWriter()
     writer.beginObject()
     writer.key("result")

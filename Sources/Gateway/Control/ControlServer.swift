@@ -37,7 +37,7 @@ package final class ControlServer: Sendable {
     loop = group.next()
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
-      field: field, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt, loop: loop, now: now)
+      field: field, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt, loop: loop, logger: logger, now: now)
     house = ControlHouse()
     self.logger = logger
     self.access = access

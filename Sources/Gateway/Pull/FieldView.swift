@@ -1,6 +1,7 @@
-// What the house shows of the field: copies, made by any thread without stopping a bus.
+// What the house shows of the field, copies made by any thread without stopping a bus; and what may be asked of a bus.
 
 import FieldBus
+import StreamCore
 
 package protocol FieldView: Sendable {
   var busCount: Int { get }
@@ -10,4 +11,7 @@ package protocol FieldView: Sendable {
   func device(_ index: Int) -> DeviceReport
   /// A point's number is that of its own series.
   func point(_ index: Int) -> PointReport
+  func frames(_ bus: Int, after number: Int64) -> [LineFrame]
+  /// Blocks; not on an event loop.
+  func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply
 }
