@@ -139,6 +139,9 @@ int kerb_tty_raw(int fd, int baud, char parity, int stop_bits) {
   if (stop_bits == 2) line.c_cflag |= CSTOPB;
   if (parity == 'E') line.c_cflag |= PARENB;
   if (parity == 'O') line.c_cflag |= PARENB | PARODD;
+  /* A byte with wrong parity is read as 0, so that a frame keeps its length and fails its checksum. */
+  line.c_iflag &= ~(INPCK | IGNPAR);
+  if (parity == 'E' || parity == 'O') line.c_iflag |= INPCK;
   line.c_cc[VMIN] = 0;
   line.c_cc[VTIME] = 0;
   return tcsetattr(fd, TCSANOW, &line) < 0 ? -errno : 0;

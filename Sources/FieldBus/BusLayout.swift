@@ -7,6 +7,8 @@ package struct BusLayout: Sendable {
   package var spec: BusSpec
   package var devices: [DeviceSpec]
   package var plan: PollPlan
+  /// Of a bus of asked frames; empty on others.
+  package var asks: AskPlan
   /// The plan's requests and all that they can fall into: a device's stand together, and the parts of one.
   package private(set) var nodes: [PollRequest] = []
   /// By device: its nodes. By node: where its parts stand.
@@ -31,8 +33,8 @@ package struct BusLayout: Sendable {
   package var memory: [(part: String, bytes: Int)] {
     let bindings = nodes.reduce(0) { $0 + $1.reads.count }
     let requests =
-      spec.busProtocol == .serial
-      ? ListenLoop.bytes(points: size.points, sentinels: sentinels.count)
+      !spec.busProtocol.isModbus
+      ? (isAsked ? AskLoop<TextPort>.bytes(self) : ListenLoop.bytes(self))
       : BusMachine.bytes(requests: nodes.count, units: devices.count)
         + Arena.bytes(of: Binding.self, count: bindings) + Decoder.bytes(sentinels: sentinels.count)
         + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
@@ -51,6 +53,9 @@ package struct BusLayout: Sendable {
       ("black box", BlackBox.bytes),
     ]
   }
+  /// Its devices answer questions; else its one device speaks when it likes.
+  package var isAsked: Bool { devices.first?.isAsked ?? true }
+
   package var bytes: Int { memory.reduce(0) { $0 + $1.bytes } }
 
   /// Room for the largest reply: a word for each bit.
@@ -63,6 +68,7 @@ package struct BusLayout: Sendable {
     self.spec = spec
     let members = all.indices.filter { all[$0].bus == bus }
     devices = members.map { all[$0] }
+    asks = AskPlan(bus: spec, devices: devices)
     plan = PollPlan(bus: spec, devices: devices, refused: devices.map { learned[$0.name]?.refused ?? [] })
     latencies = devices.map { learned[$0.name]?.latency ?? Latency() }
     firstPoint = members.map { numbering.firstPoint[$0] }

@@ -57,7 +57,7 @@ extension BusLayout {
     rule.series = UInt16(series)
     rule.firstWindow = UInt16(firstWindow)
     rule.windowCount = UInt8(spec.windows.count)
-    if case .field = spec.source { rule.isOccurrence = true }
+    rule.isOccurrence = spec.isOccurrence
     return rule
   }
 }

@@ -92,8 +92,12 @@ package final class Field: @unchecked Sendable {
         layout: layouts[bus], board: boards[bus], channel: channels[bus], key: pseudonymKey,
         alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
         bytes: loopMemory[bus].bytes)
-      if case .serialPort(let path) = layouts[bus].spec.endpoint, let frame = layouts[bus].devices.first?.frame {
-        thread.start(control: control) { piece.makeListener(path: path, frame: frame) }
+      if case .serialPort(let path) = layouts[bus].spec.endpoint, !layouts[bus].spec.busProtocol.isModbus {
+        if layouts[bus].isAsked {
+          thread.start(control: control) { piece.makeAsker(path: path) }
+        } else {
+          thread.start(control: control) { piece.makeListener(path: path) }
+        }
       } else {
         thread.start(control: control) { piece.makeMaster() }
       }
@@ -211,6 +215,7 @@ package final class Field: @unchecked Sendable {
     report.kind = devices[index].kind
     report.bus = layouts[place.bus].spec.name
     report.address = devices[index].address
+    report.meterAddress = devices[index].meterAddress?.text
     report.state =
       switch counters[.state] {
       case BusBoard.online: .online
@@ -273,10 +278,17 @@ private struct LoopPiece: @unchecked Sendable {
   let memory: UnsafeMutableRawPointer
   let bytes: Int
 
-  func makeListener(path: String, frame: TextFrame) -> ListenLoop {
+  func makeAsker(path: String) -> AskLoop<TextPort> {
+    var arena = Arena(memory: memory, capacityBytes: bytes)
+    return AskLoop(
+      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true), board: board, channel: channel,
+      pseudonymKey: key, alarmStates: alarmStates, arena: &arena)
+  }
+
+  func makeListener(path: String) -> ListenLoop {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return ListenLoop(
-      layout: layout, path: path, frame: frame, board: board, channel: channel, pseudonymKey: key,
+      layout: layout, path: path, board: board, channel: channel, pseudonymKey: key,
       alarmStates: alarmStates, arena: &arena)
   }
 

@@ -1,53 +1,61 @@
-// A serial bus at work: a device that speaks lines of text when it likes, such as a card reader. Every line is an occurrence of
-// its own: its fields are reported even if they are the same as before. Runs on the bus's thread; `step()` allocates nothing.
+// A serial bus at work: a device that speaks when it likes, lines of text or binary frames, such as a card reader. Every frame is
+// an occurrence of its own: its fields are reported even if they are the same as before. Runs on the bus's thread; `step()`
+// allocates nothing.
 
 import StreamCore
 
 package struct ListenLoop: ~Copyable {
   private var port: TextPort
   private var splitter: LineSplitter
+  private var frames: FrameReader
+  /// Nil: lines of text.
+  private let rule: FrameRule?
   private let decoder: Decoder
   private var pipeline: Pipeline
   private let bindings: UnsafeMutablePointer<Binding>
-  private let fields: UnsafeMutablePointer<UInt16>
+  private let places: FramePlaces
   private let bytes: UnsafeMutablePointer<UInt8>
   private let board: BusBoard
   private let pointCount: Int
   private let alarmCount: Int
   private var isOpen = false
+  private var lastByteAt = Instant.zero
   private var reopenAt = Instant.zero
   private var reopenNs = Limits.reopenNsMin
 
   private static let chunkBytes = 256
-  /// Commands are seen between two waits.
+  /// Commands are seen between two waits; a frame doesn't pause so long within itself.
   private static let waitNs: Int64 = 100_000_000
 
-  package static func bytes(points: Int, sentinels: Int) -> Int {
-    LineSplitter.bytes + Decoder.bytes(sentinels: sentinels) + Arena.bytes(of: Binding.self, count: points)
-      + Arena.bytes(of: UInt16.self, count: points) + Arena.bytes(of: UInt8.self, count: chunkBytes)
+  package static func bytes(_ layout: BusLayout) -> Int {
+    LineSplitter.bytes + FrameReader.memoryBytes + Decoder.bytes(sentinels: layout.sentinels.count)
+      + Arena.bytes(of: Binding.self, count: layout.size.points) + FramePlaces.bytes(layout)
+      + Arena.bytes(of: UInt8.self, count: chunkBytes)
   }
 
   package init(
-    layout: BusLayout, path: String, frame: TextFrame, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
+    layout: BusLayout, path: String, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
     alarmStates: [AlarmState], arena: inout Arena
   ) {
+    let frame = layout.devices.first?.frame ?? .text(end: [0x0D, 0x0A], split: nil)
+    rule = frame.rule
     port = TextPort(path: path, format: layout.spec.format)
     self.board = board
-    splitter = LineSplitter(frame: frame, arena: &arena)
+    splitter = LineSplitter(frame: frame.textFrame ?? TextFrame(end: [0x0A], split: nil), arena: &arena)
+    frames = FrameReader(arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
     layout.fill(&pipeline, alarmStates)
     pointCount = layout.size.points
     alarmCount = layout.size.alarms
     bindings = arena.take(Binding.self, count: pointCount, first: Binding.none)
-    fields = arena.take(UInt16.self, count: pointCount, first: 0)
+    places = FramePlaces(layout, arena: &arena)
     bytes = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
     var invalid = 0
     for (index, spec) in layout.devices.flatMap(\.points).enumerated() {
-      bindings[index] = Binding(spec, point: index, offset: 0)
+      bindings[index] = Binding(framePoint: spec, point: index)
       bindings[index].setSentinels(first: invalid, count: spec.invalid.count)
       invalid += spec.invalid.count
-      if case .field(let number) = spec.source { fields[index] = UInt16(number) }
     }
   }
 
@@ -61,7 +69,10 @@ package struct ListenLoop: ~Copyable {
     board.device(0).set(.state, BusBoard.online)
     for point in 0..<pointCount {
       var decoded = Decoded()
-      if let field = splitter.field(Int(fields[point])) {
+      if rule != nil {
+        let data = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.frameLength)
+        decoded = decoder.decode(bindings[point], data: data)
+      } else if let field = places.part(of: splitter, point: point) {
         decoded = decoder.decode(bindings[point], field: field)
       } else {
         decoded.quality = .bad
@@ -72,6 +83,23 @@ package struct ListenLoop: ~Copyable {
     }
     pipeline.evaluate(alarms: 0..<alarmCount, at: now)
     splitter.clear()
+  }
+
+  private mutating func take(_ byte: UInt8) {
+    guard let rule else {
+      if splitter.take(byte) { take() }
+      return
+    }
+    if frames.take(byte, rule) {
+      repeat { take() } while frames.next(rule)
+    }
+  }
+
+  /// The device has fallen silent within a frame: it won't go on with it.
+  private mutating func pause(at now: Instant) {
+    guard let rule, frames.pendingBytes > 0, now - lastByteAt >= Self.waitNs else { return }
+    while frames.giveUp(rule) { take() }
+    frames.clear()
   }
 
   private mutating func openPort(at now: Instant) -> Instant {
@@ -94,6 +122,7 @@ package struct ListenLoop: ~Copyable {
   private mutating func lost(_ code: Int32, at now: Instant) {
     port.close()
     splitter.clear()
+    frames.clear()
     isOpen = false
     reopenAt = now + reopenNs
     reopenNs = Swift.min(reopenNs * 2, Limits.reopenNsMax)
@@ -122,10 +151,13 @@ extension ListenLoop: BusWork {
       let deadline = Swift.min(now + Self.waitNs, pipeline.nextDeadline)
       let count = try port.read(into: bytes, capacity: Self.chunkBytes, until: deadline)
       for index in 0..<count {
-        if splitter.take(bytes[index]) { take() }
+        take(bytes[index])
         bytes[index] = 0
       }
-      board.bus.set(.strayBytes, splitter.droppedBytes)
+      let ended = port.now
+      if count > 0 { lastByteAt = ended } else { pause(at: ended) }
+      board.bus.set(.strayBytes, splitter.droppedBytes + frames.droppedBytes)
+      board.bus.set(.crcErrors, frames.checksumFaults)
     } catch {
       if case .portLost(let code) = error {
         board.bus.add(.reopened)

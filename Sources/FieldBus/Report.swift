@@ -49,6 +49,8 @@ package struct DeviceReport: Sendable {
   package var kind = ""
   package var bus = ""
   package var address = 0
+  /// Of a meter: its digits.
+  package var meterAddress: String?
   package var state = DeviceState.unknown
   /// The last good reply.
   package var lastSeen: Instant?

@@ -48,6 +48,23 @@ package enum Limits {
   package static let textFieldsMax = 32
   /// A line with all its fields, eight bytes each, and room for one long text.
   package static let textLineBytesMax = 512
+  /// Bytes of a binary frame: a DL/T 645 reply has at most 212, a CJ/T 188 reply 113, and one length byte can't say more.
+  package static let serialFrameBytesMax = 256
+  /// What a frame begins with; four chosen bytes are met in noise once in an hour of a full line at 9600 baud.
+  package static let frameStartBytesMax = 4
+  /// Offsets at which a reply repeats what was asked: address, command, register and count.
+  package static let frameEchoMax = 8
+  /// A question to a device, with its preamble; the longest known has 30.
+  package static let askBytesMax = 96
+  /// The name of a value in a line such as T=21.5;H=40.
+  package static let fieldKeyBytesMax = 16
+  /// Bytes of 0xFE that wake a meter: the standards name two to four, some modems want more.
+  package static let meterPreambleMax = 8
+  /// A meter is read this often if nothing else is said: its reply takes a quarter of a second at 2400 baud.
+  package static let meterIntervalNs: Int64 = 60_000_000_000
+  /// DL/T 645-2007, 5.2.6 and CJ/T 188-2018, 6.2: what a reply's data field holds at most.
+  package static let dlt645DataBytesMax = 200
+  package static let cjt188DataBytesMax = 100
   /// sockaddr_un.sun_path, less the terminating zero.
   package static let unixPathBytesMax = 107
 
@@ -100,6 +117,8 @@ package enum Limits {
   package static let responseTimeoutNsMin: Int64 = 10_000_000
   package static let responseTimeoutNsMax: Int64 = 10_000_000_000
   package static let retriesMax = 5
+  /// The standards give a meter 500 ms to begin its reply; some need them all.
+  package static let meterResponseNs: Int64 = 1_000_000_000
   /// The slowest meter known to the trade wants 200 ms between frames.
   package static let turnaroundNsMax: Int64 = 1_000_000_000
   /// What was learned is written at most this often: it only saves time, and flash is dear.

@@ -60,10 +60,14 @@ struct EventReader {
     }
     if reader.has("fault") {
       reader.reject(["point", "value", "raw"], because: "and \"fault\" exclude each other: write two events")
-      if device.profile.frame != nil {
+      if !device.profile.isAsked {
         reader.report("fault", "a device that sends lines of text has no faults of replies; unplug its line instead")
       }
-      return fault().map { (name, .fault($0)) }
+      let fault = fault()
+      if case .exception = fault?.kind, let frame = device.profile.frame, !frame.isMeter {
+        reader.report("fault", "a device that a [frame] describes has no exceptions; let it be \"unplugged\" or \"corrupted\"")
+      }
+      return fault.map { (name, .fault($0)) }
     }
     guard let pointName = reader.requiredString("point") else {
       reader.ignore("value", "raw")

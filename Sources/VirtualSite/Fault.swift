@@ -1,6 +1,7 @@
 // What can go wrong with a device's replies (docs/simulate.md lists them for users). Pure: a reply in, what the line
 // carries instead out.
 
+import FieldBus
 import StreamCore
 
 package struct Fault: Sendable, Hashable {
@@ -83,13 +84,29 @@ package struct Emission: Sendable, Equatable {
   }
 }
 
-/// How a frame is laid out around its protocol data unit (function and data).
-enum Framing: Sendable {
-  case rtu, tcp
+/// How a frame is laid out around what it says.
+enum Framing: Sendable, Equatable {
+  case rtu, tcp, dlt645, cjt188, text
+  case binary(BinaryFrame)
 
-  /// Where the unit stands; the function follows.
-  var unitIndex: Int { self == .rtu ? 0 : 6 }
-  var functionIndex: Int { unitIndex + 1 }
+  /// Where the unit, or the first byte of the address, stands.
+  var unitIndex: Int {
+    switch self {
+    case .rtu, .text: return 0
+    case .tcp: return 6
+    case .dlt645: return 1
+    case .cjt188: return 2
+    case .binary(let frame): return frame.echo == 0 ? frame.start.count : frame.echo.trailingZeroBitCount
+    }
+  }
+
+  var functionIndex: Int {
+    switch self {
+    case .rtu, .tcp, .text, .binary: return unitIndex + 1
+    case .dlt645: return 8
+    case .cjt188: return 9
+    }
+  }
 
   /// Makes checksum or length right again after the frame was changed.
   func sealed(_ frame: [UInt8]) -> [UInt8] {
@@ -103,6 +120,20 @@ enum Framing: Sendable {
       let length = frame.count - 6
       whole[4] = UInt8(truncatingIfNeeded: length >> 8)
       whole[5] = UInt8(truncatingIfNeeded: length)
+      return whole
+    case .dlt645, .cjt188:
+      let body = Array(frame.dropLast(2))
+      return body + [body.reduce(0, &+)] + frame.suffix(1)
+    case .text: return frame
+    case .binary(let rule):
+      guard let checksum = rule.checksum else { return frame }
+      var whole = frame
+      let place = frame.count - rule.end.count - checksum.byteCount
+      guard place >= rule.checksumFrom else { return frame }
+      whole.withUnsafeMutableBufferPointer { all in
+        guard let base = all.baseAddress else { return }
+        checksum.put(base, rule.checksumFrom..<place, at: place, swapped: rule.checksumIsSwapped)
+      }
       return whole
     }
   }
@@ -124,7 +155,8 @@ extension Fault.Kind {
       return [Emission(bytes: framing.sealed(changed)), own]
     case .truncated(let bytes): return [Emission(bytes: Array(reply.dropLast(Swift.max(1, bytes))))]
     case .corrupted:
-      changed[framing.functionIndex + 2] ^= 0x10
+      // A line of text has no checksum: its noise must show.
+      changed[framing.functionIndex + 2] ^= framing == .text ? 0x80 : 0x10
       return [Emission(bytes: changed)]
     case .wrongFunction:
       changed[framing.functionIndex] ^= 0x01

@@ -26,7 +26,7 @@ struct LineDevices {
 
   init(_ line: SiteLine, devices specs: [SiteDevice], siteSeed: UInt64) throws(SiteFailure) {
     framing = line.busProtocol == .modbusTCP ? .tcp : .rtu
-    slave = line.busProtocol == .serial ? nil : try ModbusSlave(framing)
+    slave = line.busProtocol.isModbus ? try ModbusSlave(framing) : nil
     for spec in specs {
       guard let device = VirtualDevice(spec, siteSeed: siteSeed) else { throw .outOfMemory }
       byUnit[spec.address] = devices.count
@@ -36,7 +36,11 @@ struct LineDevices {
 
   func device(_ name: String) -> VirtualDevice? { devices.first { $0.spec.name == name } }
 
+  /// Something on the line answers questions.
+  var isAsked: Bool { devices.contains { $0.spec.profile.isAsked } }
+
   mutating func answer(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
+    guard slave != nil else { return answerFrame(frame, atNs: time) }
     guard let slave, let request = RequestFrame(frame, framing: framing), let index = byUnit[request.unit] else {
       counts.foreign += 1
       return []
@@ -55,6 +59,29 @@ struct LineDevices {
     }
     guard let fault else { return [Emission(bytes: reply)] }
     return fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round)
+  }
+
+  private mutating func answerFrame(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
+    for device in devices {
+      guard let own = device.frames else { continue }
+      var fault: (kind: Fault.Kind, round: Int)?
+      var refusal: UInt8?
+      // Whether it is asked at all must be known before its fault counts.
+      guard own.reply(to: frame, refusal: nil, { device.value($0, atNs: time) }) != nil else { continue }
+      counts.requests += 1
+      fault = device.faultOfNextRequest()
+      if case .silent = fault?.kind { return [] }
+      if case .exception(let code) = fault?.kind { refusal = code }
+      guard let reply = own.reply(to: frame, refusal: refusal, { device.value($0, atNs: time) }), !reply.isEmpty
+      else { return [] }
+      let framing = own.framing
+      var emissions = [Emission(bytes: reply)]
+      if let fault { emissions = fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round) }
+      guard device.spec.profile.frame?.isMeter == true else { return emissions }
+      return emissions.map { Emission(bytes: FrameSlave.preamble + $0.bytes, delayNs: $0.delayNs, gapNs: $0.gapNs) }
+    }
+    counts.foreign += 1
+    return []
   }
 
   /// Exceptions that libmodbus wouldn't give by itself.

@@ -12,6 +12,8 @@ final class PtyLoop {
   private var end: PtyEnd?
   private var wire: RTUWire
   private var speakers: [Speaker]
+  /// A device that only speaks doesn't listen.
+  private let listens: Bool
 
   /// A pulled plug comes back in the same place; until it can, this often it is tried.
   private static let replugNs: Int64 = 100_000_000
@@ -22,8 +24,9 @@ final class PtyLoop {
     end = try PtyEnd(link: path)
     wire = RTUWire(line.spec)
     let serial = line.spec.busProtocol == .serial
+    listens = !serial || line.devices.withLock { $0.isAsked }
     speakers = line.devices.withLock { devices in
-      devices.devices.filter { serial && $0.spec.speaksEveryNs > 0 }.map {
+      devices.devices.filter { serial && !$0.spec.profile.isAsked && $0.spec.speaksEveryNs > 0 }.map {
         Speaker(
           device: $0.spec.name, everyNs: $0.spec.speaksEveryNs, seed: ownSeed(line.seed, $0.spec.name),
           from: line.startedAt)
@@ -83,8 +86,7 @@ final class PtyLoop {
     let arrived = kerb_monotonic_ns()
     guard count > 0 else { return }
     line.devices.withLock { $0.counts.bytesIn += count }
-    // A device that only speaks doesn't listen.
-    if line.spec.busProtocol == .serial { return }
+    guard listens else { return }
     // At another speed a device hears nothing that it could answer. (A pty forgets the parity.)
     if line.spec.strict {
       let baud = kerb_tty_baud(master)
@@ -125,7 +127,7 @@ final class PtyLoop {
       if speakers[index].nextAt <= now {
         let name = speakers[index].device
         let time = speakers[index].nextAt - line.startedAt
-        if let said = line.devices.withLock({ $0.device(name)?.spokenLine(atNs: time) }) { speak([(name, said)]) }
+        if let said = line.devices.withLock({ $0.device(name)?.spokenFrame(atNs: time) }) { speak([(name, said)]) }
         speakers[index].advance()
       }
       soonest = Swift.min(soonest, speakers[index].nextAt)

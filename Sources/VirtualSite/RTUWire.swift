@@ -33,6 +33,7 @@ package struct RTUWire {
   private let turnaroundNs: Int64
   private let paced: Bool
   private let strict: Bool
+  private let isModbus: Bool
 
   private var frame: [UInt8] = []
   private var frameEnd: Int64 = 0
@@ -53,6 +54,7 @@ package struct RTUWire {
   package init(_ line: SiteLine) {
     paced = line.paced
     strict = line.strict
+    isModbus = line.busProtocol.isModbus
     characterNs = line.paced ? line.format.characterNs : 0
     silenceNs = line.paced ? line.format.silenceNs : 0
     turnaroundNs = line.turnaroundNs
@@ -125,7 +127,7 @@ package struct RTUWire {
 
   private func frameCompleteAt() -> Int64 {
     if paced { return frameEnd + silenceNs }
-    if let length = RequestFrame.expectedLength(frame, framing: .rtu), frame.count >= length { return frameEnd }
+    if isModbus, let length = RequestFrame.expectedLength(frame, framing: .rtu), frame.count >= length { return frameEnd }
     return frameEnd + RTUWire.unpacedSilenceNs
   }
 

@@ -42,6 +42,11 @@ extension RegisterCode {
       return Int64(Swift.min(Swift.max(value, 0), Double(UInt64(1) << UInt64(bits.count)) - 1))
     }
     switch point.type {
+    case .u8: return Int64(Swift.min(Swift.max(value, 0), 255))
+    case .i8: return Int64(Swift.min(Swift.max(value, -128), 127))
+    case .bcd:
+      let range = point.type.rawRange ?? 0...0
+      return Int64(Swift.min(Swift.max(value, Double(range.lowerBound)), Double(range.upperBound)))
     case .u16: return Int64(Swift.min(Swift.max(value, 0), 65_535))
     case .i16: return Int64(Swift.min(Swift.max(value, -32_768), 32_767))
     case .u32: return Int64(Swift.min(Swift.max(value, 0), 4_294_967_295))

@@ -69,8 +69,9 @@ package struct SiteReader {
       var line = SiteLine(
         name: name ?? "", place: reader.table.place, busProtocol: busProtocol ?? .modbusRTU,
         end: end ?? .link(path: ""))
+      if busProtocol?.isMeter == true { line.format = LineFormat(baud: 2_400, parity: .even) }
       line.format.baud = reader.integer("baud", in: Limits.virtualBauds) ?? line.format.baud
-      line.format.parity = reader.choice("parity") ?? .none
+      line.format.parity = reader.choice("parity") ?? line.format.parity
       line.format.stopBits = reader.integer("stop_bits", in: 1...2) ?? 1
       line.paced = reader.bool("paced") ?? (busProtocol != .modbusTCP)
       line.strict = reader.bool("strict") ?? line.paced
@@ -88,11 +89,8 @@ package struct SiteReader {
         ["link", "baud", "parity", "stop_bits", "paced", "strict"],
         because: "has no meaning for modbus-tcp: write listen = \"127.0.0.1:1502\"")
       reader.require("listen")
-    case .modbusRTU, .serial:
+    case .modbusRTU, .serial, .dlt645, .cjt188:
       reader.reject(["listen"], because: "has no meaning for a serial line: write link = \"/tmp/rs485-1\"")
-      if busProtocol == .serial {
-        reader.reject(["strict", "turnaround"], because: "has no meaning for serial: nothing is asked on this line")
-      }
       reader.require("link")
     case .modbusRTUTCP:
       reader.report("protocol", "virtual lines speak modbus-rtu, modbus-tcp and serial; relay a link to TCP for this one")
@@ -128,17 +126,22 @@ package struct SiteReader {
         deviceNames.append(name)
       }
       let line = line(of: reader)
-      let address = address(reader, line)
-      if let address, let line, spec.lines[line].busProtocol != .serial {
+      let profile = profile(reader, line)
+      let meterAddress = meterAddress(reader, line)
+      let number = meterAddress == nil ? address(reader, line, profile) : nil
+      if let address = meterAddress?.text ?? number.map({ "\($0)" }), let line,
+        spec.lines[line].busProtocol != .serial || reader.has("address")
+      {
         let unit = "\(line)/\(address)"
         if let first = units[unit] {
           reader.report("address", "\(address) is already the address of a device on this line, at \(first.text)")
         }
         units[unit] = units[unit] ?? reader.valuePlace("address")
       }
-      if let profile = profile(reader, line) {
+      if let profile {
         var device = SiteDevice(
-          name: name ?? "", place: reader.table.place, line: line ?? 0, address: address ?? 0, profile: profile)
+          name: name ?? "", place: reader.table.place, line: line ?? 0, address: number ?? 0, profile: profile)
+        device.meterAddress = meterAddress
         details(&device, reader)
         spec.devices.append(device)
       } else {
@@ -155,9 +158,14 @@ package struct SiteReader {
     return nil
   }
 
-  private func address(_ reader: TableReader, _ line: Int?) -> Int? {
+  private func address(_ reader: TableReader, _ line: Int?, _ profile: Profile?) -> Int? {
     switch line.map({ spec.lines[$0].busProtocol }) {
     case .serial:
+      let asks = profile?.points.compactMap(\.ask) ?? []
+      if asks.contains(where: \.hasAddress) {
+        reader.require("address")
+        return reader.integer("address", in: Limits.tcpUnits)
+      }
       reader.reject(["address"], because: "has no meaning on a serial line")
       return 0
     case .modbusTCP:
@@ -166,7 +174,22 @@ package struct SiteReader {
     case .modbusRTU, .modbusRTUTCP, nil:
       reader.require("address")
       return reader.integer("address", in: Limits.rtuUnits)
+    case .dlt645, .cjt188:
+      _ = reader.item("address")
+      return nil
     }
+  }
+
+  private func meterAddress(_ reader: TableReader, _ line: Int?) -> MeterAddress? {
+    guard let line, spec.lines[line].busProtocol.isMeter else { return nil }
+    let bytes = spec.lines[line].busProtocol == .dlt645 ? MeterAddress.dlt645Bytes : MeterAddress.cjt188Bytes
+    reader.require("address")
+    guard let text = reader.string("address") else { return nil }
+    guard let address = MeterAddress(text, bytes: bytes), !address.hasWildcard else {
+      reader.report("address", "\"\(text)\" is not a meter's address: write its \(2 * bytes) digits")
+      return nil
+    }
+    return address
   }
 
   private func profile(_ reader: TableReader, _ line: Int?) -> Profile? {
@@ -176,24 +199,28 @@ package struct SiteReader {
         id, place: reader.valuePlace("profile"), key: reader.keyPath("profile"), into: diagnostics)
     else { return nil }
     guard let line else { return profile }
-    let serial = spec.lines[line].busProtocol == .serial
-    if serial != (profile.frame != nil) {
-      reader.report(
-        "profile",
-        serial
-          ? "\"\(id)\" has registers: a device on a serial line needs a profile with a [frame]"
-          : "\"\(id)\" sends lines of text: put the device on a line with protocol = \"serial\"")
+    let busProtocol = spec.lines[line].busProtocol
+    if let frame = profile.frame {
+      if frame.busProtocol != busProtocol {
+        let what = frame.isMeter ? "speaks \(frame.busProtocol.rawValue)" : profile.isAsked ? "has a [frame]" : "sends lines of text"
+        reader.report("profile", "\"\(id)\" \(what): put the device on a line with protocol = \"\(frame.busProtocol.rawValue)\"")
+      }
+    } else if !busProtocol.isModbus {
+      let name = busProtocol == .serial ? "serial" : busProtocol.rawValue
+      reader.report("profile", "\"\(id)\" has registers: a device on a \(name) line needs a profile with a [frame]")
     }
     return profile
   }
 
   private func details(_ device: inout SiteDevice, _ reader: TableReader) {
-    let serial = device.profile.frame != nil
-    if serial {
+    if device.profile.frame != nil {
       reader.reject(["registers", "holes"], because: "has no meaning for a device without registers")
-      device.speaksEveryNs = reader.duration("speaks_every", in: Limits.speaksEveryNsMin...Limits.intervalNsMax) ?? 0
+    }
+    if device.profile.isAsked {
+      let what = device.profile.frame == nil ? "a Modbus device" : "this device"
+      reader.reject(["speaks_every"], because: "has no meaning for \(what): it speaks when it is asked")
     } else {
-      reader.reject(["speaks_every"], because: "has no meaning for a Modbus device: it speaks when it is asked")
+      device.speaksEveryNs = reader.duration("speaks_every", in: Limits.speaksEveryNsMin...Limits.intervalNsMax) ?? 0
     }
     device.holes = reader.choice("holes") ?? .zero
     for member in reader.members("registers", of: "a table such as { \"holding 5\" = 42, \"coil 3\" = true }") ?? [] {

@@ -78,8 +78,9 @@ package struct SiteDevice: Sendable {
   package var place: SourcePlace
   /// Index in the site's lines.
   package var line: Int
-  /// Modbus unit; 0 on a serial line.
+  /// Modbus unit; on a serial line what {address} stands for.
   package var address: Int
+  package var meterAddress: MeterAddress?
   package var profile: Profile
   package var signals: [String: Signal]
   package var registers: [FixedRegister]

@@ -10,6 +10,8 @@ import StreamCore
 final class VirtualDevice {
   let spec: SiteDevice
   let image: RegisterImage
+  /// Of a device with a [frame].
+  let frames: FrameSlave?
   private let deviceSeed: UInt64
   private let pointSeeds: [UInt64]
   private let signals: [Signal]
@@ -22,6 +24,7 @@ final class VirtualDevice {
     guard let image = RegisterImage(profile: spec.profile, fixed: spec.registers) else { return nil }
     self.spec = spec
     self.image = image
+    frames = FrameSlave(spec)
     let own = ownSeed(siteSeed, spec.name)
     deviceSeed = own
     pointSeeds = spec.profile.points.map { ownSeed(own, $0.name) }
@@ -46,10 +49,7 @@ final class VirtualDevice {
     written.remove(index)
   }
 
-  private func isField(_ index: Int) -> Bool {
-    if case .field = spec.profile.points[index].source { return true }
-    return false
-  }
+  private func isField(_ index: Int) -> Bool { !spec.profile.points[index].source.isRegister }
 
   func set(_ newFault: Fault?) {
     fault = newFault
@@ -89,18 +89,6 @@ final class VirtualDevice {
     }
   }
 
-  /// A serial device's line of text: its fields in the profile's frame.
-  func spokenLine(atNs time: Int64) -> [UInt8] {
-    guard let frame = spec.profile.frame else { return [] }
-    var fields: [Int: String] = [:]
-    for (index, point) in spec.profile.points.enumerated() {
-      if case .field(let number) = point.source { fields[number] = value(index, atNs: time).text }
-    }
-    var line: [UInt8] = []
-    for number in 1...Swift.max(1, fields.keys.max() ?? 1) {
-      if number > 1, let split = frame.split { line.append(split) }
-      line += Array((fields[number] ?? "").utf8)
-    }
-    return line + frame.end
-  }
+  /// What a device says that speaks when it likes.
+  func spokenFrame(atNs time: Int64) -> [UInt8] { frames?.spoken { value($0, atNs: time) } ?? [] }
 }

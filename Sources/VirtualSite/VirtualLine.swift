@@ -112,7 +112,7 @@ package final class VirtualLine: Sendable {
   /// Sends a line of text as the device's own: what it has to say now, or these bytes.
   func speak(_ device: String, _ bytes: [UInt8]? = nil) {
     let time = now()
-    guard let said = bytes ?? devices.withLock({ $0.device(device)?.spokenLine(atNs: time) }) else { return }
+    guard let said = bytes ?? devices.withLock({ $0.device(device)?.spokenFrame(atNs: time) }) else { return }
     control.withLock { $0.speech.append((device, said)) }
     wake.wake()
   }

@@ -96,7 +96,8 @@ package final class VirtualSite: Sendable {
     let at = kerb_monotonic_ns()
     guard let line = line(ofDevice: device), line.set(device, point, value) else { return false }
     line.happened(device, .value(point: point, value), at: at)
-    if line.spec.busProtocol == .serial { line.speak(device) }
+    let isAsked = spec.devices.first { $0.name == device }?.profile.isAsked ?? true
+    if line.spec.busProtocol == .serial, !isAsked { line.speak(device) }
     return true
   }
 

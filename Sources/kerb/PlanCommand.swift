@@ -38,7 +38,8 @@ struct Plan: ParsableCommand {
   private func show(_ layout: BusLayout) {
     let spec = layout.spec
     print("bus \(spec.name)  \(spec.busProtocol.rawValue)  \(spec.endpoint.text)")
-    guard spec.busProtocol != .serial else {
+    guard spec.busProtocol.isModbus else {
+      if layout.isAsked { return showAsks(layout) }
       print("  listens; the device speaks when it likes\n")
       return
     }
@@ -63,6 +64,20 @@ struct Plan: ParsableCommand {
       print("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
     print("")
+  }
+
+  private func showAsks(_ layout: BusLayout) {
+    for (index, device) in layout.devices.enumerated() {
+      for request in layout.asks.requests[layout.asks.requestsOfDevice[index]] {
+        let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
+        print(
+          "  " + column(device.name, 22) + column(device.addressText, 15) + column(request.title, 22) + column(every, 8)
+            + column("\(request.points.count) points", 11) + "\(tenths(Double(request.wireNs) / 1e6)) ms")
+      }
+    }
+    print(
+      "  line: \(tenths(layout.asks.utilisation * 100)) % used, a full cycle takes "
+        + "\(tenths(Double(layout.asks.cycleNs) / 1e6)) ms on the wire\n")
   }
 
   private func show(_ memory: MemoryPlan, limit: Int) {
@@ -116,8 +131,9 @@ struct Plan: ParsableCommand {
   private func write(_ layout: BusLayout, into json: inout JSONWriter) {
     json.member("name", layout.spec.name)
     json.member("protocol", layout.spec.busProtocol.rawValue)
-    json.member("utilisation", layout.plan.utilisation)
-    json.member("cycle_ms", Double(layout.plan.cycleNs) / 1e6)
+    let isModbus = layout.spec.busProtocol.isModbus
+    json.member("utilisation", isModbus ? layout.plan.utilisation : layout.asks.utilisation)
+    json.member("cycle_ms", Double(isModbus ? layout.plan.cycleNs : layout.asks.cycleNs) / 1e6)
     json.key("cycle_dead_ms")
     json.array { list in
       for dead in 1...Swift.max(1, layout.devices.count) {
@@ -126,6 +142,16 @@ struct Plan: ParsableCommand {
     }
     json.key("requests")
     json.array { list in
+      for request in layout.asks.requests {
+        list.object {
+          $0.member("device", layout.devices[request.device].name)
+          $0.member("address", layout.devices[request.device].addressText)
+          $0.member("ask", request.title)
+          $0.member("points", request.points.count)
+          $0.member("every_ms", Double(request.intervalNs) / 1e6)
+          $0.member("wire_ms", Double(request.wireNs) / 1e6)
+        }
+      }
       for request in layout.plan.requests {
         list.object {
           $0.member("device", layout.devices[request.device].name)

@@ -56,7 +56,7 @@ import Testing
     defer { close(master) }
     let slave = String(decoding: path.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     var spec = DeviceSpec(name: "reader", place: nowhere, bus: 0, address: 0, profile: "", kind: "access-gate")
-    spec.frame = TextFrame(end: [0x0D, 0x0A], split: 0x2C)
+    spec.frame = .text(end: [0x0D, 0x0A], split: 0x2C)
     for (number, name) in ["record", "card", "count"].enumerated() {
       var point = PointSpec(name: name, place: nowhere, source: .field(number + 1))
       point.type = name == "count" ? .u16 : .text(characters: 12)
@@ -73,7 +73,7 @@ import Testing
     let channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = ListenLoop(
-      layout: layout, path: slave, frame: TextFrame(end: [0x0D, 0x0A], split: 0x2C), board: board, channel: channel,
+      layout: layout, path: slave, board: board, channel: channel,
       pseudonymKey: BusRig.key, alarmStates: [], arena: &arena)
     _ = loop.step()  // opens the line
     #expect(board.bus[.state] == BusBoard.running)
@@ -117,7 +117,7 @@ import Testing
     let channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = ListenLoop(
-      layout: layout, path: "/nonexistent/tty", frame: TextFrame(end: [0x0A], split: nil), board: board,
+      layout: layout, path: "/nonexistent/tty", board: board,
       channel: channel, pseudonymKey: BusRig.key, alarmStates: [], arena: &arena)
     let before = kerb_monotonic_ns()
     let until = loop.step()

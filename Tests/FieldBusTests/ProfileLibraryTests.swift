@@ -15,12 +15,13 @@ struct ProfileLibraryTests {
     return (profile, diagnostics.sorted.map(\.text))
   }
 
-  @Test("has the six kinds of a community and a card reader")
+  @Test("has the six kinds of a community, the meters, and a device for each kind of frame")
   func shippedKinds() {
     #expect(
       Self.shipped.ids() == [
-        "access-gate/card-reader", "access-gate/generic", "elevator/generic", "hydrant/generic",
-        "manhole-cover/generic", "smoke-detector/generic", "streetlight/generic",
+        "access-gate/card-reader", "access-gate/generic", "electricity-meter/dlt645-generic", "elevator/generic",
+        "heat-meter/cjt188-generic", "hydrant/generic", "level-sensor/binary-generic", "manhole-cover/generic",
+        "smoke-detector/generic", "streetlight/generic", "water-meter/cjt188-generic", "weather-station/text-generic",
       ])
   }
 

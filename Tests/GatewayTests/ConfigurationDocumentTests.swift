@@ -26,7 +26,16 @@ struct ConfigurationDocumentTests {
       ConfigurationReaderTests.whole
       + "\n[[bus]]\nname = \"all\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-all\"\n"
       + "[[device]]\nname = \"all\"\nbus = \"all\"\nprofile = \"all/all\"\n"
-    let site = try ConfigurationSite(text, more: [("profiles/all/all.toml", profile)])
+      + "[[bus]]\nname = \"bytes\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-bytes\"\n"
+      + "[[device]]\nname = \"bytes\"\nbus = \"bytes\"\nprofile = \"all/bytes\"\n"
+    let bytes = """
+      kind = "all"
+      frame = { format = "binary", length = { at = 0 }, checksum = { type = "lrc" } }
+      [[point]]
+      name = "p"
+      read = "byte 1"
+      """
+    let site = try ConfigurationSite(text, more: [("profiles/all/all.toml", profile), ("profiles/all/bytes.toml", bytes)])
     #expect(site.problems == [])
     return site.diagnostics.knownKeys
   }
@@ -40,7 +49,7 @@ struct ConfigurationDocumentTests {
         let heading = line.dropFirst(3)
         section = heading.hasPrefix("`") ? heading.filter { !"`[]".contains($0) } : "profile"
         keys[section] = []
-        if section != "profile", !["identify", "frame", "point", "windows", "alarm"].contains(section) {
+        if section != "profile", !["identify", "frame", "length", "checksum", "point", "windows", "alarm"].contains(section) {
           keys["", default: []].insert(section)
         }
       } else if line.hasPrefix("| `"), let end = line.dropFirst(3).firstIndex(of: "`") {

@@ -136,7 +136,7 @@ struct ConfigurationReaderTests {
     #expect(devices.map(\.kind) == ["manhole-cover", "meter", "access-gate"])
     #expect(devices.map(\.profile) == ["manhole-cover/generic", "", "access-gate/card-reader"])
     #expect(devices[0].labels == ["grid": "G3", "department": "water"])
-    #expect(devices[2].frame == TextFrame(end: [13, 10], split: 0x2C))
+    #expect(devices[2].frame == .text(end: [13, 10], split: 0x2C))
 
     let consumer = try #require(configuration.consumers.first)
     #expect(consumer.name == "water-bureau")

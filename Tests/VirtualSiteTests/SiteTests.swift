@@ -61,7 +61,7 @@ struct SiteTests {
   @Test("has a card reader that speaks by itself and when a card is shown")
   func cards() throws {
     var reader = Profile(id: "gate/reader", kind: "access-gate")
-    reader.frame = TextFrame(end: [13, 10], split: UInt8(ascii: ","))
+    reader.frame = .text(end: [13, 10], split: UInt8(ascii: ","))
     for (number, name) in ["record", "card", "direction"].enumerated() {
       var field = PointSpec(name: name, place: .inCode, source: .field(number + 1))
       field.type = .text(characters: 12)

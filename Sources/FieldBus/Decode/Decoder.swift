@@ -10,6 +10,7 @@ import StreamCore
 package struct Binding: BitwiseCopyable, Sendable {
   enum Kind: UInt8, BitwiseCopyable {
     case unsigned16, signed16, unsigned32, signed32, wide64, float32, float64, bcd16, bcd32, text, bit
+    case unsigned8, signed8, bcdBytes, signedBCDBytes
   }
 
   /// Index among the bus's points.
@@ -22,6 +23,10 @@ package struct Binding: BitwiseCopyable, Sendable {
   var bitShift: UInt8 = 0
   var bitCount: UInt8 = 0
   var textBytes: UInt8 = 0
+  /// Of a part of a binary frame.
+  var byteCount: UInt8 = 0
+  /// The code that must follow the value (CJ/T 188); -1: any.
+  var unitCode: Int16 = -1
   var personal: Bool
   var invalidCount: UInt16 = 0
   /// In the bus's table of sentinels.
@@ -32,7 +37,12 @@ package struct Binding: BitwiseCopyable, Sendable {
     self.offset = UInt16(truncatingIfNeeded: offset)
     order = spec.order
     personal = spec.personal
+    byteCount = UInt8(truncatingIfNeeded: spec.type.bytes)
+    if case .identifier(_, _, let unit?) = spec.source { unitCode = Int16(unit) }
     switch spec.type {
+    case .u8: kind = .unsigned8
+    case .i8: kind = .signed8
+    case .bcd(_, let signed): kind = signed ? .signedBCDBytes : .bcdBytes
     case .bool: kind = .bit
     case .u16: kind = .unsigned16
     case .i16: kind = .signed16
@@ -61,6 +71,8 @@ package struct Binding: BitwiseCopyable, Sendable {
   /// Whether an integer is in the type's range.
   func holds(_ value: Int64) -> Bool {
     switch kind {
+    case .unsigned8: return value >= 0 && value <= 0xFF
+    case .signed8: return Int8(exactly: value) != nil
     case .unsigned16: return value >= 0 && value <= 0xFFFF
     case .signed16: return Int16(exactly: value) != nil
     case .unsigned32: return value >= 0 && value <= 0xFFFF_FFFF
@@ -129,7 +141,7 @@ package struct Decoder: ~Copyable {
     return decoded
   }
 
-  private func markInvalid(_ binding: Binding, _ decoded: inout Decoded) {
+  func markInvalid(_ binding: Binding, _ decoded: inout Decoded) {
     for index in 0..<Int(binding.invalidCount) where invalid[Int(binding.firstInvalid) + index] == decoded.raw {
       decoded.quality = .bad
     }
@@ -147,7 +159,7 @@ package struct Decoder: ~Copyable {
     case .wide64, .float64: return Int64(bitPattern: bits(words, 4, binding.order))
     case .bcd16: return bcd(bits(words, 1, binding.order), digits: 4, &quality)
     case .bcd32: return bcd(bits(words, 2, binding.order), digits: 8, &quality)
-    case .text: return 0
+    case .text, .unsigned8, .signed8, .bcdBytes, .signedBCDBytes: return 0
     }
   }
 
@@ -164,7 +176,7 @@ package struct Decoder: ~Copyable {
   }
 
   /// Digits above nine are no BCD: no value.
-  private func bcd(_ bits: UInt64, digits: Int, _ quality: inout Quality) -> Int64 {
+  func bcd(_ bits: UInt64, digits: Int, _ quality: inout Quality) -> Int64 {
     var value: Int64 = 0
     for index in (0..<digits).reversed() {
       let digit = Int64(bits >> (4 * UInt64(index)) & 0xF)
@@ -257,7 +269,7 @@ package struct Decoder: ~Copyable {
     }
   }
 
-  private func setText(_ bytes: Int, _ decoded: inout Decoded) {
+  func setText(_ bytes: Int, _ decoded: inout Decoded) {
     var length = bytes
     while length > 0, text[length - 1] == 0x20 { length -= 1 }
     decoded.textLength = length
@@ -283,7 +295,7 @@ package struct Decoder: ~Copyable {
 
   /// Replaces the value by its HMAC. A number counts as its decimal digits, so that a card has the same pseudonym whether
   /// one reader sends it as text and another as an integer. No value, no pseudonym.
-  private func pseudonymise(_ binding: Binding, _ decoded: inout Decoded) {
+  func pseudonymise(_ binding: Binding, _ decoded: inout Decoded) {
     if binding.kind != .text, decoded.quality == .good {
       decoded.textLength = putDecimal(decoded.raw, unsigned: binding.kind == .wide64)
     }

@@ -4,12 +4,15 @@
 import StreamCore
 
 package struct LineSplitter: ~Copyable {
-  private let frame: TextFrame
+  /// Of the device that speaks, or is asked next; to be changed only when the line is clear.
+  package var frame: TextFrame
   private let buffer: UnsafeMutablePointer<UInt8>
   private var length = 0
   private var isOverlong = false
   /// Bytes of lines that were too long.
   package private(set) var droppedBytes: Int64 = 0
+  /// Of the line that has begun.
+  package var pendingBytes: Int { length }
 
   package static var bytes: Int { Arena.bytes(of: UInt8.self, count: Limits.textLineBytesMax) }
 
@@ -66,6 +69,46 @@ package struct LineSplitter: ~Copyable {
     } else if number != 1 {
       return nil
     }
+    return trimmed(start, stop)
+  }
+
+  /// The characters from `first` to `last`, from 1, without blanks around them; nil: the line ends before.
+  package func column(first: Int, last: Int) -> UnsafeBufferPointer<UInt8>? {
+    guard first >= 1, first <= last, last <= length else { return nil }
+    return trimmed(first - 1, last)
+  }
+
+  /// What stands behind a name and the sign between: T in «T=21.5;H=40»; nil: the line doesn't name it, or twice.
+  package func value(of key: UnsafeBufferPointer<UInt8>) -> UnsafeBufferPointer<UInt8>? {
+    var found: UnsafeBufferPointer<UInt8>?
+    var start = 0
+    while start < length {
+      var stop = start
+      while stop < length, buffer[stop] != frame.split { stop += 1 }
+      var sign = start
+      while sign < stop, buffer[sign] != frame.assign { sign += 1 }
+      if sign < stop, isSame(trimmed(start, sign), key) {
+        if found != nil { return nil }
+        found = trimmed(sign + 1, stop)
+      }
+      start = stop + 1
+    }
+    return found
+  }
+
+  /// The line is exactly these bytes, its end left out.
+  package func isLine(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    isSame(UnsafeBufferPointer(start: UnsafePointer(buffer), count: length), bytes)
+  }
+
+  private func isSame(_ one: UnsafeBufferPointer<UInt8>, _ other: UnsafeBufferPointer<UInt8>) -> Bool {
+    guard one.count == other.count else { return false }
+    for index in 0..<one.count where one[index] != other[index] { return false }
+    return true
+  }
+
+  private func trimmed(_ from: Int, _ to: Int) -> UnsafeBufferPointer<UInt8> {
+    var (start, stop) = (from, to)
     while start < stop, buffer[start] == 0x20 { start += 1 }
     while stop > start, buffer[stop - 1] == 0x20 { stop -= 1 }
     return UnsafeBufferPointer(start: UnsafePointer(buffer) + start, count: stop - start)

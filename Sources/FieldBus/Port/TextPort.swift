@@ -1,4 +1,4 @@
-// A serial line that is listened to: opened with termios, as a pty or a UART, read without waiting. Used on the bus's thread.
+// A serial line of bytes: opened with termios, as a pty or a UART, listened to, or asked. Used on the bus's thread.
 
 import CLinux
 import Glibc
@@ -7,11 +7,14 @@ import StreamCore
 package struct TextPort: ~Copyable {
   private let path: String
   private let format: LineFormat
+  private let writes: Bool
   private var descriptor: Int32 = -1
 
-  package init(path: String, format: LineFormat) {
+  /// `writes`: something is asked on it.
+  package init(path: String, format: LineFormat, writes: Bool = false) {
     self.path = path
     self.format = format
+    self.writes = writes
   }
 
   deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
@@ -20,7 +23,7 @@ package struct TextPort: ~Copyable {
 
   package mutating func open() throws(PortFailure) {
     close()
-    let opened = Glibc.open(path, O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+    let opened = Glibc.open(path, (writes ? O_RDWR : O_RDONLY) | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
     if opened < 0 { throw PortFailure(errno) }
     descriptor = opened
     let parity: CChar =
@@ -56,7 +59,29 @@ package struct TextPort: ~Copyable {
     if count < 0, code == EAGAIN || code == EINTR { return 0 }
     throw .portLost(count == 0 ? ECONNRESET : code)
   }
+
+  /// Hands all bytes to the port; they leave at the line's own pace.
+  package mutating func send(_ bytes: UnsafePointer<UInt8>, count: Int) throws(ReadFailure) {
+    var sent = 0
+    while sent < count {
+      let written = Glibc.write(descriptor, bytes + sent, count - sent)
+      let code = errno
+      if written > 0 {
+        sent += written
+      } else if written < 0, code == EAGAIN {
+        var waited = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        // A buffer that takes nothing for so long belongs to a port that is held back for good.
+        if poll(&waited, 1, Self.sendMs) == 0 { throw .portLost(EAGAIN) }
+      } else if written == 0 || code != EINTR {
+        throw .portLost(written == 0 ? EIO : code)
+      }
+    }
+  }
+
+  private static let sendMs: Int32 = 1_000
 }
+
+extension TextPort: FramePort {}
 
 extension PortFailure {
   /// By errno.

@@ -7,13 +7,18 @@ package enum BusProtocol: String, Sendable, CaseIterable {
   case modbusTCP = "modbus-tcp"
   /// RTU frames carried over TCP, as serial device servers do.
   case modbusRTUTCP = "modbus-rtu-tcp"
-  /// Lines of text that a device sends on its own.
+  /// Lines of text or binary frames, described in a profile; asked for, or sent when the device likes.
   case serial
+  /// Electricity meters.
+  case dlt645
+  /// Water, gas and heat meters.
+  case cjt188
 }
 
 extension BusProtocol {
   /// Modbus in any framing.
-  package var isModbus: Bool { self != .serial }
+  package var isModbus: Bool { self != .serial && !isMeter }
+  package var isMeter: Bool { self == .dlt645 || self == .cjt188 }
   /// Frames on a serial line, here or behind a device server: its speed and its silences count.
   package var isRTU: Bool { self == .modbusRTU || self == .modbusRTUTCP }
 }
@@ -82,15 +87,17 @@ package struct DeviceSpec: Sendable {
   package var place: SourcePlace
   /// Index in the configuration's buses.
   package var bus: Int
-  /// Modbus unit 1 to 247 (0 to 255 on TCP); 0 on a serial bus.
+  /// Modbus unit 1 to 247 (0 to 255 on TCP); on a serial bus what {address} stands for; 0 where there is none.
   package var address: Int
   /// "manhole-cover/generic"; empty if the device has only points of its own.
   package var profile: String
   package var kind: String
   package var labels: [String: String] = [:]
   package var registersMax = Limits.registersPerReadMax
-  /// On a serial bus: how its lines are cut up.
-  package var frame: TextFrame?
+  /// On a serial or meter bus: how its frames are cut up.
+  package var frame: FrameSpec?
+  /// On a meter bus.
+  package var meterAddress: MeterAddress?
   /// The profile's points with the device's own merged in (same name: the device's wins).
   package var points: [PointSpec] = []
   package var alarms: [AlarmSpec] = []
@@ -103,4 +110,9 @@ package struct DeviceSpec: Sendable {
     self.profile = profile
     self.kind = kind
   }
+
+  /// As a person would write it.
+  package var addressText: String { meterAddress?.text ?? "\(address)" }
+  /// Something is sent to it, and it answers.
+  package var isAsked: Bool { frame == nil || frame?.isMeter == true || points.contains { $0.ask != nil } }
 }

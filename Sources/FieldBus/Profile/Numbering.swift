@@ -38,7 +38,7 @@ extension PointSpec {
     if personal { return .pseudonym }
     if bits != nil { return .signed }
     switch type {
-    case .bool, .u16, .i16, .u32, .i32, .i64, .bcd16, .bcd32: return .signed
+    case .bool, .u8, .i8, .u16, .i16, .u32, .i32, .i64, .bcd16, .bcd32, .bcd: return .signed
     case .u64: return .unsigned
     case .f32: return .float
     case .f64: return .double

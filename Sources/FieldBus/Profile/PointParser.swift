@@ -5,7 +5,7 @@ import StreamCore
 /// What a device's points are read from.
 package enum PointForm: Sendable {
   case registers(max: Int)
-  case fields
+  case frame(FrameSpec)
   /// Not known because something before was wrong: either is taken.
   case any
 }
@@ -43,19 +43,23 @@ package struct PointParser {
   /// Nil without a source; what else is wrong is reported, and keeps its default.
   private func point(name: String) -> PointSpec? {
     reader.notSupported("compute")
-    let source = source()
+    let source = SourceParser(reader: reader, form: form).source()
+    let ask = ask(source)
     let type = type(of: source)
     let personal = reader.bool("personal") ?? false
-    rejectMeaningless(source: source, type: type, personal: personal)
+    rejectMeaningless(source: source, type: type, personal: personal, isAsked: ask != nil)
 
     var point = PointSpec(name: name, place: reader.table.place, source: source ?? .field(1))
     point.type = type ?? .u16
     point.personal = personal
+    point.ask = ask
     if personal, let type, !type.isInteger, !type.isText {
       reader.report("personal", "only a text or an integer can be personal: it becomes a pseudonym")
     }
     if let source, let type { checkPlace(source, type) }
-    point.order = reader.choice("order", among: WordOrder.words) ?? .abcd
+    // Meters send the lowest byte first, always.
+    point.order = reader.choice("order", among: WordOrder.words) ?? (source?.isMeterItem == true ? .dcba : .abcd)
+    if let type { checkOrder(point.order, type) }
     point.bits = bits(of: type)
     scaling(&point)
     interval(&point, source)
@@ -67,51 +71,13 @@ package struct PointParser {
     return source == nil ? nil : point
   }
 
-  // MARK: Where it is read
-
-  private func source() -> PointSource? {
-    if reader.table["compute"] == nil { reader.require("read") }
-    guard let text = reader.string("read") else { return nil }
-    let words = text.split(separator: " ")
-    guard words.count == 2, let address = Self.address(words[1]) else {
-      reader.report("read", "\"\(text)\" is not understood: \(allowedForms)")
+  /// The point's own question, or its frame's.
+  private func ask(_ source: PointSource?) -> AskTemplate? {
+    guard case .frame(let frame) = form, !frame.isMeter else {
+      reader.reject(["ask"], because: "belongs to points of a [frame] of text or binary")
       return nil
     }
-    if words[0] == "field" {
-      if case .registers = form {
-        reader.report("read", "fields belong to a serial device with a [frame]; \(allowedForms)")
-        return nil
-      }
-      guard (1...Limits.textFieldsMax).contains(address) else {
-        reader.report("read", "field \(address) is out of range: allowed are 1 to \(Limits.textFieldsMax)")
-        return nil
-      }
-      return .field(address)
-    }
-    guard let table = RegisterTable.words.first(where: { $0.word == words[0] })?.value else {
-      let all = RegisterTable.words.map(\.word) + ["field"]
-      var message = "\"\(words[0])\" is not understood: \(allowedForms)"
-      if let near = nearestMatch(to: String(words[0]), among: all) { message += "; did you mean \"\(near)\"?" }
-      reader.report("read", message)
-      return nil
-    }
-    if case .fields = form {
-      reader.report("read", "a serial device has no registers; \(allowedForms)")
-      return nil
-    }
-    guard (0..<Limits.registersPerTable).contains(address) else {
-      reader.report("read", "address \(address) is out of range: allowed are 0 to \(Limits.registersPerTable - 1)")
-      return nil
-    }
-    return .register(table, address: address)
-  }
-
-  private var allowedForms: String {
-    switch form {
-    case .fields: return "write \"field N\", N from 1"
-    case .registers, .any:
-      return "write for example \"holding 0\", \"input 0x10\", \"coil 3\" or \"discrete 3\", with the address from 0"
-    }
+    return FrameParser.ask(reader, frame: frame) ?? frame.ask
   }
 
   /// Decimal, or hexadecimal after 0x.
@@ -125,8 +91,10 @@ package struct PointParser {
   private func type(of source: PointSource?) -> ValueType? {
     var onBits = false
     if case .register(let table, _) = source { onBits = table.isBits }
+    if source?.isMeterItem == true { reader.require("type") }
     guard reader.has("type") else {
       _ = reader.item("type")
+      if source?.isMeterItem == true { return nil }
       return onBits ? .bool : .u16
     }
     guard let text = reader.string("type") else { return nil }
@@ -138,22 +106,34 @@ package struct PointParser {
       reader.report("type", "a coil or discrete input is a bit: only \"bool\" fits, got \"\(text)\"")
       return nil
     }
-    if case .field = source, !type.fitsField {
+    if case .register = source, type.isOfFrames {
+      reader.report("type", "\"\(text)\" has no place in a register of 16 bits: it belongs to binary frames and meters")
+      return nil
+    }
+    if source?.isText == true, !type.fitsField {
       reader.report("type", "\"\(text)\" is not a type of a text's field: allowed are text:N, integers, f32 and f64")
+      return nil
+    }
+    if source != nil, source?.isText == false, source?.isRegister == false, type == .bool {
+      reader.report("type", "a byte is no bool: write type = \"u8\" and bits = \"0\" for one bit of it")
       return nil
     }
     return type
   }
 
   private func typeProblem(_ text: String) -> String {
+    if text.hasPrefix("bcd:") || text.hasPrefix("sbcd:") {
+      let most = ValueType.bcdBytes.upperBound
+      return "\"\(text)\" is not understood: write \"bcd:N\" or \"sbcd:N\", N bytes from 1 to \(most)"
+    }
     guard text.hasPrefix("text:") else {
-      return TableReader.unknownWord(text, among: ValueType.words.map(\.word) + ["text:N"])
+      return TableReader.unknownWord(text, among: ValueType.words.map(\.word) + ["bcd:N", "sbcd:N", "text:N"])
     }
     guard let bytes = Int(text.dropFirst(5)), bytes > 0 else {
       return "\"\(text)\" is not understood: write \"text:N\", N bytes from 1 to \(Limits.textBytesMax)"
     }
     let (registers, most) = (bytes / 2 + bytes % 2, Limits.registersPerReadMax)
-    if case .fields = form {} else if registers > most {
+    if case .frame = form {} else if registers > most {
       return "takes \(registers) registers: a request reads at most \(most), and a text is at most "
         + "\(Limits.textBytesMax) bytes long"
     }
@@ -161,9 +141,14 @@ package struct PointParser {
   }
 
   /// Keys that say nothing about this kind of value are errors: whoever writes one expects an effect.
-  private func rejectMeaningless(source: PointSource?, type: ValueType?, personal: Bool) {
+  private func rejectMeaningless(source: PointSource?, type: ValueType?, personal: Bool, isAsked: Bool) {
     switch source {
-    case .field: reader.reject(["order", "bits", "every"], because: "has no meaning for a field of a text line")
+    case .field, .column, .key:
+      reader.reject(["order", "bits"], because: "has no meaning for a field of a text line")
+      if !isAsked { reader.reject(["every"], because: "has no meaning for a field of a text line") }
+    case .byte:
+      if !isAsked { reader.reject(["every"], because: "has no meaning for a frame that comes when the device sends it") }
+    case .identifier: reader.reject(["order"], because: "has no meaning for a meter: the standard fixes it")
     case .register(let table, _) where table.isBits:
       reader.reject(["order", "bits"], because: "has no meaning for a coil or discrete input")
     default: break
@@ -174,7 +159,7 @@ package struct PointParser {
       reader.reject(["bits", "invalid", "values", "windows"] + ofNumbers, because: "has no meaning for a text")
     case .bool: reader.reject(["bits", "invalid"] + ofNumbers, because: "has no meaning for a bool")
     case .f32, .f64: reader.reject(["bits", "values"], because: "has no meaning for a floating-point number")
-    case .bcd16, .bcd32: reader.reject(["bits"], because: "has no meaning for decimal digits")
+    case .bcd16, .bcd32, .bcd: reader.reject(["bits"], because: "has no meaning for decimal digits")
     default: break
     }
     if personal {
@@ -185,6 +170,23 @@ package struct PointParser {
 
   /// A value is read in one request, and ends within the table.
   private func checkPlace(_ source: PointSource, _ type: ValueType) {
+    switch source {
+    case .byte(let offset):
+      if offset + type.bytes > Limits.serialFrameBytesMax {
+        reader.report("read", "takes \(type.bytes) bytes from \(offset): a frame has at most \(Limits.serialFrameBytesMax)")
+      } else if case .frame(let frame) = form, let binary = frame.binaryFrame, binary.size > 0,
+        offset + type.bytes > binary.size
+      {
+        reader.report("read", "takes \(type.bytes) bytes from \(offset) and passes the frame's end, byte \(binary.size - 1)")
+      }
+    case .identifier(_, let offset, _):
+      let isDLT = if case .frame(let frame) = form { frame.format == .dlt645 } else { false }
+      let most = isDLT ? Limits.dlt645DataBytesMax - 4 : Limits.cjt188DataBytesMax - 3
+      if offset + type.bytes > most {
+        reader.report("read", "takes \(type.bytes) bytes from \(offset): a meter's reply holds at most \(most)")
+      }
+    default: break
+    }
     guard case .register(let table, let address) = source, !table.isBits else { return }
     if address + type.registers > Limits.registersPerTable {
       reader.report(
@@ -194,6 +196,13 @@ package struct PointParser {
     if case .registers(let most) = form, type.registers > most {
       reader.report("type", "takes \(type.registers) registers: a request to this device reads at most \(most)")
     }
+  }
+
+  /// Words can be swapped only where there are words.
+  private func checkOrder(_ order: WordOrder, _ type: ValueType) {
+    guard type.bytes % 2 == 1 || type.isOfFrames, reader.has("order"), order == .cdab || order == .badc else { return }
+    if type.isText { return }
+    reader.report("order", "a \(type.word) has no words to swap: allowed are \"ABCD\" and \"DCBA\"")
   }
 
   private func bits(of type: ValueType?) -> ClosedRange<Int>? {
@@ -213,7 +222,7 @@ package struct PointParser {
       return nil
     }
     guard let type else { return nil }
-    let width = type.registers * 16
+    let width = type.bytes * 8
     guard high < width, high - low < 63 else {
       reader.report(
         "bits",
@@ -331,8 +340,11 @@ package struct PointParser {
   // MARK: When it is read and reported
 
   private func interval(_ point: inout PointSpec, _ source: PointSource?) {
-    // A serial device speaks when it likes.
-    if case .field = source { point.everyNs = 0 }
+    // What speaks when it likes has no interval; a meter's register moves slowly, and its line is slow.
+    if let source {
+      if point.isOccurrence { point.everyNs = 0 }
+      if source.isMeterItem { point.everyNs = Limits.meterIntervalNs }
+    }
     if let every = reader.duration("every", in: 0...Limits.intervalNsMax) {
       point.everyNs = every
       point.everyPlace = reader.valuePlace("every")
@@ -345,7 +357,8 @@ package struct PointParser {
     guard write != .no else { return .no }
     if kind == "elevator" { reader.report("write", "nothing of an elevator is ever written: leave it out") }
     switch source {
-    case .field: reader.report("write", "a field of a text line can't be written: leave it out")
+    case .field, .column, .key: reader.report("write", "a field of a text line can't be written: leave it out")
+    case .byte, .identifier: reader.report("write", "what is read from a frame can't be written: leave it out")
     case .register(let table, _) where table == .input || table == .discrete:
       reader.report("write", "input registers and discrete inputs can't be written: leave it out")
     default: break

@@ -25,16 +25,31 @@ package enum RegisterTable: UInt8, BitwiseCopyable, Sendable, CaseIterable {
 
 package enum ValueType: Sendable, Hashable {
   case bool, u16, i16, u32, i32, u64, i64, f32, f64, bcd16, bcd32
+  /// Of binary frames and meters only.
+  case u8, i8
+  /// Two decimal digits a byte, 1 to 7 bytes; of binary frames and meters only. `signed`: the top bit is the sign.
+  case bcd(bytes: Int, signed: Bool)
   /// ASCII or UTF-8, `characters` bytes, two in a register, high byte first.
   case text(characters: Int)
 
   /// Registers that a value takes; 1 for a bit.
   package var registers: Int {
     switch self {
-    case .bool, .u16, .i16, .bcd16: return 1
+    case .bool, .u8, .i8, .u16, .i16, .bcd16: return 1
+    case .bcd(let bytes, _): return (bytes + 1) / 2
     case .u32, .i32, .f32, .bcd32: return 2
     case .u64, .i64, .f64: return 4
     case .text(let characters): return (characters + 1) / 2
+    }
+  }
+
+  /// Bytes that a value takes in a binary frame.
+  package var bytes: Int {
+    switch self {
+    case .u8, .i8: return 1
+    case .bcd(let bytes, _): return bytes
+    case .text(let characters): return characters
+    default: return 2 * registers
     }
   }
 }
@@ -47,19 +62,25 @@ package enum WordOrder: UInt8, BitwiseCopyable, Sendable, CaseIterable {
 package enum PointSource: Hashable, Sendable {
   /// Zero-based protocol address.
   case register(RegisterTable, address: Int)
-  /// Column of a line of text that a serial device sends on its own; from 1.
+  /// Field of a line of text; from 1.
   case field(Int)
-}
+  /// Characters of a line of text, from 1; inclusive.
+  case column(first: Int, last: Int)
+  /// The value behind a name in a line of text.
+  case key(String)
+  /// Byte of a binary frame, from 0.
+  case byte(Int)
+  /// A meter's data item, and where in it the value begins. `unit`: the code that must follow it (CJ/T 188).
+  case identifier(UInt32, offset: Int, unit: UInt8?)
 
-/// How a serial device's text is cut up: into lines, and a line into fields.
-package struct TextFrame: Sendable, Hashable {
-  /// What ends a line, 1 to 4 bytes.
-  package var end: [UInt8]
-  /// What stands between two fields; nil: the whole line is field 1.
-  package var split: UInt8?
-  package init(end: [UInt8], split: UInt8?) {
-    self.end = end
-    self.split = split
+  package var isRegister: Bool { if case .register = self { true } else { false } }
+  package var isMeterItem: Bool { if case .identifier = self { true } else { false } }
+  /// Of a line of text.
+  package var isText: Bool {
+    switch self {
+    case .field, .column, .key: return true
+    case .register, .byte, .identifier: return false
+    }
   }
 }
 
@@ -112,6 +133,8 @@ package struct PointSpec: Sendable {
   package var heartbeatNs: Int64 = 0
   package var personal = false
   package var write: WriteAccess = .no
+  /// What is sent for the frame that it is read from; nil: registers, meters, and devices that speak when they like.
+  package var ask: AskTemplate?
   package var windows: [WindowSpec] = []
 
   package init(name: String, place: SourcePlace, source: PointSource) {
@@ -119,6 +142,9 @@ package struct PointSpec: Sendable {
     self.place = place
     self.source = source
   }
+
+  /// Comes when the device sends it, and is reported each time.
+  package var isOccurrence: Bool { ask == nil && !source.isRegister && !source.isMeterItem }
 }
 
 package struct AlarmSpec: Sendable {
@@ -151,8 +177,8 @@ package struct Profile: Sendable {
   package var title: [String: String] = [:]
   package var source = ""
   package var registersMax = Limits.registersPerReadMax
-  /// Of a serial device that speaks lines of text; its points are fields then.
-  package var frame: TextFrame?
+  /// Of a serial device or a meter; its points are parts of its frames then.
+  package var frame: FrameSpec?
   package var identification = Identification()
   package var points: [PointSpec] = []
   /// Points that were reported as wrong and are not in `points`: whoever names one makes no second mistake.
@@ -163,4 +189,9 @@ package struct Profile: Sendable {
     self.id = id
     self.kind = kind
   }
+}
+
+extension Profile {
+  /// Its devices answer questions; else they speak when they like.
+  package var isAsked: Bool { frame == nil || frame?.isMeter == true || points.contains { $0.ask != nil } }
 }

@@ -13,9 +13,9 @@ package enum ProfileParser {
     let registersMax = reader.integer("max_registers", in: 1...Limits.registersPerReadMax)
     profile.registersMax = registersMax ?? Limits.registersPerReadMax
     profile.identification = identification(reader)
-    profile.frame = frame(reader)
+    profile.frame = FrameParser.frame(reader)
 
-    let form: PointForm = reader.has("frame") ? .fields : .registers(max: profile.registersMax)
+    let form: PointForm = profile.frame.map { .frame($0) } ?? .registers(max: profile.registersMax)
     let parsed = PointParser.points(of: reader, form: form, kind: profile.kind)
     profile.points = parsed.points
     profile.brokenPoints = parsed.broken
@@ -40,30 +40,5 @@ package enum ProfileParser {
     result.revision = inner.string("revision")
     inner.finish()
     return result
-  }
-
-  private static func frame(_ reader: TableReader) -> TextFrame? {
-    guard let inner = reader.table("frame") else { return nil }
-    inner.require("format")
-    if inner.choice("format", among: [("text", true), ("binary", false)]) == false {
-      inner.report("format", "\"binary\" is not supported yet: only \"text\" is")
-    }
-    let end = Array((inner.string("end") ?? "\r\n").utf8)
-    if !(1...Limits.frameEndBytesMax).contains(end.count) {
-      inner.report("end", "a line's end has 1 to \(Limits.frameEndBytesMax) bytes, got \(end.count)")
-    }
-    var split: UInt8?
-    if let text = inner.string("split") {
-      let bytes = Array(text.utf8)
-      if bytes.count != 1 {
-        inner.report("split", "fields are split by one byte, got \(bytes.count); leave it out for whole lines")
-      } else if end.contains(bytes[0]) {
-        inner.report("split", "is also part of `end`: lines and fields could not be told apart")
-      } else {
-        split = bytes[0]
-      }
-    }
-    inner.finish()
-    return TextFrame(end: end, split: split)
   }
 }

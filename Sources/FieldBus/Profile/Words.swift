@@ -35,23 +35,31 @@ extension Severity {
 }
 
 extension ValueType {
-  /// All but `text:N`.
+  /// All but `text:N`, `bcd:N` and `sbcd:N`.
   package static let words: [(word: String, value: ValueType)] = [
     ("bool", .bool), ("u16", .u16), ("i16", .i16), ("u32", .u32), ("i32", .i32), ("u64", .u64), ("i64", .i64),
-    ("f32", .f32), ("f64", .f64), ("bcd16", .bcd16), ("bcd32", .bcd32),
+    ("f32", .f32), ("f64", .f64), ("bcd16", .bcd16), ("bcd32", .bcd32), ("u8", .u8), ("i8", .i8),
   ]
 
   /// Nil if there is no such type, or a text's length is not allowed.
   package static func named(_ text: String) -> ValueType? {
     if let found = words.first(where: { $0.word == text }) { return found.value }
+    for (word, signed) in [("bcd:", false), ("sbcd:", true)] where text.hasPrefix(word) {
+      guard let bytes = Int(text.dropFirst(word.count)), bcdBytes.contains(bytes) else { return nil }
+      return .bcd(bytes: bytes, signed: signed)
+    }
     guard text.hasPrefix("text:"), let bytes = Int(text.dropFirst(5)), (1...Limits.textBytesMax).contains(bytes) else {
       return nil
     }
     return .text(characters: bytes)
   }
 
+  /// Fourteen digits fit an integer of 64 bits, and every meter's field.
+  package static let bcdBytes = 1...7
+
   package var word: String {
     if case .text(let bytes) = self { return "text:\(bytes)" }
+    if case .bcd(let bytes, let signed) = self { return "\(signed ? "sbcd" : "bcd"):\(bytes)" }
     return Self.words.first { $0.value == self }?.word ?? ""
   }
 
@@ -59,7 +67,7 @@ extension ValueType {
 
   package var isInteger: Bool {
     switch self {
-    case .u16, .i16, .u32, .i32, .u64, .i64, .bcd16, .bcd32: return true
+    case .u8, .i8, .u16, .i16, .u32, .i32, .u64, .i64, .bcd16, .bcd32, .bcd: return true
     case .bool, .f32, .f64, .text: return false
     }
   }
@@ -67,15 +75,36 @@ extension ValueType {
   /// Can be read from a field of a text line.
   var fitsField: Bool {
     switch self {
-    case .bool, .bcd16, .bcd32: return false
+    case .bool, .bcd16, .bcd32, .bcd: return false
     default: return true
     }
   }
 
+  var isBCD: Bool {
+    switch self {
+    case .bcd16, .bcd32, .bcd: return true
+    default: return false
+    }
+  }
+
+  /// Has no place in registers of 16 bits.
+  package var isOfFrames: Bool {
+    switch self {
+    case .u8, .i8, .bcd: return true
+    default: return false
+    }
+  }
+
   /// The raw values that can occur, as `invalid` and `values` name them; the bit patterns of `u64`, `f32` and `f64`.
-  var rawRange: ClosedRange<Int64>? {
+  package var rawRange: ClosedRange<Int64>? {
     switch self {
     case .bool: return 0...1
+    case .u8: return 0...0xFF
+    case .i8: return -0x80...0x7F
+    case .bcd(let bytes, let signed):
+      let tens = (1..<(2 * bytes)).reduce(Int64(1)) { product, _ in product * 10 }
+      // A sign takes the top bit of the first digit, which is then 0 to 7.
+      return signed ? -(8 * tens - 1)...(8 * tens - 1) : 0...(10 * tens - 1)
     case .u16: return 0...0xFFFF
     case .i16: return -0x8000...0x7FFF
     case .u32, .f32: return 0...0xFFFF_FFFF

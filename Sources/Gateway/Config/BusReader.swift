@@ -10,11 +10,11 @@ struct BusEntry {
   var busProtocol: BusProtocol?
   /// Nothing was reported in it.
   var isSound: Bool
+  /// Keys of questions and replies that are set, and where: of no effect if its device speaks when it likes.
+  var asking: [(key: String, place: SourcePlace)] = []
 }
 
 extension ConfigurationReader {
-  /// Protocols of the format that this version does not speak.
-  static let laterProtocols = ["dlt645", "cjt188"]
   package static let bauds = [1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600]
 
   mutating func readBuses(_ root: TableReader) {
@@ -33,12 +33,16 @@ extension ConfigurationReader {
         spec.endpoint = endpoint
         claim(endpoint, reader, &ports)
       }
-      spec.format = lineFormat(reader)
+      spec.format = lineFormat(reader, busProtocol)
       spec.rs485 = reader.choice("rs485") ?? .off
+      if busProtocol?.isMeter == true { spec.responseTimeoutNs = Limits.meterResponseNs }
       timing(&spec, reader)
       reader.finish()
-      buses.append(
-        BusEntry(spec: spec, busProtocol: busProtocol, isSound: diagnostics.count == reportsBefore))
+      var entry = BusEntry(spec: spec, busProtocol: busProtocol, isSound: diagnostics.count == reportsBefore)
+      for key in ["response_timeout", "turnaround", "retries"] where busProtocol == .serial && reader.has(key) {
+        entry.asking.append((key, reader.place(key)))
+      }
+      buses.append(entry)
     }
   }
 
@@ -47,13 +51,9 @@ extension ConfigurationReader {
     let line = ["port", "baud", "parity", "stop_bits", "rs485"]
     reader.require("protocol")
     guard let word = reader.string("protocol") else { return nil }
-    if Self.laterProtocols.contains(word) {
-      reader.report("protocol", "\"\(word)\" is not supported yet")
-      return nil
-    }
     guard let found = BusProtocol(rawValue: word) else {
       reader.report(
-        "protocol", TableReader.unknownWord(word, among: BusProtocol.allCases.map(\.rawValue) + Self.laterProtocols))
+        "protocol", TableReader.unknownWord(word, among: BusProtocol.allCases.map(\.rawValue)))
       return nil
     }
     switch found {
@@ -61,18 +61,15 @@ extension ConfigurationReader {
     case .modbusRTUTCP:
       reader.reject(["port", "rs485"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
-    case .serial:
-      reader.reject(["host"], because: "has no meaning for serial: name a serial port with port")
-      reader.reject(
-        ["response_timeout", "turnaround", "retries", "rs485"],
-        because: "has no meaning for serial: the device speaks when it likes, and nothing is asked")
+    case .serial, .dlt645, .cjt188:
+      reader.reject(["host"], because: "has no meaning for \(word): name a serial port with port")
+      reader.reject(["rs485"], because: "not supported yet for \(word): use an adapter that switches by itself")
     }
     return found
   }
 
   private func endpoint(_ reader: TableReader, _ busProtocol: BusProtocol?) -> BusEndpoint? {
-    if busProtocol == .modbusRTU || busProtocol == .serial { reader.require("port") }
-    if busProtocol == .modbusTCP || busProtocol == .modbusRTUTCP { reader.require("host") }
+    if let busProtocol { reader.require(busProtocol == .modbusTCP || busProtocol == .modbusRTUTCP ? "host" : "port") }
     let host = reader.string("host")
     if let path = reader.string("port") {
       if !path.hasPrefix("/") {
@@ -106,8 +103,10 @@ extension ConfigurationReader {
     reader.report(key, "\(message): put all devices on one bus, or name another \(key)")
   }
 
-  private func lineFormat(_ reader: TableReader) -> LineFormat {
-    var format = LineFormat()
+  private func lineFormat(_ reader: TableReader, _ busProtocol: BusProtocol?) -> LineFormat {
+    // What the meters' standards say (DL/T 645-2007, 5.1.4; CJ/T 188, 5.2).
+    let usual = busProtocol?.isMeter == true ? LineFormat(baud: 2_400, parity: .even) : LineFormat()
+    var format = usual
     if let baud = reader.integer("baud", in: 1...Int(Int32.max)) {
       if Self.bauds.contains(baud) {
         format.baud = baud
@@ -116,7 +115,7 @@ extension ConfigurationReader {
         reader.report("baud", "\(baud) is not supported: allowed are \(allowed)")
       }
     }
-    format.parity = reader.choice("parity") ?? .none
+    format.parity = reader.choice("parity") ?? usual.parity
     format.stopBits = reader.integer("stop_bits", in: 1...2) ?? 1
     return format
   }

@@ -9,6 +9,8 @@ package struct CatalogueDevice: Sendable, Equatable {
   package var kind: String
   package var bus: String
   package var address: Int
+  /// Of a meter: its digits.
+  package var meterAddress: String?
   package var profile: String
   package var labels: [String: String]
 }
@@ -57,7 +59,7 @@ extension Catalogue {
       devices.append(
         CatalogueDevice(
           name: device.name, kind: device.kind, bus: configuration.buses[device.bus].name, address: device.address,
-          profile: device.profile, labels: device.labels))
+          meterAddress: device.meterAddress?.text, profile: device.profile, labels: device.labels))
       for point in device.points {
         series.append(CatalogueSeries(device: index, point: point, statistic: nil, windowNs: 0))
       }

@@ -46,11 +46,11 @@ extension ConfigurationReader {
   /// them is impossible with them.
   func checkTimetable(of busIndex: Int) {
     let bus = buses[busIndex].spec
-    guard bus.busProtocol.isRTU else { return }
+    guard bus.busProtocol != .modbusTCP else { return }
     let reportsBefore = diagnostics.count
     for device in devices where device.busIndex == busIndex {
       for point in device.spec.points where point.everyNs > 0 {
-        let needed = bus.readingNs(of: point)
+        let needed = bus.busProtocol.isModbus ? bus.readingNs(of: point) : bus.readingNs(of: point, device.spec)
         if point.everyNs < needed {
           let milliseconds = needed / 1_000_000 + 1
           diagnostics.report(
@@ -68,6 +68,7 @@ extension ConfigurationReader {
   private func checkUtilisation(of busIndex: Int) {
     let bus = buses[busIndex].spec
     let members = devices.filter { $0.busIndex == busIndex }.map(\.spec)
+    guard bus.busProtocol.isModbus else { return checkAsking(bus, members) }
     let plan = PollPlan(bus: bus, devices: members)
     guard plan.utilisation > 1 else { return }
     var shares: [(name: String, share: Double)] = []
@@ -77,10 +78,27 @@ extension ConfigurationReader {
       }
       shares.append((members[index].name, share))
     }
+    report(overload: plan.utilisation, of: bus, shares)
+  }
+
+  private func checkAsking(_ bus: BusSpec, _ members: [DeviceSpec]) {
+    let plan = AskPlan(bus: bus, devices: members)
+    guard plan.utilisation > 1 else { return }
+    var shares: [(name: String, share: Double)] = []
+    for (index, range) in plan.requestsOfDevice.enumerated() {
+      let share = plan.requests[range].reduce(0) {
+        $0 + ($1.intervalNs > 0 ? Double($1.wireNs) / Double($1.intervalNs) : 0)
+      }
+      shares.append((members[index].name, share))
+    }
+    report(overload: plan.utilisation, of: bus, shares)
+  }
+
+  private func report(overload: Double, of bus: BusSpec, _ shares: [(name: String, share: Double)]) {
     let heaviest = shares.sorted { $0.share > $1.share }.prefix(3).map { "\($0.name) \(percent($0.share))" }
     diagnostics.report(
       bus.place, "bus.\(bus.name)",
-      "the intervals of its devices need \(percent(plan.utilisation)) of the line at \(bus.format.baud) baud; most: "
+      "the intervals of its devices need \(percent(overload)) of the line at \(bus.format.baud) baud; most: "
         + "\(heaviest.joined(separator: ", ")). Read some points more rarely, raise the baud rate, or split the bus")
   }
 
@@ -149,5 +167,12 @@ extension BusSpec {
     if case .register(let table, _) = point.source, table.isBits { dataBytes = 1 }
     let characters = Int64(requestBytes + replyHeadBytes + dataBytes)
     return characters * format.characterNs + 2 * format.silenceNs + turnaroundNs
+  }
+
+  /// The same of a point that is asked for by a frame.
+  fileprivate func readingNs(of point: PointSpec, _ device: DeviceSpec) -> Int64 {
+    var alone = device
+    alone.points = [point]
+    return AskPlan(bus: self, devices: [alone]).cycleNs
   }
 }

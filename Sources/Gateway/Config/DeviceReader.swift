@@ -22,22 +22,26 @@ extension ConfigurationReader {
   mutating func readDevices(_ root: TableReader) {
     var names = UniqueNames()
     /// By bus: the addresses taken, and where.
-    var addresses: [Int: [Int: SourcePlace]] = [:]
+    var addresses: [Int: [String: SourcePlace]] = [:]
     for reader in root.tables("device") {
       let name = reader.name()
       if let name { names.claim(name, in: reader) }
       let busIndex = bus(reader)
       let busProtocol = busIndex.flatMap { buses[$0].busProtocol }
-      let address = address(reader, busProtocol, hasBus: busIndex != nil)
-      if let busIndex, let address, busProtocol != .serial {
-        claim(address, on: busIndex, reader, &addresses)
-      }
-      if let busIndex, busProtocol == .serial { claimWholeBus(busIndex, reader) }
       let profile = profile(reader, busProtocol)
+      let meterAddress = meterAddress(reader, busProtocol, profile)
+      let address = busProtocol?.isMeter == true ? nil : address(reader, busProtocol, profile)
+      if let busIndex, let text = meterAddress?.text ?? address.map({ "\($0)" }), busProtocol != .serial || reader.has("address") {
+        claim(text, on: busIndex, reader, &addresses)
+      }
+      if let busIndex, busProtocol == .serial || meterAddress?.hasWildcard == true {
+        claimWholeBus(busIndex, reader, profile, meterAddress)
+      }
       let spec = DeviceSpec(
         name: name ?? "", place: reader.table.place, bus: busIndex ?? 0, address: address ?? 0,
         profile: profile?.id ?? "", kind: kind(reader, profile))
       var entry = DeviceEntry(spec: spec, busIndex: busIndex)
+      entry.spec.meterAddress = meterAddress
       entry.isComplete = profile != nil || !reader.has("profile")
       entry.spec.labels = labels(reader)
       points(&entry, reader, profile, busProtocol)
@@ -63,7 +67,7 @@ extension ConfigurationReader {
     return nil
   }
 
-  private func address(_ reader: TableReader, _ busProtocol: BusProtocol?, hasBus: Bool) -> Int? {
+  private func address(_ reader: TableReader, _ busProtocol: BusProtocol?, _ profile: Profile?) -> Int? {
     switch busProtocol {
     case .modbusRTU, .modbusRTUTCP:
       reader.require("address")
@@ -72,14 +76,42 @@ extension ConfigurationReader {
       reader.require("address")
       return reader.integer("address", in: Limits.tcpUnits)
     case .serial:
-      reader.reject(["address"], because: "has no meaning on a serial bus: its one device has no address")
+      guard let profile else {
+        return reader.has("address") ? reader.integer("address", in: Limits.tcpUnits) : nil
+      }
+      if profile.asksForAddress {
+        reader.require("address")
+        return reader.integer("address", in: Limits.tcpUnits)
+      }
+      reader.reject(["address"], because: "has no meaning here: the profile asks for no {address}")
       return 0
-    case nil: return reader.integer("address", in: Limits.tcpUnits)
+    case .dlt645, .cjt188: return nil
+    case nil:
+      // Of a meter, perhaps.
+      if case .string = reader.item("address")?.value { return nil }
+      return reader.integer("address", in: Limits.tcpUnits)
     }
   }
 
+  /// The digits on the meter, as a string: a number would lose its zeros in front.
+  private func meterAddress(
+    _ reader: TableReader, _ busProtocol: BusProtocol?, _ profile: Profile?
+  ) -> MeterAddress? {
+    guard let busProtocol, busProtocol.isMeter else { return nil }
+    let bytes = busProtocol == .dlt645 ? MeterAddress.dlt645Bytes : MeterAddress.cjt188Bytes
+    reader.require("address")
+    guard let text = reader.string("address") else { return nil }
+    guard let address = MeterAddress(text, bytes: bytes) else {
+      reader.report(
+        "address",
+        "\"\(text)\" is not a meter's address: write its \(2 * bytes) digits, or AA for two that may be any")
+      return nil
+    }
+    return address
+  }
+
   private func claim(
-    _ address: Int, on bus: Int, _ reader: TableReader, _ addresses: inout [Int: [Int: SourcePlace]]
+    _ address: String, on bus: Int, _ reader: TableReader, _ addresses: inout [Int: [String: SourcePlace]]
   ) {
     if let first = addresses[bus]?[address] {
       reader.report(
@@ -89,12 +121,24 @@ extension ConfigurationReader {
     }
   }
 
-  private func claimWholeBus(_ bus: Int, _ reader: TableReader) {
+  /// Devices share a line only if each is asked by its address.
+  private func claimWholeBus(_ bus: Int, _ reader: TableReader, _ profile: Profile?, _ address: MeterAddress?) {
     guard let first = devices.first(where: { $0.busIndex == bus }) else { return }
+    let name = buses[bus].spec.name
+    if let address, address.hasWildcard {
+      let others = devices.filter { $0.busIndex == bus && $0.spec.meterAddress?.matches(address) == true }
+      guard let other = others.first else { return }
+      reader.report(
+        "address",
+        "\(address.text) is also the device at \(other.spec.place.text): an address with AA is for a meter that is alone")
+      return
+    }
+    let isShared = profile?.asksForAddress ?? false
+    if isShared, first.spec.frame != nil, first.spec.isAsked { return }
     reader.report(
       "bus",
-      "\"\(buses[bus].spec.name)\" is a serial bus and has its device already, at \(first.spec.place.text): "
-        + "it carries one")
+      "\"\(name)\" is a serial bus and has its device already, at \(first.spec.place.text): "
+        + "it carries one, or several whose profiles ask with {address}")
   }
 
   // MARK: What it is
@@ -110,11 +154,12 @@ extension ConfigurationReader {
       let profile = library.load(
         id, place: reader.valuePlace("profile"), key: reader.keyPath("profile"), into: diagnostics)
     else { return nil }
-    if busProtocol == .serial, profile.frame == nil {
-      reader.report("profile", "\"\(id)\" has no [frame]: a device on a serial bus needs one")
-    }
-    if let busProtocol, busProtocol != .serial, profile.frame != nil {
-      reader.report("profile", "\"\(id)\" has a [frame]: it belongs on a bus with protocol \"serial\"")
+    if let busProtocol, !busProtocol.isModbus, profile.frame == nil {
+      let what = busProtocol == .serial ? "one" : "one with format = \"\(busProtocol.rawValue)\""
+      reader.report("profile", "\"\(id)\" has no [frame]: a device on a \(busProtocol.rawValue) bus needs \(what)")
+    } else if let busProtocol, let frame = profile.frame, frame.busProtocol != busProtocol {
+      reader.report(
+        "profile", "\"\(id)\" has a [frame]: it belongs on a bus with protocol \"\(frame.busProtocol.rawValue)\"")
     }
     return profile
   }
@@ -151,13 +196,15 @@ extension ConfigurationReader {
     _ entry: inout DeviceEntry, _ reader: TableReader, _ profile: Profile?, _ busProtocol: BusProtocol?
   ) {
     entry.spec.registersMax = profile?.registersMax ?? Limits.registersPerReadMax
-    entry.spec.frame = profile?.frame
     let form: PointForm
     switch busProtocol {
     case .modbusRTU, .modbusTCP, .modbusRTUTCP: form = .registers(max: entry.spec.registersMax)
-    case .serial: form = .fields
+    case .serial: form = .frame(profile?.frame ?? .text(end: [0x0D, 0x0A], split: nil))
+    case .dlt645: form = .frame(profile?.frame ?? .dlt645)
+    case .cjt188: form = .frame(profile?.frame ?? .cjt188)
     case nil: form = .any
     }
+    if case .frame(let frame) = form { entry.spec.frame = frame }
     let own = PointParser.points(of: reader, form: form, kind: entry.spec.kind)
     entry.spec.points = profile?.points ?? []
     for point in own.points {
@@ -174,6 +221,8 @@ extension ConfigurationReader {
         reader.table.place, reader.path, "has no points: name a profile, or add [[device.point]] tables")
     }
 
+    checkQuestions(entry, reader, busProtocol)
+
     let ownAlarms = AlarmParser.alarms(
       of: reader, points: entry.spec.points, broken: entry.brokenPoints, isComplete: entry.isComplete)
     entry.spec.alarms = profile?.alarms ?? []
@@ -185,5 +234,32 @@ extension ConfigurationReader {
       }
     }
     checkConditions(of: entry)
+  }
+
+  /// A device either speaks when it likes, or is asked for everything.
+  private func checkQuestions(_ entry: DeviceEntry, _ reader: TableReader, _ busProtocol: BusProtocol?) {
+    guard busProtocol == .serial, entry.isComplete else { return }
+    guard entry.spec.isAsked else {
+      guard let bus = entry.busIndex else { return }
+      for (key, place) in buses[bus].asking {
+        diagnostics.report(
+          place, "bus.\(buses[bus].spec.name).\(key)",
+          "has no meaning for serial: the device speaks when it likes, and nothing is asked")
+      }
+      return
+    }
+    for point in entry.spec.points where point.ask == nil {
+      diagnostics.report(
+        point.place, "point.\(point.name).ask",
+        "is missing: other points of the device are asked for; give this one an `ask`, or the [frame] one for all")
+    }
+  }
+}
+
+extension Profile {
+  /// Its questions name the device that shall answer.
+  package var asksForAddress: Bool {
+    let asks = points.compactMap(\.ask)
+    return !asks.isEmpty && asks.allSatisfy(\.hasAddress)
   }
 }

@@ -49,6 +49,7 @@ extension JSONWriter {
       $0.member("kind", device.kind)
       $0.member("bus", device.bus)
       $0.member("address", device.address)
+      if let meter = device.meterAddress { $0.member("meter", meter) }
       $0.member("profile", device.profile)
       $0.member("labels", device.labels)
     }
@@ -90,6 +91,7 @@ extension CatalogueDevice {
       kind: try value.required("kind") { $0.string },
       bus: try value.required("bus") { $0.string },
       address: try value.required("address") { $0.small },
+      meterAddress: try value.optional("meter") { $0.string },
       profile: try value.required("profile") { $0.string },
       labels: try value.stringTable("labels"))
   }

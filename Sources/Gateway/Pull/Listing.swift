@@ -202,7 +202,7 @@ extension JSONWriter {
     member("name", device.name)
     member("kind", device.kind)
     member("bus", device.bus)
-    member("address", device.address)
+    if let meter = device.meterAddress { member("address", meter) } else { member("address", device.address) }
     member("state", device.state.rawValue)
     if let seen = device.lastSeen {
       timeline.writeMember("last_seen", seen, epoch: timeline.epoch, into: &self)

@@ -1,0 +1,461 @@
+// A bus of asked frames at work: meters (DL/T 645, CJ/T 188) and devices described in a profile. Sends a question, waits for
+// its reply, and sends what was read down the data's way: Decoder → Pipeline → Batch. Runs on the bus's thread (or, with a
+// scripted port, in a test that moves the clock). Takes all memory from the arena when it is made; `step()` allocates nothing.
+//
+// Invariants:
+//  1. A reply counts only if it is whole, its checksum holds, and it names what was asked: device and item, as far as the
+//     protocol says them. What else comes is counted and passed over; the right reply may still follow.
+//  2. A question takes at most its own wire time, the response timeout, and the wire time of the longest frame: a drip of
+//     bytes can't hold the line.
+//  3. Nothing of a frame stays in memory once it was read: it may hold a card number.
+
+import StreamCore
+
+package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
+  package var port: Line
+  var machine: AskMachine
+  private var frames: FrameReader
+  private var lines: LineSplitter
+  private let decoder: Decoder
+  package private(set) var pipeline: Pipeline
+  private let places: FramePlaces
+  private let bindings: UnsafeMutablePointer<Binding>
+  /// By reading of an ask: the point.
+  private let reads: UnsafeMutablePointer<UInt16>
+  private let questions: UnsafeMutablePointer<UInt8>
+  private let chunk: UnsafeMutablePointer<UInt8>
+  /// By unit.
+  private let rules: [FrameSpec]
+  private let board: BusBoard
+  private let characterNs: Int64
+  /// No personal value gets into the black box: where there is one, nothing does.
+  private let keepsFrames: Bool
+  private var meter = UtilisationMeter()
+  private var serial: UInt8 = 0
+  private var cycleStart = Instant.zero
+  private var cycleLeft = 0
+
+  private static var chunkBytes: Int { 64 }
+  /// While the line is kept quiet it is looked at so often, and commands are seen.
+  private static var drainNs: Int64 { 20_000_000 }
+
+  package static func bytes(_ layout: BusLayout) -> Int {
+    let asks = layout.asks.requests
+    let questionBytes = asks.reduce(0) { $0 + $1.bytes.count }
+    let readings = asks.reduce(0) { $0 + $1.points.count }
+    return AskMachine.bytes(asks: asks.count, units: layout.devices.count) + FrameReader.memoryBytes + LineSplitter.bytes
+      + Decoder.bytes(sentinels: layout.sentinels.count) + FramePlaces.bytes(layout)
+      + Arena.bytes(of: Binding.self, count: layout.size.points) + Arena.bytes(of: UInt16.self, count: readings)
+      + Arena.bytes(of: UInt8.self, count: questionBytes) + Arena.bytes(of: UInt8.self, count: chunkBytes)
+  }
+
+  package init(
+    layout: BusLayout, port: consuming Line, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
+    alarmStates: [AlarmState], arena: inout Arena
+  ) {
+    self.port = port
+    self.board = board
+    characterNs = layout.spec.format.characterNs
+    let asks = layout.asks.requests
+    machine = AskMachine(bus: layout.spec, asks: asks.count, units: layout.devices.count, arena: &arena)
+    frames = FrameReader(arena: &arena)
+    lines = LineSplitter(frame: TextFrame(end: [0x0A], split: nil), arena: &arena)
+    decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
+    pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
+    places = FramePlaces(layout, arena: &arena)
+    bindings = arena.take(Binding.self, count: layout.size.points, first: Binding.none)
+    reads = arena.take(UInt16.self, count: asks.reduce(0) { $0 + $1.points.count }, first: 0)
+    questions = arena.take(UInt8.self, count: asks.reduce(0) { $0 + $1.bytes.count }, first: 0)
+    chunk = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
+    keepsFrames = !layout.devices.contains { $0.points.contains(where: \.personal) }
+    rules = layout.devices.map { $0.frame ?? .dlt645 }
+    layout.fill(&pipeline, alarmStates)
+    fill(layout)
+  }
+
+  private func fill(_ layout: BusLayout) {
+    var invalid = 0
+    var point = 0
+    var alarm = 0
+    for (unit, device) in layout.devices.enumerated() {
+      machine.units[unit].firstPoint = UInt16(point)
+      machine.units[unit].pointCount = UInt16(device.points.count)
+      machine.units[unit].firstAlarm = UInt16(alarm)
+      machine.units[unit].alarmCount = UInt16(device.alarms.count)
+      machine.units[unit].firstAsk = UInt16(layout.asks.requestsOfDevice[unit].lowerBound)
+      machine.units[unit].askCount = UInt16(layout.asks.requestsOfDevice[unit].count)
+      for spec in device.points {
+        bindings[point] = Binding(framePoint: spec, point: point)
+        bindings[point].setSentinels(first: invalid, count: spec.invalid.count)
+        invalid += spec.invalid.count
+        point += 1
+      }
+      alarm += device.alarms.count
+    }
+    var read = 0
+    var byte = 0
+    for (index, request) in layout.asks.requests.enumerated() {
+      var slot = AskSlot()
+      slot.unit = UInt16(request.device)
+      slot.firstRead = UInt16(read)
+      slot.readCount = UInt16(request.points.count)
+      slot.firstByte = UInt32(byte)
+      slot.byteCount = UInt16(request.bytes.count)
+      slot.preamble = UInt8(request.preamble)
+      slot.isNumbered = request.isNumbered
+      slot.intervalNs = request.intervalNs
+      slot.wireNs = request.wireNs
+      machine.asks[index] = slot
+      for point in request.points {
+        reads[read] = UInt16(point)
+        read += 1
+      }
+      for value in request.bytes {
+        questions[byte] = value
+        byte += 1
+      }
+    }
+  }
+
+  // MARK: A question and its reply
+
+  /// What a good reply left behind: where the data is.
+  private struct Found {
+    var first = 0
+    var count = 0
+  }
+
+  private mutating func transact(_ index: Int, discard: Bool) {
+    drain(late: discard)
+    guard machine.isOpen else { return }
+    let slot = machine.asks[index]
+    let unit = Int(slot.unit)
+    let started = port.now
+    let readySince = Swift.min(Swift.max(slot.dueAt, machine.silenceUntil), started)
+    var found = Found()
+    var outcome = Outcome.good
+    do {
+      found = try exchange(slot)
+    } catch {
+      outcome = .failed(error)
+    }
+    let ended = port.now
+    count(outcome, unit: unit)
+    if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let change = machine.completed(index, outcome, discarded: discard, ended: ended)
+    if change == .wentOffline { silence(unit, at: ended) }
+    if case .failed(.refused) = outcome, machine.asks[index].refusals > 1 { refuse(slot, at: ended) }
+    if outcome == .good, !discard {
+      board.device(unit).set(.lastSeenNs, ended.nanoseconds)
+      take(slot, found, at: ended)
+    }
+    frames.clear()
+    lines.clear()
+    if change == .cameOnline { board.device(unit).set(.state, BusBoard.online) }
+    meter.add(ended - started, at: ended)
+    if outcome == .good, slot.wireNs > 0 {
+      board.bus.add(.idealNs, slot.wireNs)
+      board.bus.add(.takenNs, ended + machine.silenceNs - readySince)
+    }
+    board.bus.set(.utilisationPpm, meter.ppm(at: ended))
+    countCycle(ended)
+  }
+
+  private mutating func exchange(_ slot: AskSlot) throws(ReadFailure) -> Found {
+    let unit = Int(slot.unit)
+    let question = questions + Int(slot.firstByte)
+    let preamble = Int(slot.preamble)
+    if slot.isNumbered {
+      serial &+= 1
+      CJT188.renumber(question + preamble, serial: serial)
+    }
+    frames.clear()
+    if let text = rules[unit].textFrame {
+      lines.clear()
+      lines.frame = text
+    }
+    let checksumFaults = frames.checksumFaults
+    if keepsFrames {
+      let sent = UnsafeBufferPointer(start: UnsafePointer(question), count: Int(slot.byteCount))
+      board.blackBox.note(.request, .poll, sent, hasChecksum: true, at: port.now)
+    }
+    try port.send(question, count: Int(slot.byteCount))
+    // Handed to the port, not yet through the wire.
+    let sentAt = port.now + Int64(slot.byteCount) * characterNs
+    let firstBy = sentAt + machine.timeoutNs
+    let wholeBy = firstBy + Int64(Limits.serialFrameBytesMax) * characterNs
+    var deadline = firstBy
+    var seen = 0
+    var foreign: FrameFault?
+    let asked = UnsafeBufferPointer(start: UnsafePointer(question) + preamble, count: Int(slot.byteCount) - preamble)
+    while true {
+      let count = try port.read(into: chunk, capacity: Self.chunkBytes, until: deadline)
+      if count == 0, port.now < deadline { continue }
+      if count == 0 { break }
+      seen += count
+      // What has begun in time may come to its end.
+      deadline = wholeBy
+      for place in 0..<count {
+        let byte = chunk[place]
+        chunk[place] = 0
+        guard take(byte, unit) else { continue }
+        if let found = try judge(slot, asked, &foreign) { return found }
+      }
+      if port.now >= wholeBy { break }
+    }
+    // A false beginning may have swallowed the frame.
+    if let rule = rules[unit].rule {
+      while frames.giveUp(rule) {
+        if let found = try judge(slot, asked, &foreign) { return found }
+      }
+    }
+    if seen == 0 {
+      note(.silence)
+      throw .noReply
+    }
+    if frames.checksumFaults > checksumFaults { throw .corruptReply(.checksum) }
+    switch foreign {
+    case .ownEcho: throw .noReply
+    case .otherDevice: throw .corruptReply(.wrongUnit)
+    default: throw .corruptReply(.wrongShape)
+    }
+  }
+
+  /// True if the byte completes a frame or a line.
+  private mutating func take(_ byte: UInt8, _ unit: Int) -> Bool {
+    if let rule = rules[unit].rule { return frames.take(byte, rule) }
+    return lines.take(byte)
+  }
+
+  /// Looks at the frames that stand whole; nil: none of them answers the question.
+  private mutating func judge(
+    _ slot: AskSlot, _ asked: UnsafeBufferPointer<UInt8>, _ foreign: inout FrameFault?
+  ) throws(ReadFailure) -> Found? {
+    let unit = Int(slot.unit)
+    guard let rule = rules[unit].rule else {
+      guard isOwnEcho(asked, unit) else { return Found() }
+      foreign = .ownEcho
+      lines.clear()
+      return nil
+    }
+    repeat {
+      let isProven = slot.isNumbered && machine.units[unit].repeatedSerials >= 2
+      let reply = rule.reply(UnsafePointer(frames.bytes), count: frames.frameLength, asked: asked, numbered: isProven)
+      note(reply)
+      switch reply {
+      case .data(let first, let count):
+        if slot.isNumbered { notice(serialOf: unit) }
+        rule.clear(frames.bytes, first: first, count: count)
+        return Found(first: first, count: count)
+      case .refused(let code): throw .refused(code)
+      case .foreign(let fault):
+        foreign = fault
+        board.bus.add(.strayBytes, Int64(frames.frameLength))
+      }
+    } while frames.next(rule)
+    return nil
+  }
+
+  private mutating func notice(serialOf unit: Int) {
+    let repeated = machine.units[unit].repeatedSerials
+    if frames.bytes[CJT188.serialAt] == serial {
+      machine.units[unit].repeatedSerials = Swift.min(repeated + 1, 2)
+    } else {
+      machine.units[unit].repeatedSerials = 0
+    }
+  }
+
+  private func note(_ reply: FrameReply) {
+    guard keepsFrames else { return }
+    let frame = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.frameLength)
+    var kind = FrameKind.reply
+    var cause: Corruption?
+    if case .foreign(let fault) = reply {
+      kind = .broken
+      cause = fault == .otherDevice ? .wrongUnit : .wrongShape
+    }
+    board.blackBox.note(kind, .poll, frame, hasChecksum: true, cause: cause, at: port.now)
+  }
+
+  private func note(_ kind: FrameKind) {
+    let nothing = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+    board.blackBox.note(kind, .line, nothing, hasChecksum: false, at: port.now)
+  }
+
+  /// The question without its end, as an adapter gives it back whose receiver stays on.
+  private func isOwnEcho(_ asked: UnsafeBufferPointer<UInt8>, _ unit: Int) -> Bool {
+    guard let end = rules[unit].textFrame?.end, asked.count >= end.count else { return false }
+    return lines.isLine(UnsafeBufferPointer(rebasing: asked.dropLast(end.count)))
+  }
+
+  // MARK: What was read
+
+  private mutating func take(_ slot: AskSlot, _ found: Found, at now: Instant) {
+    let isText = rules[Int(slot.unit)].textFrame != nil
+    let data = UnsafeBufferPointer(start: UnsafePointer(frames.bytes) + found.first, count: found.count)
+    for read in Int(slot.firstRead)..<(Int(slot.firstRead) + Int(slot.readCount)) {
+      let point = Int(reads[read])
+      var decoded = Decoded()
+      if !isText {
+        decoded = decoder.decode(bindings[point], data: data)
+      } else if let part = places.part(of: lines, point: point) {
+        decoded = decoder.decode(bindings[point], field: part)
+      } else {
+        decoded.quality = .bad
+      }
+      accept(point, decoded, at: now)
+    }
+    let unit = machine.units[Int(slot.unit)]
+    pipeline.evaluate(alarms: Int(unit.firstAlarm)..<(Int(unit.firstAlarm) + Int(unit.alarmCount)), at: now)
+  }
+
+  private mutating func accept(_ point: Int, _ decoded: Decoded, at now: Instant) {
+    let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
+    pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
+    board.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+  }
+
+  /// The device is there but doesn't have this: no value, and it says so.
+  private mutating func refuse(_ slot: AskSlot, at now: Instant) {
+    var nothing = Decoded()
+    nothing.quality = .bad
+    for read in Int(slot.firstRead)..<(Int(slot.firstRead) + Int(slot.readCount)) {
+      accept(Int(reads[read]), nothing, at: now)
+    }
+  }
+
+  private mutating func silence(_ unit: Int, at now: Instant) {
+    let first = Int(machine.units[unit].firstPoint)
+    let range = first..<(first + Int(machine.units[unit].pointCount))
+    pipeline.silence(points: range, at: now)
+    for point in range { board.points.putStale(point) }
+    board.device(unit).set(.state, BusBoard.offline)
+  }
+
+  // MARK: The line
+
+  private mutating func openPort() {
+    do {
+      try port.open()
+      machine.opened(at: port.now)
+      board.bus.set(.state, BusBoard.running)
+      note(.opened)
+      board.bus.set(.problem, 0)
+    } catch {
+      machine.openFailed(at: port.now)
+      board.bus.set(.state, BusBoard.lost)
+      board.bus.set(.problem, Int64(error.code))
+      silenceAll()
+    }
+  }
+
+  private mutating func closeLost(_ failure: ReadFailure) {
+    port.close()
+    note(.lost)
+    if machine.isOpen { machine.lost(at: port.now) }
+    board.bus.set(.state, BusBoard.lost)
+    if case .portLost(let code) = failure { board.bus.set(.problem, Int64(code)) }
+    board.bus.add(.reopened)
+    frames.clear()
+    lines.clear()
+    silenceAll()
+  }
+
+  /// Without a line no device answers.
+  private mutating func silenceAll() {
+    for unit in 0..<machine.unitCount where board.device(unit)[.state] != BusBoard.offline {
+      silence(unit, at: port.now)
+    }
+  }
+
+  /// Throws away what has come in unasked. Bounded: a babbling line can't keep the loop here.
+  private mutating func drain(late: Bool) {
+    do {
+      var total = 0
+      while total < Limits.serialFrameBytesMax {
+        let count = try port.read(into: chunk, capacity: Self.chunkBytes, until: port.now)
+        for place in 0..<count { chunk[place] = 0 }
+        if count == 0 { break }
+        total += count
+      }
+      guard total > 0 else { return }
+      board.bus.add(.strayBytes, Int64(total))
+      if late { board.bus.add(.lateReplies) }
+    } catch {
+      closeLost(error)
+    }
+  }
+
+  // MARK: Accounts
+
+  private func count(_ outcome: Outcome, unit: Int) {
+    let device = board.device(unit)
+    board.bus.add(.transactions)
+    device.add(.transactions)
+    switch outcome {
+    case .good:
+      board.bus.add(.good)
+      device.add(.good)
+    case .failed(.noReply):
+      board.bus.add(.timeouts)
+      device.add(.timeouts)
+    case .failed(.corruptReply(.checksum)):
+      board.bus.add(.crcErrors)
+      device.add(.crcErrors)
+    case .failed(.corruptReply):
+      board.bus.add(.otherErrors)
+      device.add(.otherErrors)
+    case .failed(.refused):
+      board.bus.add(.exceptions)
+      device.add(.exceptions)
+    case .failed(.portLost): break
+    }
+  }
+
+  private mutating func countCycle(_ now: Instant) {
+    cycleLeft -= 1
+    guard cycleLeft <= 0 else { return }
+    board.bus.set(.cycleNs, now - cycleStart)
+    cycleStart = now
+    cycleLeft = machine.askCount
+  }
+}
+
+extension AskLoop: BusWork where Line: ~Copyable {
+  package mutating func start() {
+    machine.start(at: port.now)
+    cycleStart = port.now
+    cycleLeft = machine.askCount
+  }
+
+  /// Does one thing, and says until when there is nothing to do. Blocks on the line for one question at most.
+  package mutating func step() -> Instant {
+    let now = port.now
+    rest()
+    pipeline.tick(at: now)
+    var until = now
+    switch machine.next(at: now) {
+    case .open: openPort()
+    case .wait(let deadline): until = deadline
+    case .drain(let deadline):
+      until = Swift.min(deadline, now + Self.drainNs)
+      drain(late: true)
+    case .ask(let index, let discard): transact(index, discard: discard)
+    }
+    board.bus.set(.produced, pipeline.produced)
+    board.bus.set(.lost, pipeline.lost)
+    return Swift.min(until, pipeline.nextDeadline)
+  }
+
+  package mutating func handOver() {
+    pipeline.handOver()
+    board.bus.set(.produced, pipeline.produced)
+  }
+  package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
+  package mutating func rest() { board.bus.set(.heartbeat, port.now.nanoseconds) }
+  package mutating func stop() {
+    port.close()
+    handOver()
+    board.bus.set(.state, BusBoard.stopped)
+  }
+}
