@@ -96,6 +96,7 @@ extension BusMachine {
     for part in first..<(first + Int(requests[request].partCount)) {
       requests[part].isActive = true
       requests[part].dueAt = requests[request].dueAt
+      requests[part].servedAt = requests[request].servedAt
     }
   }
 

@@ -173,6 +173,7 @@ extension BusMachine {
   /// Keeps the phase; what was missed altogether is not made up for.
   mutating func schedule(_ request: Int, at now: Instant) {
     let intervalNs = requests[request].intervalNs
+    requests[request].servedAt = now
     var due = requests[request].dueAt + intervalNs
     if due <= now {
       let behind = now - due
@@ -216,6 +217,7 @@ extension BusMachine {
     for part in first..<(first + Int(requests[request].partCount)) {
       requests[part].isActive = true
       requests[part].dueAt = now
+      requests[part].servedAt = now
     }
   }
 

@@ -90,6 +90,7 @@ package struct BusMachine: ~Copyable {
       // The first round is not delayed by more than a second: a fresh box should show its values.
       let spread = Swift.min(requests[index].intervalNs, 1_000_000_000)
       requests[index].dueAt = now + spread / active * number
+      requests[index].servedAt = requests[index].dueAt + -requests[index].intervalNs
       number += 1
     }
   }
@@ -161,14 +162,14 @@ package struct BusMachine: ~Copyable {
         order = request.dueAt.nanoseconds
       } else {
         rank = 3
-        order = -(overdueNs / (intervalNs / 1_000 + 1))
+        order = -((now - request.servedAt) / (intervalNs / 1_000 + 1))
       }
       guard rank < choice.rank || (rank == choice.rank && order < choice.order) else { continue }
       choice.request = index
       choice.rank = rank
       choice.order = order
       choice.needsFence = debt != nil
-      choice.stretchPercent = request.intervalNs > 0 ? 100 + overdueNs / (request.intervalNs / 100 + 1) : 100
+      choice.stretchPercent = request.intervalNs > 0 ? (now - request.servedAt) / (request.intervalNs / 100 + 1) : 100
     }
   }
 

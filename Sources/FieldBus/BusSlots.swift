@@ -54,6 +54,8 @@ package struct RequestSlot: BitwiseCopyable {
   package var intervalNs: Int64 = 0
   package var wireNs: Int64 = 0
   package var dueAt = Instant.zero
+  /// When it was last answered, or made active.
+  package var servedAt = Instant.zero
 
   /// Its parts are asked meanwhile: a reply of its shape is owed.
   package var isStoodIn = false

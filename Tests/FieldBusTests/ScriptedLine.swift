@@ -36,6 +36,8 @@ struct ScriptedLine: Port, ~Copyable {
   var keepsSent = true
   var sentCount = 0
   var largestCount = 0
+  /// Bytes come in all the time.
+  var babbles = false
   var isThere = true
   var opens: [Int64] = []
   private var onTheWay: [Frame] = []
@@ -61,6 +63,7 @@ struct ScriptedLine: Port, ~Copyable {
 
   mutating func drain() throws(ReadFailure) -> Int {
     if !isThere { throw .portLost(5) }
+    if babbles { return 3 }
     let before = onTheWay.count
     onTheWay.removeAll { $0.arrives <= nowNs }
     return (before - onTheWay.count) * 7
