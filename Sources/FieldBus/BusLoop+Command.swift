@@ -3,8 +3,8 @@
 import StreamCore
 
 extension BusLoop where Line: ~Copyable {
-  /// Called with what the machine would do next, before it is done. Nil: go on with it. Else a command was carried out in its
-  /// place, or the line must rest until then before one can be.
+  /// Called with what the machine would do next, before it is done. Nil: go on with it. Else a command was carried
+  /// out in its place, or the line must rest until then before one can be.
   mutating func serveInbox(before action: BusAction, at now: Instant) -> Instant? {
     guard state.inbox.hasPosts, let command = state.inbox.first() else { return nil }
     switch action {
@@ -18,7 +18,9 @@ extension BusLoop where Line: ~Copyable {
       state.inbox.failAll(.lineLost)
       return nil
     }
-    if command.isPatient, now - command.postedAt < Limits.patienceNs, !fits(command, before: action, at: now) { return nil }
+    if command.isPatient, now - command.postedAt < Limits.patienceNs, !fits(command, before: action, at: now) {
+      return nil
+    }
     let debt = command.shape.map { machine.debt(unit: command.unit, $0, at: now) } ?? (isOwed: false, isFenced: false)
     // The unit has answered since, but a bridge on the way may still hold its late reply: only time helps.
     if debt.isOwed, debt.isFenced { return nil }
@@ -37,20 +39,22 @@ extension BusLoop where Line: ~Copyable {
   private mutating func carryOut(_ command: Inbox.Waiting) {
     guard state.inbox.take(command.index) else { return }
     let (outcome, count, tookNs) = exchange(
-      state.inbox.requestBytes(command.index), .command, into: state.inbox.replyBytes(command.index), command, command.shape)
+      state.inbox.requestBytes(command.index), .command, into: state.inbox.replyBytes(command.index), command,
+      command.shape)
     switch outcome {
     case .good: state.inbox.answer(command.index, count: count, tookNs: tookNs)
     case .failed(let failure): state.inbox.fail(command.index, LineFailure(failure))
     }
   }
 
-  /// A reply that looks like the command's is owed by this unit: a read of another shape shows whether the unit answers at all, and
-  /// that it has nothing left to say.
+  /// A reply that looks like the command's is owed by this unit: a read of another shape shows whether the unit
+  /// answers at all, and that it has nothing left to say.
   private mutating func fence(for command: Inbox.Waiting) {
     let now = port.now
     var count = 1
     let step = command.table.isBits ? 8 : 1
-    while count <= 4 * step, machine.debt(unit: command.unit, Shape(table: command.table, count: count), at: now).isOwed {
+    while count <= 4 * step, machine.debt(unit: command.unit, Shape(table: command.table, count: count), at: now).isOwed
+    {
       count += step
     }
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: CommandFrame.bytesMax + ReplyFrame.requestBytes) { buffer in
@@ -61,7 +65,8 @@ extension BusLoop where Line: ~Copyable {
         count: count, into: request)
       let other = Shape(table: command.table, count: count)
       let (outcome, _, _) = exchange(
-        UnsafeBufferPointer(start: UnsafePointer(request), count: ReplyFrame.requestBytes), .fence, into: reply, command, other)
+        UnsafeBufferPointer(start: UnsafePointer(request), count: ReplyFrame.requestBytes), .fence, into: reply,
+        command, other)
       if case .failed(.refused) = outcome { return }
       if outcome != .good { failWaiting(command) }
     }
@@ -109,7 +114,8 @@ extension BusLoop where Line: ~Copyable {
       ReplyFrame.request(
         unit: Int(machine.units[unit].address), table: table, address: address, count: count, into: bytes)
       state.blackBox.note(
-        .request, origin, UnsafeBufferPointer(rebasing: buffer[..<ReplyFrame.requestBytes]), hasChecksum: false, at: started)
+        .request, origin, UnsafeBufferPointer(rebasing: buffer[..<ReplyFrame.requestBytes]), hasChecksum: false,
+        at: started)
       var made = 0
       if outcome == .good, port.frame.isEmpty {
         made = 3 + table.dataBytes(count: count)
@@ -133,7 +139,8 @@ extension BusLoop where Line: ~Copyable {
   }
 
   /// `made`: the reply without its CRC, for where the port shows no bytes.
-  private func noteReply(_ outcome: Outcome, _ origin: FrameOrigin, made: UnsafeBufferPointer<UInt8>, at ended: Instant) {
+  private func noteReply(_ outcome: Outcome, _ origin: FrameOrigin, made: UnsafeBufferPointer<UInt8>, at ended: Instant)
+  {
     let shown = port.frame
     switch outcome {
     case .good, .failed(.refused):

@@ -20,7 +20,9 @@ struct Agent {
   }
 
   func ask(_ client: ControlClient, _ method: String, _ parameters: [(String, String)]) throws -> JSONValue {
-    do throws(ControlFailure) { return try client.call(method, parameters) } catch { throw CommandFailure(error, options) }
+    do throws(ControlFailure) { return try client.call(method, parameters) } catch {
+      throw CommandFailure(error, options)
+    }
   }
 
   func ask(_ method: String, _ parameters: [(String, String)] = []) throws -> JSONValue {
@@ -34,7 +36,7 @@ struct Agent {
 }
 
 extension CommandFailure {
-  fileprivate init(_ failure: ControlFailure, _ options: ConfigurationOptions) {
+  init(_ failure: ControlFailure, _ options: ConfigurationOptions) {
     switch failure {
     case .noAgent(let path):
       self.init(Messages.text(.noAgent, path, options.path), exitCode: CommandFailure.unavailable)

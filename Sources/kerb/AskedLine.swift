@@ -1,5 +1,5 @@
-// The line that a command asks: a bus of the running agent if there is one, else the port itself, opened for as long as the command
-// lasts, under the same lock that an agent takes.
+// The line that a command asks: a bus of the running agent if there is one, else the port itself, opened for as long
+// as the command lasts, under the same lock that an agent takes.
 
 import FieldBus
 import Gateway

@@ -23,7 +23,8 @@ enum Message {
   case pointsHead, devicesHead, consumerListHead, active, inactive, all
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
-  case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed, lineBusy
+  case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
+    lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
   case noPorts, portsHead, badAddresses, badTimeout, badBaud, liveSettings, nothingFound, scanHead, scanWritten
   case scanStarts, scanStartsLive, scanProgress
@@ -105,7 +106,8 @@ enum Message {
     case .cannotWrite:
       return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")
     case .badAddresses: return ("addresses run from {0} to {1}, --from before --to", "地址范围 {0} 到 {1}，--from 不大于 --to")
-    case .badTimeout: return ("{0} is no time: write for example 150ms, from 10ms to 10s", "{0} 不是时间：例如 150ms，范围 10ms 到 10s")
+    case .badTimeout:
+      return ("{0} is no time: write for example 150ms, from 10ms to 10s", "{0} 不是时间：例如 150ms，范围 10ms 到 10s")
     case .badBaud: return ("{0} baud is not supported: allowed are {1}", "不支持波特率 {0}：允许 {1}")
     case .liveSettings:
       return (
@@ -113,11 +115,17 @@ enum Message {
         "总线 {0} 正以现有参数轮询；要用其他参数扫描请先停止代理，或去掉 --baud 和 --parity"
       )
     case .nothingFound:
-      return ("nobody answers on bus {0}: power, A and B, or the devices are slower than --timeout", "总线 {0} 上无人应答：请检查供电、A/B 线，或加大 --timeout")
+      return (
+        "nobody answers on bus {0}: power, A and B, or the devices are slower than --timeout",
+        "总线 {0} 上无人应答：请检查供电、A/B 线，或加大 --timeout"
+      )
     case .scanHead: return ("ADDR|LINE|DEVICE|SAYS|PROFILES THAT FIT", "地址|线路|设备|自述|匹配的配置")
     case .scanWritten: return ("{0} devices added to {1}", "已将 {0} 台设备写入 {1}")
     case .scanStarts:
-      return ("scanning bus {0}: {1} settings, {2} addresses each, {3} if nobody answers", "扫描总线 {0}：{1} 种参数，各 {2} 个地址，若无应答约 {3}")
+      return (
+        "scanning bus {0}: {1} settings, {2} addresses each, {3} if nobody answers",
+        "扫描总线 {0}：{1} 种参数，各 {2} 个地址，若无应答约 {3}"
+      )
     case .scanStartsLive:
       return (
         "scanning bus {0} in the gaps of its polls: {2} addresses, {3} of silence if nobody answers, more where gaps are few",
@@ -133,7 +141,10 @@ enum Message {
     case .brokenFrame: return ("broken ({0}): {1}", "损坏（{0}）：{1}")
     case .maskedFrame: return ("(personal, not shown)", "（个人数据，不显示）")
     case .notListened:
-      return ("no agent runs, and bus {0} is no serial Modbus line that could be listened to", "没有代理运行，且总线 {0} 不是可监听的串行 Modbus 线路")
+      return (
+        "no agent runs, and bus {0} is no serial Modbus line that could be listened to",
+        "没有代理运行，且总线 {0} 不是可监听的串行 Modbus 线路"
+      )
     case .listening: return ("no agent runs: listening on {1} to what others say on bus {0}", "没有代理运行：在 {1} 上监听总线 {0}")
     case .framesMissed: return ("{0} frames passed too fast and are not shown", "有 {0} 帧过快，未显示")
     case .listeningBus:
@@ -144,7 +155,9 @@ enum Message {
         "{0} 正被占用：{1}；请先结束它，或用 -c 指定其代理的配置"
       )
     case .portForbidden:
-      return ("{0}: you may not open it; run this as root or as a member of group dialout", "{0}：无权打开；请用 root 或 dialout 组成员运行")
+      return (
+        "{0}: you may not open it; run this as root or as a member of group dialout", "{0}：无权打开；请用 root 或 dialout 组成员运行"
+      )
     case .portMissing:
       return ("{0}: {1}; is it plugged in? `kerb ports` lists what is there", "{0}：{1}；是否已插好？`kerb ports` 列出现有端口")
     case .noReply:
@@ -153,7 +166,9 @@ enum Message {
         "{0}：没有应答；设备是否通电？地址是否正确？A、B 线是否接反？"
       )
     case .corruptReply:
-      return ("{0}: what came back is no whole reply: noise, or missing termination; try again", "{0}：应答不完整：可能有干扰或缺终端电阻；请重试")
+      return (
+        "{0}: what came back is no whole reply: noise, or missing termination; try again", "{0}：应答不完整：可能有干扰或缺终端电阻；请重试"
+      )
     case .refusedReply: return ("{0}: the device refused: exception {1}, {2}", "{0}：设备拒绝：异常码 {1}（{2}）")
     case .lineLost: return ("{0}: the line is lost; `kerb status` says why", "{0}：线路已断开；原因见 `kerb status`")
     case .notServed: return ("{0}: nobody serves the bus now; try again", "{0}：该总线暂时无人服务；请重试")
@@ -167,9 +182,12 @@ enum Message {
       )
     case .badValue: return ("{0} takes {1}", "{0} 可接受：{1}")
     case .badRange:
-      return ("addresses run from 0 to {0}, units from 0 to 255, and a count is 1 or more", "地址范围 0 到 {0}，单元 0 到 255，数量至少为 1")
+      return (
+        "addresses run from 0 to {0}, units from 0 to 255, and a count is 1 or more", "地址范围 0 到 {0}，单元 0 到 255，数量至少为 1"
+      )
     case .pointWritten: return ("{0} was {1}, is {2} now", "{0} 原为 {1}，现为 {2}")
-    case .writeNeedsYes: return ("nobody can be asked here; add --yes to write without a question", "此处无法询问；加 --yes 直接写入")
+    case .writeNeedsYes:
+      return ("nobody can be asked here; add --yes to write without a question", "此处无法询问；加 --yes 直接写入")
     case .writeAsks: return ("{0} is {1}. Write {2}? [y/N] ", "{0} 现为 {1}。写入 {2}？[y/N] ")
     case .writeLeft: return ("nothing was written", "未写入")
     case .noRandomness: return ("the system has no source of random numbers", "系统没有随机数来源")

@@ -1,5 +1,5 @@
-// `kerb monitor`: the frames of a bus as they pass: the agent's own out of its black box, or, without an agent, what others say on a
-// line that is only listened to.
+// `kerb monitor`: the frames of a bus as they pass: the agent's own out of its black box, or, without an agent, what
+// others say on a line that is only listened to.
 
 import ArgumentParser
 import CLinux
@@ -13,8 +13,8 @@ struct Monitor: ParsableCommand {
     commandName: "monitor",
     abstract: "A bus's frames as they pass, decoded, with times.",
     discussion: """
-      Begins with the last frames that the agent remembers. A * marks a command's frame, a ~ one that only makes sure that
-      no late reply is on its way. Without an agent the line is listened to: another master's requests and the replies.
+      Begins with the last frames that the agent remembers. A * marks a command's frame, a ~ one that only makes sure
+      that no late reply is on its way. Without an agent the line is listened to: another master's requests and the replies.
       Personal values are zeros. Ends on Ctrl-C.
 
       Wireshark and tshark decode the file as Modbus RTU; with -o mbrtu.tcp.port:502 they also tell the query from the
@@ -28,10 +28,12 @@ struct Monitor: ParsableCommand {
   @OptionGroup var files: ConfigurationOptions
   @Argument(help: ArgumentHelp("The bus's name.", valueName: "BUS")) var bus: String
   @Option(help: ArgumentHelp("Also write the frames to this pcapng file.", valueName: "FILE")) var write: String?
-  @Option(help: ArgumentHelp("End after so many seconds; 0: with what is remembered.", valueName: "N")) var seconds: Int?
+  @Option(help: ArgumentHelp("End after so many seconds; 0: with what is remembered.", valueName: "N")) var seconds:
+    Int?
   @Option(help: ArgumentHelp("End after so many frames.", valueName: "N")) var count: Int?
   @Flag(help: "Show the bytes below each line.") var bytes = false
-  @Flag(help: "One JSON object a frame: t, number, mono_ns, kind, origin, cause, masked, length, bytes.") var json = false
+  @Flag(help: "One JSON object a frame: t, number, mono_ns, kind, origin, cause, masked, length, bytes.") var json =
+    false
 
   func run() throws {
     let capture = try write.map { try CaptureFile($0, bus: bus) }
@@ -79,7 +81,8 @@ struct Monitor: ParsableCommand {
       throw CommandFailure(
         Messages.text(.portMissing, path, String(cString: strerror(error.code))), exitCode: CommandFailure.unavailable)
     }
-    var splitter = FrameSplitter(format: spec.format, personalUnits: Set(personal.map { UInt8(truncatingIfNeeded: $0.address) }))
+    var splitter = FrameSplitter(
+      format: spec.format, personalUnits: Set(personal.map { UInt8(truncatingIfNeeded: $0.address) }))
     let buffer = UnsafeMutablePointer<UInt8>.allocate(capacity: Limits.frameBytesMax)
     defer { buffer.deallocate() }
     complain(Messages.text(.listening, bus, path))

@@ -1,4 +1,5 @@
-// `kerb read` and `kerb write`: one point at once, through the running agent between its polls, or on a line that nobody has.
+// `kerb read` and `kerb write`: one point at once, through the running agent between its polls, or on a line that
+// nobody has.
 
 import ArgumentParser
 import FieldBus
@@ -109,7 +110,21 @@ struct PointDesk {
   }
 
   private func call(_ client: ControlClient, _ method: String, _ more: [(String, String)]) throws -> JSONValue {
-    try Agent(options: files).ask(client, method, [("device", device), ("point", point)] + more)
+    let subject = "\(device)/\(point)"
+    do throws(ControlFailure) {
+      return try client.call(method, [("device", device), ("point", point)] + more)
+    } catch {
+      // What has words in the reader's language is said so; the agent's own are English.
+      guard case .refused(let code, _) = error else { throw CommandFailure(error, files) }
+      switch code {
+      case "personal": throw CommandFailure(PointProblem.personal, subject)
+      case "not_writable": throw CommandFailure(PointProblem.notWritable, subject)
+      case "refused": throw CommandFailure(error, files)
+      default:
+        guard let failure = LineFailure.named(code, exception: 0) else { throw CommandFailure(error, files) }
+        throw CommandFailure(failure, subject)
+      }
+    }
   }
 
   private func own() throws -> (access: PointAccess<LineSession>, series: CatalogueSeries) {

@@ -10,8 +10,8 @@ struct Ports: ParsableCommand {
     commandName: "ports",
     abstract: "Serial ports: maker, serial number, physical path, driver, who holds them.",
     discussion: """
-      Opens nothing. Whose bus a port is comes from the configuration, if there is one; who holds it from /proc, as far as
-      you may look. In the configuration name the port by the stable path of the second line.
+      Opens nothing. Whose bus a port is comes from the configuration, if there is one; who holds it from /proc, as
+      far as you may look. In the configuration name the port by the stable path of the second line.
 
       Example:
         kerb ports

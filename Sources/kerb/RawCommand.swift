@@ -26,7 +26,8 @@ struct Raw: ParsableCommand {
   @Argument(help: ArgumentHelp("holding, input, coil or discrete.", valueName: "TABLE")) var table: String
   @Argument(help: ArgumentHelp("The first, from 0; decimal or 0x.", valueName: "ADDRESS")) var address: String
   @Argument(help: ArgumentHelp("How many.", valueName: "COUNT")) var count = 1
-  @Option(help: ArgumentHelp("What two registers are shown as: f32, u32 or i32.", valueName: "TYPE")) var `as` = Wide.f32
+  @Option(help: ArgumentHelp("What two registers are shown as: f32, u32 or i32.", valueName: "TYPE")) var `as` = Wide
+    .f32
   @Flag(help: "One JSON object: bus, unit, table, address, values[], took_ms.") var json = false
 
   func run() throws {

@@ -1,5 +1,5 @@
-// `kerb scan`: what is on a bus. Through the running agent in the gaps of its polls, with the bus's own settings; on a line that nobody
-// has, through all usual settings, fastest first.
+// `kerb scan`: what is on a bus. Through the running agent in the gaps of its polls, with the bus's own settings; on
+// a line that nobody has, through all usual settings, fastest first.
 
 import ArgumentParser
 import CLinux
@@ -12,8 +12,8 @@ struct ScanCommand: ParsableCommand {
     commandName: "scan",
     abstract: "Find the devices on a bus: address, speed, parity, who they are, which profiles fit.",
     discussion: """
-      Where an agent runs, nothing that it polls is disturbed: the scan takes the gaps, and only the bus's present speed.
-      Says how long it will take if nobody answers; devices that answer make it shorter. With --write the devices go to
+      Where an agent runs, nothing that it polls is disturbed: the scan takes the gaps, and only the bus's present
+      speed. Says how long it will take if nobody answers; devices that answer make it shorter. With --write the devices go to
       conf.d/scan-BUS.toml beside the configuration; what stands there is kept.
 
       Example:
@@ -43,7 +43,8 @@ struct ScanCommand: ParsableCommand {
     let line = try AskedLine(spec, files)
     let formats = try self.formats(spec, isLive: line.session == nil)
     let known = Dictionary(
-      configuration.devices.filter { $0.bus == index }.map { ($0.address, $0.name) }, uniquingKeysWith: { first, _ in first })
+      configuration.devices.filter { $0.bus == index }.map { ($0.address, $0.name) },
+      uniquingKeysWith: { first, _ in first })
     var sweep = Sweep(
       line: line, spec: spec, formats: formats, addresses: addresses, known: known,
       patience: ScanPatience(mostNs: thinkNs), profiles: Self.profiles(files))
@@ -118,9 +119,11 @@ struct ScanCommand: ParsableCommand {
     } else {
       var table = Table(Messages.columns(.scanHead), rightAligned: [0])
       for each in found {
-        let fits = each.unit.fits.prefix(2).map { "\($0.profile) \(Shown.percent($0.confidence))" }.joined(separator: ", ")
+        let fits = each.unit.fits.prefix(2).map { "\($0.profile) \(Shown.percent($0.confidence))" }.joined(
+          separator: ", ")
         table.rows.append([
-          Cell("\(each.unit.address)"), Cell(each.unit.format.text), Cell(each.name ?? "-"), Cell(Self.identity(each.unit)),
+          Cell("\(each.unit.address)"), Cell(each.unit.format.text), Cell(each.name ?? "-"),
+          Cell(Self.identity(each.unit)),
           Cell(fits.isEmpty ? "-" : fits),
         ])
       }

@@ -1,5 +1,5 @@
-// conf.d/scan-BUS.toml: devices that a scan found are added at its end. What stands there is kept; if the configuration would be wrong
-// with the new entries, they go again.
+// conf.d/scan-BUS.toml: devices that a scan found are added at its end. What stands there is kept; if the
+// configuration would be wrong with the new entries, they go again.
 
 import FieldBus
 import Gateway

@@ -56,12 +56,16 @@ struct Sweep {
       }
     }
     for address in addresses {
-      let left = ScanPlan.longestNs(formats: [format], addresses: addresses.upperBound - address + 1, thinkNs: scan.patience.thinkNs)
+      let left =
+        ScanPlan.longestNs(
+          formats: [format], addresses: addresses.upperBound - address + 1, thinkNs: scan.patience.thinkNs)
         + ScanPlan.longestNs(formats: rest, addresses: addresses.count, thinkNs: scan.patience.thinkNs)
       progress(format, address, leftNs: left)
       try ask(address, format)
     }
-    if !isTerminal { complain(Messages.text(.scanProgress, format.text, "\(addresses.upperBound)", "\(found.count)", "")) }
+    if !isTerminal {
+      complain(Messages.text(.scanProgress, format.text, "\(addresses.upperBound)", "\(found.count)", ""))
+    }
   }
 
   private mutating func ask(_ address: Int, _ format: LineFormat) throws {

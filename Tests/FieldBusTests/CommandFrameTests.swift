@@ -88,18 +88,23 @@ struct PointEntryTests {
 
   @Test("becomes exactly the registers that mean it")
   func words() throws {
-    #expect(try PointEntry.words("-12.3", for: point(.i16) { $0.scale = 0.1 }, present: [0]) == [UInt16(bitPattern: -123)])
-    #expect(try PointEntry.words("305419896", for: point(.u32) { $0.order = .cdab }, present: [0, 0]) == [0x5678, 0x1234])
+    #expect(
+      try PointEntry.words("-12.3", for: point(.i16) { $0.scale = 0.1 }, present: [0]) == [UInt16(bitPattern: -123)])
+    #expect(
+      try PointEntry.words("305419896", for: point(.u32) { $0.order = .cdab }, present: [0, 0]) == [0x5678, 0x1234])
     #expect(try PointEntry.words("1.5", for: point(.f32), present: [0, 0]) == [0x3FC0, 0])
     #expect(try PointEntry.words("1234", for: point(.bcd16), present: [0]) == [0x1234])
-    #expect(try PointEntry.words("open", for: point(.u16) { $0.values = [0: "closed", 7: "open"] }, present: [0]) == [7])
+    #expect(
+      try PointEntry.words("open", for: point(.u16) { $0.values = [0: "closed", 7: "open"] }, present: [0]) == [7])
     #expect(try PointEntry.words("5", for: point(.u16) { $0.bits = 4...7 }, present: [0xABCD]) == [0xAB5D])
     #expect(try PointEntry.words("Kerb", for: point(.text(characters: 5)), present: []) == [0x4B65, 0x7262, 0])
   }
 
-  @Test("is refused, with what is allowed, if the point can't hold it", arguments: [
-    "70000", "-1", "x", "", "nan", "inf", "1e400", "0.5",
-  ])
+  @Test(
+    "is refused, with what is allowed, if the point can't hold it",
+    arguments: [
+      "70000", "-1", "x", "", "nan", "inf", "1e400", "0.5",
+    ])
   func refused(_ text: String) {
     #expect(throws: PointProblem.self) { try PointEntry.words(text, for: point(.u16), present: [0]) }
   }
@@ -107,18 +112,26 @@ struct PointEntryTests {
   @Test("is refused outside the point's range")
   func range() {
     #expect(throws: PointProblem.badValue("0.0 to 50.0 Cel")) {
-      try PointEntry.words("60", for: point(.i16) { $0.range = 0...50; $0.unit = "Cel" }, present: [0])
+      try PointEntry.words(
+        "60",
+        for: point(.i16) {
+          $0.range = 0...50
+          $0.unit = "Cel"
+        }, present: [0])
     }
   }
 }
 
 @Suite("A pcapng file")
 struct PcapngTests {
-  @Test("has a section, an interface and packets whose lengths add up, with the frame's bytes behind the dissector's name")
+  @Test(
+    "has a section, an interface and packets whose lengths add up, with the frame's bytes behind the dissector's name")
   func blocks() throws {
     let frame = LineFrame(number: 1, at: .zero, kind: .request, bytes: [1, 3, 0, 0, 0, 2, 0xC4, 0x0B])
     let stray = LineFrame(number: 2, at: .zero, kind: .stray, length: 300, bytes: [1, 2, 3])
-    let file = Pcapng.head(bus: "rs485-1") + Pcapng.packet(frame, unixNs: 1_795_212_001_000_000_007) + Pcapng.packet(stray, unixNs: 0)
+    let file =
+      Pcapng.head(bus: "rs485-1") + Pcapng.packet(frame, unixNs: 1_795_212_001_000_000_007)
+      + Pcapng.packet(stray, unixNs: 0)
     func number(_ place: Int) -> Int { (0..<4).reduce(0) { $0 | Int(file[place + $1]) << (8 * $1) } }
     var types: [Int] = []
     var starts: [Int] = []

@@ -44,7 +44,8 @@ private final class Poster: @unchecked Sendable {
 @Suite("A command in a bus's inbox")
 struct InboxTests {
   private func rig(
-    _ devices: [DeviceSpec], spec: BusSpec = bus(), answer: @escaping (Int, Int, Int) -> ScriptedLine.Answer = { _, _, _ in
+    _ devices: [DeviceSpec], spec: BusSpec = bus(),
+    answer: @escaping (Int, Int, Int) -> ScriptedLine.Answer = { _, _, _ in
       .reply(afterNs: 20 * millisecond)
     }
   ) -> BusRig {
@@ -82,7 +83,9 @@ struct InboxTests {
   func turns() throws {
     let rig = rig([device(1, registers: [0, 50], everyNs: 0)])
     rig.run(untilNs: second)
-    let posters = (0..<3).map { Poster(rig.board.inbox, CommandFrame.read(unit: 1, .holding, address: 100 + $0, count: 1)) }
+    let posters = (0..<3).map {
+      Poster(rig.board.inbox, CommandFrame.read(unit: 1, .holding, address: 100 + $0, count: 1))
+    }
     rig.run(untilNs: 3 * second)
     for poster in posters { _ = try poster.result()?.get() }
     #expect(rig.commands.map(\.address) == [100, 101, 102])
@@ -207,9 +210,11 @@ struct BlackBoxTests {
     card.type = .u32
     card.personal = true
     gate.points.append(card)
-    let rig = BusRig(spec: bus(), devices: [gate, device(4, registers: [0])], line: ScriptedLine(value: { unit, _ in
-      unit == 3 ? 0xBEEF : 0x1234
-    }))
+    let rig = BusRig(
+      spec: bus(), devices: [gate, device(4, registers: [0])],
+      line: ScriptedLine(value: { unit, _ in
+        unit == 3 ? 0xBEEF : 0x1234
+      }))
     rig.run(untilNs: 10 * second)
     let replies = rig.board.blackBox.frames(after: 0).filter { $0.kind == .reply }
     let masked = replies.filter { $0.bytes[0] == 3 }

@@ -13,7 +13,9 @@ struct CommandDeskTests {
     fixture.field.change {
       $0.answer = { request in
         let frame = request.frame
-        if CommandFrame.writing.contains(frame[1]) { return .success(LineReply(frame: Array(frame.prefix(6)), tookNs: 1_000_000)) }
+        if CommandFrame.writing.contains(frame[1]) {
+          return .success(LineReply(frame: Array(frame.prefix(6)), tookNs: 1_000_000))
+        }
         let address = Int(frame[2]) << 8 | Int(frame[3])
         let count = Int(frame[4]) << 8 | Int(frame[5])
         var data: [UInt8] = []
@@ -73,7 +75,9 @@ struct CommandDeskTests {
   func exchange() throws {
     let fixture = try fixture()
     func send(_ frame: [UInt8]) throws -> JSONValue {
-      try fixture.call("exchange", [("bus", "rs485-1"), ("frame", Hexadecimal.text(frame)), ("timeout_ms", "250"), ("patient", "true")])
+      try fixture.call(
+        "exchange",
+        [("bus", "rs485-1"), ("frame", Hexadecimal.text(frame)), ("timeout_ms", "250"), ("patient", "true")])
     }
     let read = CommandFrame.read(unit: 99, .holding, address: 7, count: 2)
     #expect(try send(read)["reply"] == .string("63030400070008"))
@@ -97,8 +101,12 @@ struct CommandDeskTests {
     let fixture = try fixture()
     fixture.accessBox.access.withLock { $0 = .read }
     let sent = [
-      LineFrame(number: 5, at: Instant(nanoseconds: 77), kind: .request, origin: .command, bytes: [1, 3, 0, 0, 0, 1, 0x84, 0x0A]),
-      LineFrame(number: 6, at: Instant(nanoseconds: 99), kind: .broken, origin: .poll, cause: .checksum, isMasked: true, length: 9, bytes: [0, 0]),
+      LineFrame(
+        number: 5, at: Instant(nanoseconds: 77), kind: .request, origin: .command,
+        bytes: [1, 3, 0, 0, 0, 1, 0x84, 0x0A]),
+      LineFrame(
+        number: 6, at: Instant(nanoseconds: 99), kind: .broken, origin: .poll, cause: .checksum, isMasked: true,
+        length: 9, bytes: [0, 0]),
     ]
     fixture.field.change { $0.frames = sent }
     let answer = try fixture.call("frames", [("bus", "rs485-1"), ("after", "4")])

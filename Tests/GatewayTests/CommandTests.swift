@@ -123,8 +123,8 @@ private final class Desk {
   }
 
   @Test("Wrong usage is exit status 64; --help has an example", arguments: [
-    ["check"], ["status"], ["points"], ["devices"], ["alarms"], ["read"], ["write"], ["raw"], ["scan"], ["monitor"], ["ports"],
-    ["consumer", "add"], ["consumer", "list"], ["version"],
+    ["check"], ["status"], ["points"], ["devices"], ["alarms"], ["read"], ["write"], ["raw"], ["scan"],
+    ["monitor"], ["ports"], ["consumer", "add"], ["consumer", "list"], ["version"],
   ])
   func usage(command: [String]) throws {
     let desk = try Desk()

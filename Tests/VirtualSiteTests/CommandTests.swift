@@ -67,7 +67,8 @@ struct LineCommandTests {
     let spec = Self.spec(device)
     func attempt(_ point: PointSpec, kind: String = "streetlight") -> PointProblem? {
       do {
-        _ = try PointAccess(session, device: Self.spec(device, kind: kind), point: point, timeoutNs: 300_000_000).write("1")
+        _ = try PointAccess(session, device: Self.spec(device, kind: kind), point: point, timeoutNs: 300_000_000).write(
+          "1")
         return nil
       } catch { return error }
     }
@@ -96,7 +97,8 @@ struct LineCommandTests {
   @Test("A scan finds the planted devices at the speed they have, who they say they are, and the profile that fits")
   func scan() throws {
     let other = SiteDevice(
-      name: "meter", address: 9, profile: profile([point("volts", .input, 100), point("hidden", .input, 101)], kind: "meter"))
+      name: "meter", address: 9,
+      profile: profile([point("volts", .input, 100), point("hidden", .input, 101)], kind: "meter"))
     let folder = temporaryFolder()
     defer { rmdir(folder) }
     let site = try VirtualSite(

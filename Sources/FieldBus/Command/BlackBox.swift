@@ -1,11 +1,13 @@
-// The last frames of a bus, for whoever asks later what happened: a fixed ring in the arena. One writer, the bus's thread; any number
-// of readers, no lock: a cell is read again if it changed meanwhile, and left out if it has been overwritten.
+// The last frames of a bus, for whoever asks later what happened: a fixed ring in the arena. One writer, the bus's
+// thread; any number of readers, no lock: a cell is read again if it changed meanwhile, and left out if it has been
+// overwritten.
 //
-// On RTU the bytes are those of the line: libmodbus sends what it is given plus the CRC, and hands out what it received. Not seen are
-// the bytes of a reply that broke off before its timeout. On TCP the frames are shown in RTU form, with the CRC that they would have.
+// On RTU the bytes are those of the line: libmodbus sends what it is given plus the CRC, and hands out what it
+// received. Not seen are the bytes of a reply that broke off before its timeout. On TCP the frames are shown in RTU
+// form, with the CRC that they would have.
 //
-// Invariant: no personal value gets in. The data of replies from units with personal points are zeros, and so is everything on
-// their line that is no checked reply.
+// Invariant: no personal value gets in. The data of replies from units with personal points are zeros, and so is
+// everything on their line that is no checked reply.
 
 import StreamCore
 import Synchronization

@@ -1,5 +1,5 @@
-// A Modbus frame of a command and the reply to it, as bytes: unit, function, data, without the CRC. Pure; whatever a line says, the
-// answer is a length, a verdict or a failure (Modbus Application Protocol V1.1b3, section 6).
+// A Modbus frame of a command and the reply to it, as bytes: unit, function, data, without the CRC. Pure; whatever a
+// line says, the answer is a length, a verdict or a failure (Modbus Application Protocol V1.1b3, section 6).
 
 import StreamCore
 
@@ -54,8 +54,8 @@ package enum CommandFrame {
     }
   }
 
-  /// Bytes that a reply to function 0x2B/0x0E has, as far as can be seen yet: read so many, then ask again. libmodbus has no
-  /// length for this function and would cut the reply off.
+  /// Bytes that a reply to function 0x2B/0x0E has, as far as can be seen yet: read so many, then ask again. libmodbus
+  /// has no length for this function and would cut the reply off.
   package static func length(ofIdentification reply: UnsafeBufferPointer<UInt8>) -> Int {
     guard reply.count >= 2 else { return 3 }
     if reply[1] != identify { return 3 }

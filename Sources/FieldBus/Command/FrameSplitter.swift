@@ -1,5 +1,5 @@
-// Frames out of the bytes that two others exchange on a line that is listened to. Pure: bytes and times in, frames out. Silence ends a
-// frame; where an adapter hands over several at once, their checksums tell them apart.
+// Frames out of the bytes that two others exchange on a line that is listened to. Pure: bytes and times in, frames
+// out. Silence ends a frame; where an adapter hands over several at once, their checksums tell them apart.
 
 import StreamCore
 
@@ -76,6 +76,7 @@ package struct FrameSplitter {
       shown[whole.count - 1] = UInt8(truncatingIfNeeded: sum >> 8)
     }
     return LineFrame(
-      number: number, at: Instant(nanoseconds: firstAt), kind: isReply ? .reply : .request, isMasked: mask, bytes: shown)
+      number: number, at: Instant(nanoseconds: firstAt), kind: isReply ? .reply : .request, isMasked: mask, bytes: shown
+    )
   }
 }

@@ -1,5 +1,5 @@
-// Where commands wait for a bus's own thread: nobody else ever touches the line. Any thread posts a request and waits for its answer
-// until a deadline; the bus's thread takes one between two of its own transactions.
+// Where commands wait for a bus's own thread: nobody else ever touches the line. Any thread posts a request and waits
+// for its answer until a deadline; the bus's thread takes one between two of its own transactions.
 //
 //   free ──post──▶ posted ──take──▶ under way ──answer──▶ answered ──fetched──▶ free
 //                    └──deadline──▶ free   └──deadline──▶ abandoned ──answer──▶ free

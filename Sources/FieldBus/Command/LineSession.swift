@@ -1,8 +1,8 @@
-// A line that this process opens itself, where no agent has it: the same port and the same locks as the agent's, without its plan.
-// Owned and used by one thread.
+// A line that this process opens itself, where no agent has it: the same port and the same locks as the agent's,
+// without its plan. Owned and used by one thread.
 //
-// Invariants: as BusMachine's first two, for one request after the other: the silence t3.5 before each; and after a failure the same
-// unit is not asked again before another timeout has passed and the line is drained.
+// Invariants: as BusMachine's first two, for one request after the other: the silence t3.5 before each; and after a
+// failure the same unit is not asked again before another timeout has passed and the line is drained.
 
 import CLinux
 import StreamCore

@@ -1,6 +1,7 @@
-// Frames as a pcapng file (draft-ietf-opsawg-pcapng) that Wireshark and tshark decode as Modbus RTU without any setting: link type
-// WIRESHARK_UPPER_PDU, each packet tagged with the dissector «mbrtu». The tags also carry ports, 502 on the device's side: with
-// `-o mbrtu.tcp.port:502` tshark knows query from response where the bytes alone don't tell (functions 5, 6, 15, 16). Pure.
+// Frames as a pcapng file (draft-ietf-opsawg-pcapng) that Wireshark and tshark decode as Modbus RTU without any
+// setting: link type WIRESHARK_UPPER_PDU, each packet tagged with the dissector «mbrtu». The tags also carry ports,
+// 502 on the device's side: with `-o mbrtu.tcp.port:502` tshark knows query from response where the bytes alone don't
+// tell (functions 5, 6, 15, 16). Pure.
 
 package enum Pcapng {
   private static let upperPDU: UInt16 = 252

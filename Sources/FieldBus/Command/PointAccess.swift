@@ -1,4 +1,5 @@
-// One point read or written at once, on behalf of a person: through whatever line can be asked. Blocks; any thread but a bus's.
+// One point read or written at once, on behalf of a person: through whatever line can be asked. Blocks; any thread
+// but a bus's.
 
 import StreamCore
 

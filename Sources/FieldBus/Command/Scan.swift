@@ -1,4 +1,5 @@
-// Finding what is on a line: which addresses answer, who they say they are, which profiles fit. Asks through any line; blocks.
+// Finding what is on a line: which addresses answer, who they say they are, which profiles fit. Asks through any
+// line; blocks.
 //
 // A unit is there if it answers at all: an exception is an answer. What is asked reads only.
 
@@ -8,7 +9,8 @@ import StreamCore
 package enum ScanPlan {
   private static let bauds = [115_200, 57_600, 38_400, 19_200, 9_600, 4_800, 2_400, 1_200]
 
-  /// Fastest first; of each speed the usual parity first. The silence of most settings is short where the speed is high.
+  /// Fastest first; of each speed the usual parity first. The silence of most settings is short where the speed is
+  /// high.
   package static func formats(bauds: [Int] = [], parities: [Parity] = []) -> [LineFormat] {
     let bauds = bauds.isEmpty ? Self.bauds : bauds.sorted(by: >)
     let parities = parities.isEmpty ? Parity.allCases : parities
@@ -77,7 +79,9 @@ package struct Scan<Line: AskableLine> {
     self.patience = patience
   }
 
-  private func ask(_ frame: [UInt8], _ format: LineFormat, replyBytes: Int, times: Int64 = 1) throws(LineFailure) -> LineReply {
+  private func ask(_ frame: [UInt8], _ format: LineFormat, replyBytes: Int, times: Int64 = 1) throws(LineFailure)
+    -> LineReply
+  {
     let thinkNs = times * patience.thinkNs
     let wireNs = Int64(8 + replyBytes) * format.characterNs
     return try line.ask(LineRequest(frame, timeoutNs: wireNs + thinkNs, isPatient: isPatient))
@@ -110,7 +114,8 @@ package struct Scan<Line: AskableLine> {
     var next: UInt8? = 0
     var rounds = 0
     while let first = next, rounds < 4 {
-      guard let reply = try? ask(CommandFrame.identification(unit: unit.address, from: first), unit.format, replyBytes: 128)
+      guard
+        let reply = try? ask(CommandFrame.identification(unit: unit.address, from: first), unit.format, replyBytes: 128)
       else { break }
       let (objects, more) = CommandFrame.objects(reply.frame)
       for (number, text) in objects {

@@ -36,7 +36,8 @@ extension ModbusPort {
     }
     // RTU: the CRC behind; TCP: transaction, protocol and length in front, of seven bytes the last is the unit.
     let whole = frame
-    let body = isSerial ? UnsafeBufferPointer(rebasing: whole.dropLast(2)) : UnsafeBufferPointer(rebasing: whole.dropFirst(6))
+    let body =
+      isSerial ? UnsafeBufferPointer(rebasing: whole.dropLast(2)) : UnsafeBufferPointer(rebasing: whole.dropFirst(6))
     guard body.count >= 2, body.count <= CommandFrame.bytesMax else { throw .corruptReply(.wrongShape) }
     for index in 0..<body.count { reply[index] = body[index] }
     let answer = UnsafeBufferPointer(start: UnsafePointer(reply), count: body.count)

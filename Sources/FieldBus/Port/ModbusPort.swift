@@ -1,7 +1,7 @@
 // The one door to libmodbus's master side. Owns the context; used on the bus's thread alone.
 //
-// What libmodbus leaves to us: the silence between frames and the guard against late replies (BusMachine), exclusive use of
-// the port (here), recovery (never its own: MODBUS_ERROR_RECOVERY_LINK loops for ever inside send).
+// What libmodbus leaves to us: the silence between frames and the guard against late replies (BusMachine), exclusive
+// use of the port (here), recovery (never its own: MODBUS_ERROR_RECOVERY_LINK loops for ever inside send).
 
 import CLinux
 import CModbus
@@ -13,8 +13,8 @@ package struct ModbusPort: Port, ~Copyable {
   private var format: LineFormat
   /// TCP with its own framing and numbers; false: RTU frames, on a serial line or carried over TCP.
   private let isNumbered: Bool
-  /// Holds the lock on a serial port. A descriptor of its own: the lock is taken before libmodbus changes any setting of a
-  /// port that may be somebody else's.
+  /// Holds the lock on a serial port. A descriptor of its own: the lock is taken before libmodbus changes any setting
+  /// of a port that may be somebody else's.
   private var lock: Int32 = -1
   private let rs485: RS485Mode
   /// Made once, at the first `open`.
@@ -250,7 +250,8 @@ package struct ModbusPort: Port, ~Copyable {
     let (length, code) = withErrno(modbus_receive_confirmation(context, bytes))
     frameCount = Int(Swift.max(length, 0))
     if length > 0 { return }
-    // Zero: a whole frame that another unit's address stands on. It and what fails its CRC are there, as long as they said.
+    // Zero: a whole frame that another unit's address stands on. It and what fails its CRC are there, as long as they
+    // said.
     let isWhole = isSerial && (length == 0 || code == EMBBADCRC)
     if isWhole { frameCount = bytes[1] <= 4 || bytes[1] == CommandFrame.reportUnit ? 5 + Int(bytes[2]) : 5 }
     throw length == 0 ? .corruptReply(.wrongUnit) : Self.readFailure(code)

@@ -1,5 +1,5 @@
-// One line: opened, asked, drained, closed. Real implementations: libmodbus (RTU and TCP); tests have a scripted one that
-// carries its own clock.
+// One line: opened, asked, drained, closed. Real implementations: libmodbus (RTU and TCP); tests have a scripted one
+// that carries its own clock.
 
 import StreamCore
 
@@ -56,8 +56,8 @@ package protocol Port: ~Copyable, SendableMetatype {
     unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure)
 
-  /// Sends a frame (unit, function, data; the CRC is put on here) and waits for what answers it, checked. `reply`: room for
-  /// `CommandFrame.bytesMax`; the result is its length without the CRC.
+  /// Sends a frame (unit, function, data; the CRC is put on here) and waits for what answers it, checked. `reply`:
+  /// room for `CommandFrame.bytesMax`; the result is its length without the CRC.
   mutating func exchange(
     _ request: UnsafeBufferPointer<UInt8>, timeoutNs: Int64, into reply: UnsafeMutablePointer<UInt8>
   ) throws(ReadFailure) -> Int
@@ -65,8 +65,8 @@ package protocol Port: ~Copyable, SendableMetatype {
   /// Throws away what has come in unasked; the answer is how many bytes.
   mutating func drain() throws(ReadFailure) -> Int
 
-  /// What came in last, to the read, the exchange or the drain before: as on the line, with its CRC. Empty where the door shows no
-  /// bytes. Good until the next call.
+  /// What came in last, to the read, the exchange or the drain before: as on the line, with its CRC. Empty where the
+  /// door shows no bytes. Good until the next call.
   var frame: UnsafeBufferPointer<UInt8> { get }
 
   /// Opens the same line again with other settings. Not on a bus that is being polled.

@@ -1,8 +1,8 @@
-// The serial ports of this machine: their names out of sysfs, what they are out of libserialport. Nothing is opened: an open would
-// raise DTR on an adapter, and fail on a port that an agent has.
+// The serial ports of this machine: their names out of sysfs, what they are out of libserialport. Nothing is opened:
+// an open would raise DTR on an adapter, and fail on a port that an agent has.
 //
-// libserialport looks a port up by its name in sysfs, so links are followed first; ptys have no entry there and are no ports of this
-// list. It frees what it made here, in the same function.
+// libserialport looks a port up by its name in sysfs, so links are followed first; ptys have no entry there and are
+// no ports of this list. It frees what it made here, in the same function.
 
 import CSerialPort
 import Glibc
@@ -39,7 +39,8 @@ package enum SerialPorts {
     for name in (try? TextFile.names(in: classes)) ?? [] {
       let folder = "\(classes)/\(name)"
       // Consoles and the like have no device; a UART of type 0 is a place where none is built in.
-      guard access("\(folder)/device", F_OK) == 0, line("\(folder)/type") != "0", access("/dev/\(name)", F_OK) == 0 else { continue }
+      guard access("\(folder)/device", F_OK) == 0, line("\(folder)/type") != "0", access("/dev/\(name)", F_OK) == 0
+      else { continue }
       ports.append(facts(name, folder, links))
     }
     return ports.sorted { ($0.path.count, $0.path) < ($1.path.count, $1.path) }

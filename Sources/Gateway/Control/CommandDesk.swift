@@ -1,6 +1,6 @@
-// What the tools ask of a line through the running agent: a point read or written at once, a request of their own, the last frames.
-// Lives on the event loop; what waits for a bus waits on a thread of its own, one for each command under way, so that nothing is
-// polled and an idle agent has no thread for it.
+// What the tools ask of a line through the running agent: a point read or written at once, a request of their own,
+// the last frames. Lives on the event loop; what waits for a bus waits on a thread of its own, one for each command
+// under way, so that nothing is polled and an idle agent has no thread for it.
 //
 // Invariants:
 //  1. Only those who may change things write, or send requests of their own; every write is logged.
@@ -122,7 +122,8 @@ final class CommandDesk: @unchecked Sendable {
           PointAnswer(target.name, target.series).write(before: before, after: after, into: &$0)
         }
       } catch {
-        logger.notice("point not written", metadata: ["point": "\(target.name)", "value": "\(value)", "why": "\(error)"])
+        logger.notice(
+          "point not written", metadata: ["point": "\(target.name)", "value": "\(value)", "why": "\(error)"])
         return Self.failure(error, target.name)
       }
     }
@@ -148,7 +149,8 @@ final class CommandDesk: @unchecked Sendable {
     else {
       return reply(
         ControlDesk.error(
-          "bad_request", "\"frame\" is unit, function and data in hexadecimal; functions that read only: 1 to 4, 17, 43"))
+          "bad_request", "\"frame\" is unit, function and data in hexadecimal; functions that read only: 1 to 4, 17, 43"
+        ))
     }
     if let point = PersonalRegisters.point(touchedBy: frame, bus: bus, devices: configuration.devices) {
       return reply(ControlDesk.error("personal", "\(point) is personal: its registers are read for nobody"))
@@ -157,7 +159,8 @@ final class CommandDesk: @unchecked Sendable {
     let timeoutMs = min(max(request["timeout_ms"]?.integerOrText ?? 0, 1), most)
     let line = AgentLine(field: field, bus: bus)
     let order = LineRequest(
-      frame, timeoutNs: timeoutMs * 1_000_000, isPatient: request["patient"]?.bool == true || request["patient"]?.string == "true")
+      frame, timeoutNs: timeoutMs * 1_000_000,
+      isPatient: request["patient"]?.bool == true || request["patient"]?.string == "true")
     run(reply) {
       do throws(LineFailure) {
         let answer = try line.ask(order)

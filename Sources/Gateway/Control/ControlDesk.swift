@@ -78,7 +78,8 @@ final class ControlDesk: @unchecked Sendable {
     case "flush": flush(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
     default:
-      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(separator: ", ")
+      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(
+        separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }

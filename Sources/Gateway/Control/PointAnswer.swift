@@ -1,5 +1,5 @@
-// A point's reading, a frame, and what can go wrong with a command, as JSON and as words: the same whether the agent answers or a tool
-// has opened the line itself.
+// A point's reading, a frame, and what can go wrong with a command, as JSON and as words: the same whether the agent
+// answers or a tool has opened the line itself.
 
 import FieldBus
 import StreamCore
@@ -59,7 +59,8 @@ package enum FrameRecord {
       let kind = FrameKind.named(record["kind"]?.string), let bytes = Hexadecimal.bytes(record["bytes"]?.string ?? "")
     else { return nil }
     return LineFrame(
-      number: number, at: Instant(nanoseconds: at), kind: kind, origin: FrameOrigin.named(record["origin"]?.string) ?? .line,
+      number: number, at: Instant(nanoseconds: at), kind: kind,
+      origin: FrameOrigin.named(record["origin"]?.string) ?? .line,
       cause: Corruption.named(record["cause"]?.string), isMasked: record["masked"]?.bool == true,
       length: record["length"]?.integer.map { Int($0) }, bytes: bytes)
   }

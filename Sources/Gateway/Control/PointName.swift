@@ -42,7 +42,9 @@ package enum PointName {
 package enum PersonalRegisters {
   /// "gate-1/card" if the frame reads any of that point's registers.
   package static func point(touchedBy frame: [UInt8], bus: Int, devices: [DeviceSpec]) -> String? {
-    guard frame.count >= 6, let table = RegisterTable.allCases.first(where: { $0.readFunction == frame[1] }) else { return nil }
+    guard frame.count >= 6, let table = RegisterTable.allCases.first(where: { $0.readFunction == frame[1] }) else {
+      return nil
+    }
     let first = Int(frame[2]) << 8 | Int(frame[3])
     let asked = first..<(first + max(1, Int(frame[4]) << 8 | Int(frame[5])))
     for device in devices where device.bus == bus && device.address == Int(frame[0]) {
