@@ -31,7 +31,7 @@ struct AskedLine: AskableLine {
   }
 
   static func open(_ bus: BusSpec) throws(CommandFailure) -> LineSession {
-    guard bus.busProtocol != .serial else {
+    guard bus.busProtocol.isModbus else {
       throw CommandFailure(Messages.text(.listeningBus, bus.name), exitCode: CommandFailure.usage)
     }
     do throws(PortFailure) {

@@ -70,7 +70,7 @@ struct Monitor: ParsableCommand {
       throw CommandFailure(PointName.noBus(bus, configuration.buses), exitCode: CommandFailure.usage)
     }
     let spec = configuration.buses[index]
-    guard let path = spec.serialPath, spec.busProtocol != .serial else {
+    guard let path = spec.serialPath, spec.busProtocol.isModbus else {
       throw CommandFailure(Messages.text(.notListened, bus), exitCode: CommandFailure.unavailable)
     }
     let personal = configuration.devices.filter { $0.bus == index && $0.points.contains(where: \.personal) }
@@ -110,7 +110,8 @@ struct FrameOutput {
     guard left > 0 else { return }
     left -= 1
     let unixNs = frame.at.nanoseconds + Self.offsetNs
-    try capture?.put(Pcapng.packet(frame, unixNs: unixNs))
+    // The file's frames are Modbus; others would be taken for broken ones.
+    if frame.origin != .ask { try capture?.put(Pcapng.packet(frame, unixNs: unixNs)) }
     guard json else {
       show(line.text(frame, unixNs: unixNs))
       fflush(nil)
