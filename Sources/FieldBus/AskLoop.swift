@@ -177,7 +177,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     let checksumFaults = frames.checksumFaults
     if keepsFrames {
       let sent = UnsafeBufferPointer(start: UnsafePointer(question), count: Int(slot.byteCount))
-      board.blackBox.note(.request, .poll, sent, hasChecksum: true, at: port.now)
+      board.blackBox.note(.request, .ask, sent, hasChecksum: true, at: port.now)
     }
     try port.send(question, count: Int(slot.byteCount))
     // Handed to the port, not yet through the wire.
@@ -274,7 +274,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
       kind = .broken
       cause = fault == .otherDevice ? .wrongUnit : .wrongShape
     }
-    board.blackBox.note(kind, .poll, frame, hasChecksum: true, cause: cause, at: port.now)
+    board.blackBox.note(kind, .ask, frame, hasChecksum: true, cause: cause, at: port.now)
   }
 
   private func note(_ kind: FrameKind) {

@@ -281,7 +281,7 @@ private struct LoopPiece: @unchecked Sendable {
   func makeAsker(path: String) -> AskLoop<TextPort> {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return AskLoop(
-      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true), board: board, channel: channel,
+      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485), board: board, channel: channel,
       pseudonymKey: key, alarmStates: alarmStates, arena: &arena)
   }
 

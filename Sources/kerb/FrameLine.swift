@@ -32,6 +32,7 @@ struct FrameLine {
       return Colour.red.apply("<     " + Messages.text(.brokenFrame, cause, hex(frame)))
     case .request, .reply: break
     }
+    if frame.origin == .ask { return "\(frame.kind == .request ? ">" : "<")     \(hex(frame))" }
     guard bytes.count >= 4 else { return "?     \(hex(frame))" }
     let isRequest = frame.kind == .request
     let unit = "\(bytes[0])"

@@ -113,7 +113,8 @@ struct FrameOutput {
     guard left > 0 else { return }
     left -= 1
     let unixNs = frame.at.nanoseconds + Self.offsetNs
-    try capture?.put(Pcapng.packet(frame, unixNs: unixNs))
+    // The file's frames are Modbus; others would be taken for broken ones.
+    if frame.origin != .ask { try capture?.put(Pcapng.packet(frame, unixNs: unixNs)) }
     guard json else {
       show(line.text(frame, unixNs: unixNs))
       fflush(nil)

@@ -30,6 +30,8 @@ package enum FrameOrigin: UInt8, BitwiseCopyable, Sendable {
   case fence
   case command
   case line
+  /// A question of a bus that does not speak Modbus: a meter's, or one that a profile describes.
+  case ask
 }
 
 package struct LineFrame: Sendable, Hashable {

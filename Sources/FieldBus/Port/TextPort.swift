@@ -8,13 +8,15 @@ package struct TextPort: ~Copyable {
   private let path: String
   private let format: LineFormat
   private let writes: Bool
+  private let rs485: RS485Mode
   private var descriptor: Int32 = -1
 
   /// `writes`: something is asked on it.
-  package init(path: String, format: LineFormat, writes: Bool = false) {
+  package init(path: String, format: LineFormat, writes: Bool = false, rs485: RS485Mode = .off) {
     self.path = path
     self.format = format
     self.writes = writes
+    self.rs485 = rs485
   }
 
   deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
@@ -39,6 +41,14 @@ package struct TextPort: ~Copyable {
       throw locked != 0 ? .busy(-locked) : .failed(-raw)
     }
     _ = kerb_tty_exclusive(opened)
+    // An adapter that can't be hurried is used as it is.
+    _ = kerb_tty_low_latency(opened)
+    guard rs485 != .off else { return }
+    let switched = kerb_tty_rs485(opened, rs485 == .kernelInverted ? 1 : 0)
+    // Adapters that switch by themselves, and ptys, have no such mode: that is fine.
+    if switched == 0 || switched == -ENOTTY { return }
+    close()
+    throw .failed(-switched)
   }
 
   package mutating func close() {

@@ -63,7 +63,6 @@ extension ConfigurationReader {
     case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial, .dlt645, .cjt188:
       reader.reject(["host"], because: "has no meaning for \(word): name a serial port with port")
-      reader.reject(["rs485"], because: "not supported yet for \(word): use an adapter that switches by itself")
     }
     return found
   }

@@ -74,7 +74,7 @@ extension FrameKind {
 
 extension FrameOrigin {
   fileprivate static func named(_ name: String?) -> FrameOrigin? {
-    [.poll, .fence, .command, .line].first { "\($0)" == name }
+    [.poll, .fence, .command, .line, .ask].first { "\($0)" == name }
   }
 }
 
