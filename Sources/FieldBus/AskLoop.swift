@@ -31,7 +31,8 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   /// No personal value gets into the black box: where there is one, nothing does.
   private let keepsFrames: Bool
   private var meter = UtilisationMeter()
-  private var serial: UInt8 = 0
+  /// Of the last question that had one.
+  package var serial: UInt8 = 0
   private var cycleStart = Instant.zero
   private var cycleLeft = 0
 
