@@ -47,7 +47,7 @@ $(VENV)/ready: Tests/Acceptance/requirements.txt
 # The Benchmarks package is touched first: the package manager does not notice new files in the package above it.
 bench: release
 	touch Package.swift Benchmarks/Package.swift
-	cd Benchmarks && $(SWIFT) package --disable-sandbox benchmark
+	cd Benchmarks && $(SWIFT) package --disable-sandbox benchmark --target Stream
 	cd Benchmarks && $(SWIFT) build -c release --product Wire
 	cd Benchmarks && .build/release/Wire
 	Benchmarks/figures .build/kerb

@@ -26,7 +26,7 @@ let package = Package(
       path: "Benchmarks/Stream", packageAccess: false, swiftSettings: settings,
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
     .executableTarget(
-      name: "Wire", dependencies: [.product(name: "KerbParts", package: "kerb")], path: "Benchmarks/Wire",
+      name: "Wire", dependencies: [.product(name: "KerbParts", package: "kerb")], path: "Wire",
       packageAccess: false,
       swiftSettings: settings),
   ]

@@ -101,10 +101,21 @@ package enum CommandFrame {
   /// Registers, or bits one a word, of a checked reply to a read of `count`.
   package static func words(_ reply: [UInt8], count: Int) -> [UInt16] {
     guard reply.count >= 3 else { return [] }
-    if reply[1] <= 2 {
-      return (0..<count).map { 3 + $0 / 8 < reply.count ? UInt16(reply[3 + $0 / 8] >> UInt8($0 % 8) & 1) : 0 }
+    let isBits = reply[1] <= 2
+    var words: [UInt16] = []
+    for index in 0..<count {
+      let place = isBits ? 3 + index / 8 : 3 + 2 * index
+      guard place + (isBits ? 0 : 1) < reply.count else {
+        words.append(0)
+        continue
+      }
+      if isBits {
+        words.append(UInt16(reply[place] >> UInt8(index % 8) & 1))
+      } else {
+        words.append(UInt16(reply[place]) << 8 | UInt16(reply[place + 1]))
+      }
     }
-    return (0..<count).map { 4 + 2 * $0 < reply.count ? UInt16(reply[3 + 2 * $0]) << 8 | UInt16(reply[4 + 2 * $0]) : 0 }
+    return words
   }
 
   /// Object numbers and texts of a checked reply, and from where to go on; nil: that was all.
