@@ -180,6 +180,11 @@ package final class Gateway {
     stopServers()
     store.stop()
     try? group.syncShutdownGracefully()
+    if account.store.pendingSamples > 0 {
+      logger.warning(
+        "samples could not be saved before the stop and are lost",
+        metadata: ["samples": "\(account.store.pendingSamples)", "reason": "\(account.store.lastFailure)"])
+    }
     logger.info(
       "stopped",
       metadata: [
