@@ -25,8 +25,9 @@ let package = Package(
       ],
       path: "Benchmarks/Stream", packageAccess: false, swiftSettings: settings,
       plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+    .target(name: "CLoop", path: "CLoop", linkerSettings: [.linkedLibrary("modbus")]),
     .executableTarget(
-      name: "Wire", dependencies: [.product(name: "KerbParts", package: "kerb")], path: "Wire",
+      name: "Wire", dependencies: ["CLoop", .product(name: "KerbParts", package: "kerb")], path: "Wire",
       packageAccess: false,
       swiftSettings: settings),
   ]

@@ -5,6 +5,7 @@
 //   swift run -c release Wire [seconds for each measurement] [baud …]
 
 import CLinux
+import CLoop
 import FieldBus
 import Glibc
 import StreamCore
@@ -50,6 +51,7 @@ for baud in bauds {
   let contiguousNs = spans.reduce(0) { $0 + PollPlan.wireNs(count: $1.1.count, table: $1.0, on: spec) } * Int64(units)
   let agent = measureAgent(spec, specs)
   let bare = measureBare(link, format, plan)
+  let library = measureLibrary(link, format, plan)
   let again = measureAgent(spec, specs)
   site.stop()
   let best = max(agent.share, again.share)
@@ -58,7 +60,9 @@ for baud in bauds {
       + "\"requests\":\(plan.requests.count),\"agent\":\(rounded(best)),\"bare\":\(rounded(bare.share)),"
       + "\"ratio\":\(rounded(best / bare.share)),\"plan_over_contiguous\":"
       + "\(rounded(Double(contiguousNs) / Double(plan.cycleNs))),\"agent_cpu_us\":\(rounded(agent.cpuUs)),"
-      + "\"bare_cpu_us\":\(rounded(bare.cpuUs)),\"good\":\(agent.good),\"failed\":\(agent.failed + again.failed)}")
+      + "\"bare_cpu_us\":\(rounded(bare.cpuUs)),\"libmodbus\":\(rounded(library.share)),"
+      + "\"libmodbus_cpu_us\":\(rounded(library.cpuUs)),\"cpu_ratio\":"
+      + "\(rounded(min(agent.cpuUs, again.cpuUs) / library.cpuUs)),\"good\":\(agent.good),\"failed\":\(agent.failed + again.failed)}")
 }
 
 func threadCpuNs() -> Int64 {
@@ -155,6 +159,21 @@ func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
   }
   let wallNs = kerb_monotonic_ns() - began
   return (Double(idealNs) / Double(wallNs), Double(threadCpuNs() - cpu) / 1e3 / Double(max(done, 1)))
+}
+
+/// A loop in C on libmodbus's own calls.
+@MainActor func measureLibrary(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> (share: Double, cpuUs: Double) {
+  let requests = plan.requests.flatMap {
+    [Int32($0.unit), Int32($0.table.readFunction), Int32($0.address), Int32($0.count)]
+  }
+  var cpuNs: Int64 = 0
+  var done = [Int64](repeating: 0, count: plan.requests.count)
+  let runNs = Int64(seconds) * 1_000_000_000
+  let count = kerb_libmodbus_loop(
+    link, Int32(format.baud), format.silenceNs, runNs, requests, Int32(plan.requests.count), &cpuNs, &done)
+  precondition(count > 0, "libmodbus read nothing")
+  let idealNs = zip(plan.requests, done).reduce(0) { $0 + $1.0.wireNs * $1.1 }
+  return (Double(idealNs) / Double(runNs), Double(cpuNs) / 1e3 / Double(count))
 }
 
 /// CRC-16/Modbus.

@@ -29,6 +29,13 @@ import Testing
     #expect(plan([point(.holding, 0), point(.holding, 12)]).count == 2)
   }
 
+  @Test("the same points always give the same plan")
+  func deterministic() {
+    let points = (0..<40).map { point(.holding, $0 * 3 % 97, everyNs: [1, 5, 60][$0 % 3] * second) }
+    let first = plan(points)
+    for _ in 0..<20 { #expect(plan(points) == first) }
+  }
+
   @Test("a refused request falls apart first at its holes, then by halves, down to single values")
   func fallsApart() {
     let request = plan([point(.holding, 0, .u32), point(.holding, 2), point(.holding, 5), point(.holding, 6)])[0]

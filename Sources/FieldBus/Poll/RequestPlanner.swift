@@ -39,6 +39,8 @@ package struct RequestPlanner {
   private let largest: Int
   private let refused: [Range<Int>]
   private let wireNs: (Int) -> Int64
+  /// Each further register costs the same (bits don't: eight make a byte).
+  private let isAffine: Bool
 
   /// `wireNs`: of a request for so many registers or bits; grows with the count. `refused`: spans that the device does not
   /// answer, nor any span around them. `largest`: registers or bits of one request; a longer point gets one of its own.
@@ -47,6 +49,7 @@ package struct RequestPlanner {
     self.largest = largest
     self.refused = refused
     self.wireNs = wireNs
+    isAffine = (1...8).allSatisfy { wireNs($0 + 1) - wireNs($0) == wireNs(2) - wireNs(1) }
     order = points.indices.sorted {
       (points[$0].address, points[$0].end, $0) < (points[$1].address, points[$1].end, $1)
     }
@@ -100,7 +103,8 @@ package struct RequestPlanner {
           }
         }
       }
-      layer = Array(best.values)
+      // In order of their making, so that the same points always give the same plan.
+      layer = best.values.sorted()
     }
     guard let last = layer.min(by: { (nodes[$0].cost, $0) < (nodes[$1].cost, $1) }) else { return [] }
     return requests(nodes, last)
@@ -109,14 +113,14 @@ package struct RequestPlanner {
   /// To begin a request at the point, or to let the open one run on to it.
   private func choices(_ open: Span, _ point: Point, _ interval: Int) -> [(Span, Double, begins: Bool)] {
     let own = Span(start: Int32(point.address), end: Int32(point.end))
-    var result = [(own, rate(point.length, interval), true)]
-    guard open.end > 0 else { return result }
+    let begun = (own, rate(point.length, interval), true)
+    guard open.end > 0 else { return [begun] }
     let end = Swift.max(Int(open.end), point.end)
     let count = end - Int(open.start)
-    guard count <= largest, isAnswered(Int(open.start)..<end) else { return result }
+    guard count <= largest, isAnswered(Int(open.start)..<end) else { return [begun] }
     let added = rate(count, interval) - rate(Int(open.end - open.start), interval)
-    result.append((Span(start: open.start, end: Int32(end)), added, false))
-    return result
+    // First, so that of two equal plans the one with fewer requests is taken.
+    return [(Span(start: open.start, end: Int32(end)), added, false), begun]
   }
 
   private func isAnswered(_ span: Range<Int>) -> Bool {
@@ -130,7 +134,12 @@ package struct RequestPlanner {
       // The least that the next extension costs, against a new request of one register there.
       let reach = Swift.max(address + 1, Int(span.end)) - Int(span.start)
       let extended = rate(reach, interval) - rate(Int(span.end - span.start), interval)
-      if reach > largest || (Int(span.end) < address && extended >= rate(1, interval)) { spans[interval] = Span() }
+      if reach > largest || (Int(span.end) < address && extended >= rate(1, interval)) {
+        spans[interval] = Span()
+      } else if isAffine, refused.isEmpty, Int(span.start) + largest >= lastEnd {
+        // No bound can bind any more, and each further register costs the same: where it began is of no matter.
+        spans[interval].start = span.end - 1
+      }
     }
   }
 
