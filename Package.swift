@@ -61,8 +61,7 @@ var targets: [Target] = [
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
   .testTarget(
-    name: "VirtualSiteTests",
-    dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux", "TestSupport"],
+    name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux", "TestSupport"],
     swiftSettings: strict),
 ]
 

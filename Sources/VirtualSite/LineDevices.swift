@@ -61,27 +61,33 @@ struct LineDevices {
     return fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round)
   }
 
+  /// An open address («AA») is answered by everyone whom it fits.
   private mutating func answerFrame(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
+    var emissions: [Emission] = []
+    var isOurs = false
     for device in devices {
       guard let own = device.frames else { continue }
-      var fault: (kind: Fault.Kind, round: Int)?
-      var refusal: UInt8?
       // Whether it is asked at all must be known before its fault counts.
       guard own.reply(to: frame, refusal: nil, { device.value($0, atNs: time) }) != nil else { continue }
-      counts.requests += 1
-      fault = device.faultOfNextRequest()
-      if case .silent = fault?.kind { return [] }
-      if case .exception(let code) = fault?.kind { refusal = code }
-      guard let reply = own.reply(to: frame, refusal: refusal, { device.value($0, atNs: time) }), !reply.isEmpty
-      else { return [] }
-      let framing = own.framing
-      var emissions = [Emission(bytes: reply)]
-      if let fault { emissions = fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round) }
-      guard device.spec.profile.frame?.isMeter == true else { return emissions }
-      return emissions.map { Emission(bytes: FrameSlave.preamble + $0.bytes, delayNs: $0.delayNs, gapNs: $0.gapNs) }
+      if !isOurs { counts.requests += 1 }
+      isOurs = true
+      emissions += answer(of: device, own, to: frame, atNs: time)
     }
-    counts.foreign += 1
-    return []
+    if !isOurs { counts.foreign += 1 }
+    return emissions
+  }
+
+  private func answer(of device: VirtualDevice, _ own: FrameSlave, to frame: [UInt8], atNs time: Int64) -> [Emission] {
+    let fault = device.faultOfNextRequest()
+    if case .silent = fault?.kind { return [] }
+    var refusal: UInt8?
+    if case .exception(let code) = fault?.kind { refusal = code }
+    guard let reply = own.reply(to: frame, refusal: refusal, { device.value($0, atNs: time) }), !reply.isEmpty
+    else { return [] }
+    var emissions = [Emission(bytes: reply)]
+    if let fault { emissions = fault.kind.emissions(of: reply, to: frame, framing: own.framing, round: fault.round) }
+    guard device.spec.profile.frame?.isMeter == true else { return emissions }
+    return emissions.map { Emission(bytes: FrameSlave.preamble + $0.bytes, delayNs: $0.delayNs, gapNs: $0.gapNs) }
   }
 
   /// Exceptions that libmodbus wouldn't give by itself.
