@@ -86,7 +86,7 @@ enum FrameParser {
     if reader.has("size"), reader.has("length") {
       reader.report("length", "and `size` exclude each other: a frame has one length")
     }
-    if frame.start.count == 0, frame.checksum == nil {
+    if !reader.has("start"), !reader.has("checksum") {
       reader.diagnostics.report(
         reader.table.place, reader.path, "has neither start nor checksum: its frames could not be told from noise")
     }

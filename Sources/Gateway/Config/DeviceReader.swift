@@ -34,7 +34,7 @@ extension ConfigurationReader {
       if let busIndex, let text = meterAddress?.text ?? address.map({ "\($0)" }), busProtocol != .serial || reader.has("address") {
         claim(text, on: busIndex, reader, &addresses)
       }
-      if let busIndex, busProtocol == .serial || meterAddress?.hasWildcard == true {
+      if let busIndex, busProtocol == .serial || meterAddress != nil {
         claimWholeBus(busIndex, reader, profile, meterAddress)
       }
       let spec = DeviceSpec(
@@ -100,6 +100,10 @@ extension ConfigurationReader {
     guard let busProtocol, busProtocol.isMeter else { return nil }
     let bytes = busProtocol == .dlt645 ? MeterAddress.dlt645Bytes : MeterAddress.cjt188Bytes
     reader.require("address")
+    if case .integer = reader.item("address")?.value {
+      reader.report("address", "write a meter's digits in quotation marks: a number would lose its zeros in front")
+      return nil
+    }
     guard let text = reader.string("address") else { return nil }
     guard let address = MeterAddress(text, bytes: bytes) else {
       reader.report(
@@ -125,9 +129,12 @@ extension ConfigurationReader {
   private func claimWholeBus(_ bus: Int, _ reader: TableReader, _ profile: Profile?, _ address: MeterAddress?) {
     guard let first = devices.first(where: { $0.busIndex == bus }) else { return }
     let name = buses[bus].spec.name
-    if let address, address.hasWildcard {
-      let others = devices.filter { $0.busIndex == bus && $0.spec.meterAddress?.matches(address) == true }
-      guard let other = others.first else { return }
+    if let address {
+      let other = devices.first { entry in
+        guard entry.busIndex == bus, let taken = entry.spec.meterAddress, taken.matches(address) else { return false }
+        return taken != address && (taken.hasWildcard || address.hasWildcard)
+      }
+      guard let other else { return }
       reader.report(
         "address",
         "\(address.text) is also the device at \(other.spec.place.text): an address with AA is for a meter that is alone")
