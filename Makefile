@@ -2,15 +2,18 @@
 
 SWIFT ?= swift
 SECONDS ?= 30
+# Of all targets together, unless SECONDS is given.
+FUZZ_SECONDS = $(if $(filter-out file,$(origin SECONDS)),$(SECONDS),3600)
 VENV := .venv
 
-.PHONY: demo test build release bench soak setup setup-test clean help
+.PHONY: demo test build release bench soak fuzz setup setup-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
 	@echo 'make test     all tests'
 	@echo 'make build    debug build        make release  release build, Swift libraries linked in, stripped'
 	@echo 'make bench    benchmarks         make soak     a million transactions on a dirty line (TRANSACTIONS=N)'
+	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make clean    remove what was built'
 
 setup:
@@ -35,6 +38,7 @@ test: setup-test $(VENV)/ready
 	scripts/check-embedded
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build
+	scripts/fuzz-short
 	$(SWIFT) build -c release --product kerb
 	$(SWIFT) build -c release --product allocation-probe
 	$(VENV)/bin/python -m pytest -v Tests/Acceptance
@@ -56,6 +60,9 @@ bench: release
 soak: setup
 	$(SWIFT) build --build-tests
 	KERB_TRANSACTIONS=$(or $(TRANSACTIONS),1000000) $(SWIFT) test --skip-build --filter DirtyLine
+
+fuzz: setup
+	scripts/fuzz $$(($(FUZZ_SECONDS) / 5 + 1))
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)
