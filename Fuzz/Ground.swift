@@ -79,8 +79,8 @@ private func look(
     let count = reader.frameLength
     require(count > 0 && count <= FrameReader.capacity)
     for numbered in [false, true] {
-      guard case .data(let first, let length) = rule.reply(UnsafePointer(reader.bytes), count: count, asked: asked, numbered: numbered)
-      else { continue }
+      let reply = rule.reply(UnsafePointer(reader.bytes), count: count, asked: asked, numbered: numbered)
+      guard case .data(let first, let length) = reply else { continue }
       require(first >= 0 && length >= 0 && first + length <= count)
       if numbered { rule.clear(reader.bytes, first: first, count: length) }
       withExact(UnsafeBufferPointer(start: UnsafePointer(reader.bytes) + first, count: length)) { found in

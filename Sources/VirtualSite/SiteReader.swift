@@ -202,8 +202,9 @@ package struct SiteReader {
     let busProtocol = spec.lines[line].busProtocol
     if let frame = profile.frame {
       if frame.busProtocol != busProtocol {
-        let what = frame.isMeter ? "speaks \(frame.busProtocol.rawValue)" : profile.isAsked ? "has a [frame]" : "sends lines of text"
-        reader.report("profile", "\"\(id)\" \(what): put the device on a line with protocol = \"\(frame.busProtocol.rawValue)\"")
+        let right = frame.busProtocol.rawValue
+        let what = frame.isMeter ? "speaks \(right)" : profile.isAsked ? "has a [frame]" : "sends lines of text"
+        reader.report("profile", "\"\(id)\" \(what): put the device on a line with protocol = \"\(right)\"")
       }
     } else if !busProtocol.isModbus {
       let name = busProtocol == .serial ? "serial" : busProtocol.rawValue

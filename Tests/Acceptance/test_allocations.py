@@ -17,4 +17,5 @@ def test_the_way_from_bus_to_stream_allocates_nothing():
     assert account["samples"] >= 100_000
     assert account["texts"] > 0 and account["events"] > 0, "texts and alarms went the way, too"
     assert account["allocations"] == 0
+    assert account["frames_allocations"] == 0, "meters and asked sensors"
     assert answer.returncode == 0, answer.stderr

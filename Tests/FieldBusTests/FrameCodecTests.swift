@@ -39,7 +39,11 @@ struct FrameCodecTests {
     }
   }
 
-  @Test("reads addresses as they stand on the meter", arguments: [("202301234567", "202301234567"), ("161", "000000000161"), ("AAAA01234567", "AAAA01234567")])
+  @Test(
+    "reads addresses as they stand on the meter",
+    arguments: [
+      ("202301234567", "202301234567"), ("161", "000000000161"), ("AAAA01234567", "AAAA01234567"),
+    ])
   func addresses(_ text: String, _ full: String) throws {
     let address = try #require(MeterAddress(text, bytes: 6))
     #expect(address.text == full)
@@ -96,12 +100,14 @@ struct FrameCodecTests {
       for _ in 0..<count {
         // Mostly bytes that frames are made of.
         let choice = random.next()
-        let byte = choice % 3 == 0 ? UInt8(truncatingIfNeeded: choice >> 8) : [0x68, 0x16, 0x10, 0x91, 0x81, 4, 0xFE, 0x33][Int(choice >> 8 & 7)]
+        let usual: [UInt8] = [0x68, 0x16, 0x10, 0x91, 0x81, 4, 0xFE, 0x33]
+        let byte = choice % 3 == 0 ? UInt8(truncatingIfNeeded: choice >> 8) : usual[Int(choice >> 8 & 7)]
         guard reader.take(byte, rule) else { continue }
         repeat {
           #expect(reader.frameLength > 0 && reader.frameLength <= FrameReader.capacity)
           asked.withUnsafeBufferPointer {
-            let reply = rule.reply(UnsafePointer(reader.bytes), count: reader.frameLength, asked: $0, numbered: round % 2 == 0)
+            let reply = rule.reply(
+              UnsafePointer(reader.bytes), count: reader.frameLength, asked: $0, numbered: round % 2 == 0)
             if case .data(let first, let count) = reply {
               #expect(first >= 0 && count >= 0 && first + count <= reader.frameLength)
             }

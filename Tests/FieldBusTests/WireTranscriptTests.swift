@@ -7,6 +7,8 @@ private let transcripts = ["dlt645.wire", "cjt188.wire", "serial.wire"]
 
 private func exchanges() throws -> [WireExchange] { try transcripts.flatMap { try WireExchange.all(in: $0) } }
 
+private func answered() throws -> [WireExchange] { try exchanges().filter { $0.failure == "" && !$0.isDiscovery } }
+
 /// The serial number of a CJ/T 188 question; the loop counts on from the one before.
 private func serialBefore(_ exchange: WireExchange) -> UInt8 {
   let bare = exchange.sent.drop { $0 == MeterAddress.preambleByte }
@@ -62,7 +64,7 @@ struct WireTranscriptTests {
   }
 
   /// Whatever single bit is wrong, the reply is refused, or says the same: a flipped preamble hides nothing.
-  @Test("with one bit flipped never says something else", arguments: try exchanges().filter { $0.failure == "" && !$0.isDiscovery })
+  @Test("with one bit flipped never says something else", arguments: try answered())
   func bitFlips(_ exchange: WireExchange) throws {
     let profile = frameProfile(exchange.profile)
     guard let rule = profile.frame?.rule else { return }
@@ -98,7 +100,7 @@ struct WireTranscriptTests {
     #expect(spliced > 300 && wrong * 100 < spliced)
   }
 
-  @Test("behind any noise, and in front of it, is understood", arguments: try exchanges().filter { $0.failure == "" && !$0.isDiscovery })
+  @Test("behind any noise, and in front of it, is understood", arguments: try answered())
   func noise(_ exchange: WireExchange) throws {
     let profile = frameProfile(exchange.profile)
     guard let rule = profile.frame?.rule else { return }

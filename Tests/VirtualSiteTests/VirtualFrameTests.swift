@@ -28,11 +28,18 @@ private func virtual(_ profile: Profile, address: String, name: String = "d") ->
 
 @Suite("A virtual device with frames")
 struct VirtualFrameTests {
+  private static let meter = """
+    frame = { format = "dlt645" }
+    point = [{ name = "e", read = "di 00010000", type = "bcd:4" }]
+    """
+
   private static func exchanges() throws -> [WireExchange] {
     try ["dlt645.wire", "cjt188.wire", "serial.wire"].flatMap { try WireExchange.all(in: $0) }.filter(\.isBothWays)
   }
 
-  @Test("answers a published question byte for byte as the published device did", arguments: try VirtualFrameTests.exchanges())
+  @Test(
+    "answers a published question byte for byte as the published device did",
+    arguments: try VirtualFrameTests.exchanges())
   func replay(_ exchange: WireExchange) throws {
     let profile = parsed(exchange.profile)
     let device = virtual(profile, address: exchange.address)
@@ -56,7 +63,7 @@ struct VirtualFrameTests {
 
   @Test("hears only what is addressed to it, whole and right")
   func deaf() throws {
-    let profile = parsed("frame = { format = \"dlt645\" }\npoint = [{ name = \"e\", read = \"di 00010000\", type = \"bcd:4\" }]")
+    let profile = parsed(Self.meter)
     let line = try RunningLine([virtual(profile, address: "000102030425")], busProtocol: .dlt645)
     defer { line.end() }
     let master = try #require(Master(link: line.link))
@@ -77,7 +84,7 @@ struct VirtualFrameTests {
 
   @Test("is found by its address that nobody knows, and by a part of it; two at once are told from one")
   func discovery() throws {
-    let profile = parsed("frame = { format = \"dlt645\" }\npoint = [{ name = \"e\", read = \"di 00010000\", type = \"bcd:4\" }]")
+    let profile = parsed(Self.meter)
     let format = LineFormat()
     let one = try RunningLine([virtual(profile, address: "202301234567")], busProtocol: .dlt645)
     defer { one.end() }
@@ -306,7 +313,16 @@ struct AgentOnFramesTests {
 
   private static let meter = """
     frame = { format = "dlt645" }
-    point = [{ name = "a", read = "di 00010000", type = "bcd:4", every = "0s" }, { name = "b", read = "di 00020000", type = "bcd:4", every = "0s" }]
+    [[point]]
+    name = "a"
+    read = "di 00010000"
+    type = "bcd:4"
+    every = "0s"
+    [[point]]
+    name = "b"
+    read = "di 00020000"
+    type = "bcd:4"
+    every = "0s"
     """
   private static let sensor = """
     [frame]

@@ -13,7 +13,6 @@ package enum DLT645 {
   package static let readAddress: UInt8 = 0x13
   package static let fromMeter: UInt8 = 0x80
   package static let refusal: UInt8 = 0x40
-  package static let continues: UInt8 = 0x20
   /// In front of the data, and behind it.
   package static let headBytes = 10
   package static let tailBytes = 2
@@ -80,6 +79,7 @@ package enum DLT645 {
     guard let question = asked.baseAddress, address(frame).matches(address(question)) else {
       return .foreign(.otherDevice)
     }
+    // A reply with more to come (bit 5, 5.2.3) is taken for what it holds: a value that lies behind it is bad.
     guard control & 0x1F == asked[8] & 0x1F else { return .foreign(.otherItem) }
     let length = Int(frame[9])
     if control & refusal != 0 { return .refused(length > 0 ? frame[headBytes] &- disguise : 0) }

@@ -16,7 +16,8 @@ struct FramePlaces: ~Copyable {
   private let names: UnsafeMutablePointer<UInt8>
 
   static func bytes(_ layout: BusLayout) -> Int {
-    Arena.bytes(of: FramePlace.self, count: layout.size.points) + Arena.bytes(of: UInt8.self, count: nameBytes(layout.devices))
+    Arena.bytes(of: FramePlace.self, count: layout.size.points)
+      + Arena.bytes(of: UInt8.self, count: nameBytes(layout.devices))
   }
 
   private static func nameBytes(_ devices: [DeviceSpec]) -> Int {

@@ -18,7 +18,8 @@ enum FrameParser {
       reader.reject(text + meters + ["meter_type"], because: "has no meaning for binary frames")
       spec = FrameSpec(.binary(binaryFrame(reader)))
     case 2:
-      reader.reject(text + binary + asked + ["meter_type"], because: "has no meaning for dlt645: the standard fixes its frames")
+      reader.reject(
+        text + binary + asked + ["meter_type"], because: "has no meaning for dlt645: the standard fixes its frames")
       spec = .dlt645
     case 3:
       reader.reject(text + binary + asked, because: "has no meaning for cjt188: the standard fixes its frames")
@@ -43,8 +44,12 @@ enum FrameParser {
       reader.report("end", "a line's end has 1 to \(Limits.frameEndBytesMax) bytes, got \(end.count)")
     }
     var frame = TextFrame(end: end, split: nil)
-    frame.split = oneByte("split", reader, end: end, what: "fields are split by one byte", orElse: "leave it out for whole lines")
-    if let assign = oneByte("assign", reader, end: end, what: "a name and its value are parted by one byte", orElse: "it is \"=\" if left out") {
+    frame.split = oneByte(
+      "split", reader, end: end, what: "fields are split by one byte", orElse: "leave it out for whole lines")
+    let assign = oneByte(
+      "assign", reader, end: end, what: "a name and its value are parted by one byte",
+      orElse: "it is \"=\" if left out")
+    if let assign {
       if assign == frame.split {
         reader.report("assign", "is also `split`: names, values and fields could not be told apart")
       } else {

@@ -66,7 +66,9 @@ struct SourceParser {
     guard words.count == 2 else { return refuse(text) }
     if words[0] == "field", PointParser.address(words[1]) == nil { return refuse(text) }
     guard isAny || frame?.textFrame != nil else {
-      reader.report("read", "\(words[0] == "field" ? "fields belong" : "a \(words[0]) belongs") to a serial device with a [frame]\(frame == nil ? "" : " of text"); \(allowedForms)")
+      let what = words[0] == "field" ? "fields belong" : "a \(words[0]) belongs"
+      let place = frame == nil ? "a [frame]" : "a [frame] of text"
+      reader.report("read", "\(what) to a serial device with \(place); \(allowedForms)")
       return nil
     }
     switch words[0] {

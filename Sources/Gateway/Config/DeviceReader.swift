@@ -31,7 +31,8 @@ extension ConfigurationReader {
       let profile = profile(reader, busProtocol)
       let meterAddress = meterAddress(reader, busProtocol, profile)
       let address = busProtocol?.isMeter == true ? nil : address(reader, busProtocol, profile)
-      if let busIndex, let text = meterAddress?.text ?? address.map({ "\($0)" }), busProtocol != .serial || reader.has("address") {
+      let text = meterAddress?.text ?? address.map { "\($0)" }
+      if let busIndex, let text, busProtocol != .serial || reader.has("address") {
         claim(text, on: busIndex, reader, &addresses)
       }
       if let busIndex, busProtocol == .serial || meterAddress != nil {
