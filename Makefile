@@ -35,6 +35,7 @@ release: setup
 	@ls -l .build/kerb
 
 test: setup-test $(VENV)/ready
+	scripts/tidy
 	scripts/check-embedded
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build

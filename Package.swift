@@ -61,7 +61,8 @@ var targets: [Target] = [
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
   .testTarget(
-    name: "VirtualSiteTests", dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux", "TestSupport"],
+    name: "VirtualSiteTests",
+    dependencies: ["VirtualSite", "FieldBus", "StreamCore", "CModbus", "CLinux", "TestSupport"],
     swiftSettings: strict),
 ]
 

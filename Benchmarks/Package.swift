@@ -2,8 +2,8 @@
 // A package of its own, so that what the benchmarks depend on stays out of the agent.
 import PackageDescription
 
-// The agent's rooms speak to each other with `package` access; the benchmarks look in by taking the same package name, which
-// the package manager derives from the checkout's folder.
+// The agent's rooms speak to each other with `package` access; the benchmarks look in by taking the same
+// package name, which the package manager derives from the checkout's folder.
 let parts = Context.packageDirectory.split(separator: "/")
 let folder = parts.dropLast().last.map(String.init) ?? "kerb"
 let packageName = String(

@@ -55,7 +55,8 @@ func withExact<Element: BitwiseCopyable>(
   body(copy)
 }
 
-/// The first bytes are the question, each of the rest goes in one by one; every frame that is found is judged and decoded.
+/// The first bytes are the question, each of the rest goes in one by one; every frame that is found is judged
+/// and decoded.
 func fuzzReader(_ rule: FrameRule, _ data: UnsafePointer<UInt8>, _ size: Int, askedBytes: Int) {
   guard size > askedBytes else { return }
   let asked = UnsafeBufferPointer(start: data, count: askedBytes)

@@ -1,5 +1,5 @@
-// Lines of text from a device: any bytes, under any end, split and sign; every field, column and name of what comes out,
-// decoded.
+// Lines of text from a device: any bytes, under any end, split and sign; every field, column and name of what
+// comes out, decoded.
 
 import StreamCore
 

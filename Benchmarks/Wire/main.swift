@@ -1,6 +1,6 @@
-// The wire's use: the agent's bus loop against a paced virtual line, back to back, and beside it, in the same run, a bare loop
-// that writes a request and reads its reply with nothing in between but the silence. Prints one JSON object a baud rate:
-// ideal wire time of the plan ÷ wall time.
+// The wire's use: the agent's bus loop against a paced virtual line, back to back, and beside it, in the same
+// run, a bare loop that writes a request and reads its reply with nothing in between but the silence. Prints
+// one JSON object a baud rate: ideal wire time of the plan ÷ wall time.
 //
 //   swift run -c release Wire [seconds for each measurement] [baud …]
 
@@ -62,7 +62,9 @@ for baud in bauds {
       + "\(rounded(Double(contiguousNs) / Double(plan.cycleNs))),\"agent_cpu_us\":\(rounded(agent.cpuUs)),"
       + "\"bare_cpu_us\":\(rounded(bare.cpuUs)),\"libmodbus\":\(rounded(library.share)),"
       + "\"libmodbus_cpu_us\":\(rounded(library.cpuUs)),\"cpu_ratio\":"
-      + "\(rounded(min(agent.cpuUs, again.cpuUs) / library.cpuUs)),\"good\":\(agent.good),\"failed\":\(agent.failed + again.failed)}")
+      + "\(rounded(min(agent.cpuUs, again.cpuUs) / library.cpuUs)),\"good\":\(agent.good),"
+      + "\"failed\":\(agent.failed + again.failed)}"
+  )
 }
 
 func threadCpuNs() -> Int64 {
@@ -162,7 +164,9 @@ func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 }
 
 /// A loop in C on libmodbus's own calls.
-@MainActor func measureLibrary(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> (share: Double, cpuUs: Double) {
+@MainActor func measureLibrary(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> (
+  share: Double, cpuUs: Double
+) {
   let requests = plan.requests.flatMap {
     [Int32($0.unit), Int32($0.table.readFunction), Int32($0.address), Int32($0.count)]
   }

@@ -1,12 +1,14 @@
-// A bus of asked frames at work: meters (DL/T 645, CJ/T 188) and devices described in a profile. Sends a question, waits for
-// its reply, and sends what was read down the data's way: Decoder → Pipeline → Batch. Runs on the bus's thread (or, with a
-// scripted port, in a test that moves the clock). Takes all memory from the arena when it is made; `step()` allocates nothing.
+// A bus of asked frames at work: meters (DL/T 645, CJ/T 188) and devices described in a profile. Sends a
+// question, waits for its reply, and sends what was read down the data's way: Decoder → Pipeline → Batch. Runs
+// on the bus's thread (or, with a scripted port, in a test that moves the clock). Takes all memory from the
+// arena when it is made; `step()` allocates nothing.
 //
 // Invariants:
-//  1. A reply counts only if it is whole, its checksum holds, and it names what was asked: device and item, as far as the
-//     protocol says them. What else comes is counted and passed over; the right reply may still follow.
-//  2. A question takes at most its own wire time, the response timeout, and the wire time of the longest frame: a drip of
-//     bytes can't hold the line.
+//  1. A reply counts only if it is whole, its checksum holds, and it names what was asked: device and item,
+//     as far as the protocol says them. What else comes is counted and passed over; the right reply may
+//     still follow.
+//  2. A question takes at most its own wire time, the response timeout, and the wire time of the longest
+//     frame: a drip of bytes can't hold the line.
 //  3. Nothing of a frame stays in memory once it was read: it may hold a card number.
 
 import StreamCore
@@ -44,7 +46,8 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     let asks = layout.asks.requests
     let questionBytes = asks.reduce(0) { $0 + $1.bytes.count }
     let readings = asks.reduce(0) { $0 + $1.points.count }
-    return AskMachine.bytes(asks: asks.count, units: layout.devices.count) + FrameReader.memoryBytes + LineSplitter.bytes
+    return AskMachine.bytes(asks: asks.count, units: layout.devices.count) + FrameReader.memoryBytes
+      + LineSplitter.bytes
       + Decoder.bytes(sentinels: layout.sentinels.count) + FramePlaces.bytes(layout)
       + Arena.bytes(of: Binding.self, count: layout.size.points) + Arena.bytes(of: UInt16.self, count: readings)
       + Arena.bytes(of: UInt8.self, count: questionBytes) + Arena.bytes(of: UInt8.self, count: chunkBytes)

@@ -5,9 +5,9 @@
 //
 // Invariants:
 //  1. A question starts no sooner than the silence (and the configured turnaround) after the last byte seen.
-//  2. After a failure the line is kept quiet and drained for another response timeout; then the unit's next reply is not
-//     believed (it could be the late one, and an 8-bit sum is weak where there was noise), and the line is drained as long
-//     again; only the read after that counts.
+//  2. After a failure the line is kept quiet and drained for another response timeout; then the unit's next
+//     reply is not believed (it could be the late one, and an 8-bit sum is weak where there was noise), and
+//     the line is drained as long again; only the read after that counts.
 //  3. An offline unit is asked only its cheapest question, at intervals that double up to a minute.
 //  4. What is due longest is asked first: no question starves.
 //  5. What a device refuses is asked more and more rarely, but never dropped for good.

@@ -1,5 +1,6 @@
-// Where a bus thread puts what the rest of the house may see: counters, and the latest value of each point. One writer, any
-// number of readers, no lock: counters are atomic words, a point's cell is read again if it changed meanwhile.
+// Where a bus thread puts what the rest of the house may see: counters, and the latest value of each point. One
+// writer, any number of readers, no lock: counters are atomic words, a point's cell is read again if it changed
+// meanwhile.
 
 import StreamCore
 import Synchronization
@@ -115,7 +116,9 @@ package struct PointBoard: @unchecked Sendable {
       let length = Int(packed >> 8)
       for word in 0..<4 {
         let bits = UInt64(bitPattern: cell[4 + word].load(ordering: .relaxed))
-        for byte in 0..<8 where word * 8 + byte < length { text.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * byte))) }
+        for byte in 0..<8 where word * 8 + byte < length {
+          text.append(UInt8(truncatingIfNeeded: bits >> UInt64(8 * byte)))
+        }
       }
       atomicMemoryFence(ordering: .acquiring)
       guard before % 2 == 0, cell[0].load(ordering: .relaxed) == before else { continue }

@@ -1,6 +1,6 @@
-// One bus at work: asks the machine what to do, does it on the port, and sends what was read down the data's way: Decoder →
-// Pipeline → Batch. Runs on the bus's thread (or, with a scripted port, in a test that moves the clock). Takes all memory from
-// the arena when it is made; `step()` allocates nothing.
+// One bus at work: asks the machine what to do, does it on the port, and sends what was read down the data's
+// way: Decoder → Pipeline → Batch. Runs on the bus's thread (or, with a scripted port, in a test that moves the
+// clock). Takes all memory from the arena when it is made; `step()` allocates nothing.
 
 import StreamCore
 
@@ -161,7 +161,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   private mutating func fence(_ unit: Int, table: RegisterTable, address: Int, count: Int) {
     guard drain() else { return }
     let started = port.now
-    let wireNs = Int64(8 + 5 + table.dataBytes(count: count)) * machine.timing.characterNs + 2 * machine.timing.silenceNs
+    let wireNs =
+      Int64(8 + 5 + table.dataBytes(count: count)) * machine.timing.characterNs + 2 * machine.timing.silenceNs
     let outcome = ask(unit, table: table, address: address, count: count, wireNs: wireNs, .fence)
     let ended = port.now
     self.count(outcome, unit: unit)
@@ -223,7 +224,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
   }
 
-  /// The device is there but refuses these registers: no value, and it says so, once there is nothing smaller to ask for.
+  /// The device is there but refuses these registers: no value, and it says so, once there is nothing smaller
+  /// to ask for.
   private mutating func refuse(_ index: Int, at now: Instant) {
     let request = machine.requests[index]
     if request.isSplit {

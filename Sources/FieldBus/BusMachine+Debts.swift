@@ -5,7 +5,8 @@ import StreamCore
 extension BusMachine {
   // MARK: Retries and fences
 
-  /// The unit's next attempt after a failure: a due request of another shape, else a fence. Nil: nothing is due any more.
+  /// The unit's next attempt after a failure: a due request of another shape, else a fence. Nil: nothing is due
+  /// any more.
   func retry(_ unit: Int, at now: Instant) -> BusAction? {
     let first = Int(units[unit].firstRequest)
     var barred = -1
@@ -17,8 +18,8 @@ extension BusMachine {
     return barred < 0 ? nil : fence(unit, for: barred, at: now)
   }
 
-  /// A read of a shape that is not owed, if the device has one: of the unit's own requests the cheapest such one, else the barred one made shorter or
-  /// longer.
+  /// A read of a shape that is not owed, if the device has one: of the unit's own requests the cheapest such
+  /// one, else the barred one made shorter or longer.
   func fence(_ unit: Int, for request: Int, at now: Instant) -> BusAction? {
     let first = Int(units[unit].firstRequest)
     var best = -1

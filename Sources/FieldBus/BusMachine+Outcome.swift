@@ -105,8 +105,9 @@ extension BusMachine {
     }
   }
 
-  /// A command's transaction, which is none of the plan's. What it did not get is owed like any other reply, what it got fences off
-  /// the rest. `shape`: of a read; replies to all else say what they answer. `replyNs`: what the reply takes on the line.
+  /// A command's transaction, which is none of the plan's. What it did not get is owed like any other reply,
+  /// what it got fences off the rest. `shape`: of a read; replies to all else say what they answer. `replyNs`:
+  /// what the reply takes on the line.
   package mutating func noteForeignTransaction(
     unit address: Int, shape: Shape?, _ outcome: Outcome, replyNs: Int64, ended: Instant
   ) {
@@ -184,8 +185,9 @@ extension BusMachine {
 
   // MARK: Refusals
 
-  /// Illegal function, address or value, or a failure inside: what was never good falls into its parts at once, what was good
-  /// only when it repeats; without parts it is asked more and more rarely, never dropped for good.
+  /// Illegal function, address or value, or a failure inside: what was never good falls into its parts at once,
+  /// what was good only when it repeats; without parts it is asked more and more rarely, never dropped for
+  /// good.
   mutating func refused(_ request: Int, code: UInt8, at now: Instant) {
     requests[request].refusals = Swift.min(requests[request].refusals + 1, 16)
     let isFinal = code >= 1 && code <= 4
@@ -201,7 +203,8 @@ extension BusMachine {
     if later > requests[request].dueAt { requests[request].dueAt = later }
   }
 
-  /// Some devices don't refuse what they can't answer, they fall silent: the same, once it has failed while others didn't.
+  /// Some devices don't refuse what they can't answer, they fall silent: the same, once it has failed while
+  /// others didn't.
   mutating func strike(_ request: Int, at now: Instant) {
     guard units[Int(requests[request].unit)].state == .online, !requests[request].wasGood else { return }
     requests[request].strikes = Swift.min(requests[request].strikes + 1, 100)

@@ -4,17 +4,20 @@
 //   unit:  unknown ──good──▶ online ──fails, retries used up──▶ offline ──good probe──▶ online
 //
 // Invariants:
-//  1. A request starts no sooner than the silence t3.5 (and the configured turnaround) after the last byte seen.
-//  2. The fence. RTU replies carry no number: only unit, function and length tell what a reply answers. While a unit owes a reply (it
-//     came not at all, or broken), nothing of the same shape (function, length) is asked of it, so whatever comes, however late,
-//     can't be taken for another request's reply. The debt is over when both are true: the unit has answered a request of another
-//     shape (a device answers in order), and four response timeouts have passed (a bridge on the way may not). Meanwhile the
-//     request's parts stand in for it; if a unit has nothing of another shape, a read is made for that alone, and its values go
-//     nowhere. The line rests for none of this.
-//  3. An offline unit is asked only its cheapest request; all probes of a bus together take at most 2 % of it.
-//  4. Among what is due, what an alarm watches goes first, by earliest deadline; then what is most overdue for its interval, so that
-//     on overload all the rest stretches by the same factor. What is overdue eight intervals goes before everything: nothing
-//     starves.
+//  1. A request starts no sooner than the silence t3.5 (and the configured turnaround) after the last byte
+//     seen.
+//  2. The fence. RTU replies carry no number: only unit, function and length tell what a reply answers.
+//     While a unit owes a reply (it came not at all, or broken), nothing of the same shape (function,
+//     length) is asked of it, so whatever comes, however late, can't be taken for another request's reply.
+//     The debt is over when both are true: the unit has answered a request of another shape (a device
+//     answers in order), and four response timeouts have passed (a bridge on the way may not). Meanwhile the
+//     request's parts stand in for it; if a unit has nothing of another shape, a read is made for that
+//     alone, and its values go nowhere. The line rests for none of this.
+//  3. An offline unit is asked only its cheapest request; all probes of a bus together take at most 2 % of
+//     it.
+//  4. Among what is due, what an alarm watches goes first, by earliest deadline; then what is most overdue
+//     for its interval, so that on overload all the rest stretches by the same factor. What is overdue eight
+//     intervals goes before everything: nothing starves.
 //  5. A request that a device refuses falls into its parts, and the refusal is remembered.
 
 import StreamCore
@@ -121,7 +124,8 @@ package struct BusMachine: ~Copyable {
 
   struct Choice {
     var request = -1
-    /// 0: overdue beyond all bearing, 1: watched, 2: a probe that the budget allows, 3: the rest, 4: what has no interval.
+    /// 0: overdue beyond all bearing, 1: watched, 2: a probe that the budget allows, 3: the rest, 4: what has
+    /// no interval.
     var rank = Int.max
     /// Within a rank, smaller goes first.
     var order = Int64.max

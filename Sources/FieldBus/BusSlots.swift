@@ -1,5 +1,5 @@
-// What the machine knows of a bus: its timing, its requests, its units, and the replies that are still owed. Plain values in the
-// arena.
+// What the machine knows of a bus: its timing, its requests, its units, and the replies that are still owed.
+// Plain values in the arena.
 
 import StreamCore
 

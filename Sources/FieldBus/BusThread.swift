@@ -1,5 +1,6 @@
 // The only loop that blocks on a line: one POSIX thread a bus, its stack sized, its waits on the monotonic clock.
-// Pause and stop come in through `BusControl`, commands through the bus's inbox; both are seen between two transactions.
+// Pause and stop come in through `BusControl`, commands through the bus's inbox; both are seen between two
+// transactions.
 
 import CLinux
 import Glibc
@@ -46,8 +47,8 @@ package final class BusControl: @unchecked Sendable {
 
   func setPaused(_ value: Bool) { paused.store(value, ordering: .releasing) }
 
-  /// Waits until the deadline or until somebody asks something. `posts`: how many commands were seen so far; a new one ends the
-  /// wait, one that waits for its turn does not.
+  /// Waits until the deadline or until somebody asks something. `posts`: how many commands were seen so far; a
+  /// new one ends the wait, one that waits for its turn does not.
   func wait(until deadline: Instant, posts: Int64) {
     let seen = asked.load(ordering: .relaxed)
     kerb_gate_lock(gate)

@@ -1,5 +1,6 @@
-// All buses of the box: their memory, taken in one piece, their threads, and the reports that the rest of the house reads.
-// Made by the gateway; started once, stopped once. The reports may be read from any thread at any time.
+// All buses of the box: their memory, taken in one piece, their threads, and the reports that the rest of the
+// house reads. Made by the gateway; started once, stopped once. The reports may be read from any thread at any
+// time.
 
 import CLinux
 import Glibc
@@ -81,7 +82,8 @@ package final class Field: @unchecked Sendable {
 
   // MARK: Life
 
-  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of the site.
+  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of
+  /// the site.
   package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
     for bus in layouts.indices {
       let control = BusControl(inbox: boards[bus].inbox, storeGate: storeGate)
@@ -281,7 +283,8 @@ private struct LoopPiece: @unchecked Sendable {
   func makeAsker(path: String) -> AskLoop<TextPort> {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return AskLoop(
-      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485), board: board, channel: channel,
+      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485),
+      board: board, channel: channel,
       pseudonymKey: key, alarmStates: alarmStates, arena: &arena)
   }
 

@@ -1,6 +1,6 @@
-// A serial bus at work: a device that speaks when it likes, lines of text or binary frames, such as a card reader. Every frame is
-// an occurrence of its own: its fields are reported even if they are the same as before. Runs on the bus's thread; `step()`
-// allocates nothing.
+// A serial bus at work: a device that speaks when it likes, lines of text or binary frames, such as a card
+// reader. Every frame is an occurrence of its own: its fields are reported even if they are the same as before.
+// Runs on the bus's thread; `step()` allocates nothing.
 
 import StreamCore
 

@@ -59,7 +59,8 @@ package struct DeviceReport: Sendable {
   package var timeouts: Int64 = 0
   package var crcErrors: Int64 = 0
   package var exceptions: Int64 = 0
-  /// How long it thinks before it answers, and how long the bus waits for it, in milliseconds, without the frames' own time.
+  /// How long it thinks before it answers, and how long the bus waits for it, in milliseconds, without the
+  /// frames' own time.
   package var latencyMs = 0.0
   package var timeoutMs = 0.0
   /// Requests that it refuses as a whole: read in parts since.

@@ -1,5 +1,5 @@
-// What the counts of a bus mean, in a form that a person can act on. Pure: reports in, a verdict out; the words are for whoever
-// shows it.
+// What the counts of a bus mean, in a form that a person can act on. Pure: reports in, a verdict out; the words
+// are for whoever shows it.
 
 import StreamCore
 
@@ -35,7 +35,9 @@ package enum Verdict: Sendable, Equatable {
     let silent = known.filter { $0.state == .offline }
     if bus.hasEcho {
       self = .echo
-    } else if !known.isEmpty, silent.count == known.count, known.count == devices.count, devices.count > 1 || bus.good == 0 {
+    } else if !known.isEmpty, silent.count == known.count, known.count == devices.count,
+      devices.count > 1 || bus.good == 0
+    {
       self = .allSilent
     } else if let noise = Self.noise(bus, devices) {
       self = noise
@@ -84,7 +86,8 @@ package enum Verdict: Sendable, Equatable {
     case .portLost(let problem): return "the port can't be used (\(problem)): adapter, cable, or who else has it"
     case .allSilent: return "all devices silent: A and B swapped, wrong baud rate or parity, or no power on the line"
     case .silent(let names): return "silent: \(Self.list(names)): power, or the wrong address"
-    case .noisy(let percent): return "\(percent) % broken frames from everywhere: termination, noise, or a second master"
+    case .noisy(let percent):
+      return "\(percent) % broken frames from everywhere: termination, noise, or a second master"
     case .noisyDevices(let names):
       return "broken frames from \(Self.list(names)) alone: its cable, or two devices with one address"
     case .echo: return "own requests come back: the adapter's receiver stays on while it sends (taken off here)"

@@ -1,5 +1,6 @@
-// Builds the house in order, leaves it in reverse: state folder → key → store → pull and control → buses; then buses → store →
-// servers. Main thread. What can go wrong at the start is a `StartFailure` that says what to do; nothing is left behind.
+// Builds the house in order, leaves it in reverse: state folder → key → store → pull and control → buses; then
+// buses → store → servers. Main thread. What can go wrong at the start is a `StartFailure` that says what to
+// do; nothing is left behind.
 //
 // Invariants:
 //  1. No bus runs before the store can take what it sends; the store closes after the last bus has handed over.
@@ -120,7 +121,8 @@ package final class Gateway {
     self.control = control
   }
 
-  /// An alarm that was active at the last stop is active still, until its condition says otherwise: it is not raised anew.
+  /// An alarm that was active at the last stop is active still, until its condition says otherwise: it is not
+  /// raised anew.
   private func alarmStates(_ opening: StoreOpening) -> [AlarmState] {
     var byName: [String: AlarmState] = [:]
     for alarm in opening.alarms { byName[alarm.name] = alarm.event.state }

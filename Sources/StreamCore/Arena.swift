@@ -1,5 +1,5 @@
-// All memory of the stream, taken in one piece at start. An arena only hands out; nothing is ever given back, so nothing
-// can leak or fragment.
+// All memory of the stream, taken in one piece at start. An arena only hands out; nothing is ever given back,
+// so nothing can leak or fragment.
 
 package struct Arena: ~Copyable {
   private let base: UnsafeMutableRawPointer

@@ -1,5 +1,6 @@
-// An alarm's condition as a fixed-size program for a stack machine: compiled when the configuration is loaded, evaluated
-// without allocation and without a way to fail. Three-valued: what rests on a value that isn't there is unknown.
+// An alarm's condition as a fixed-size program for a stack machine: compiled when the configuration is loaded,
+// evaluated without allocation and without a way to fail. Three-valued: what rests on a value that isn't there
+// is unknown.
 
 package enum Truth: UInt8, BitwiseCopyable, Sendable {
   case no = 0

@@ -48,7 +48,8 @@ package enum Limits {
   package static let textFieldsMax = 32
   /// A line with all its fields, eight bytes each, and room for one long text.
   package static let textLineBytesMax = 512
-  /// Bytes of a binary frame: a DL/T 645 reply has at most 212, a CJ/T 188 reply 113, and one length byte can't say more.
+  /// Bytes of a binary frame: a DL/T 645 reply has at most 212, a CJ/T 188 reply 113, and one length byte can't
+  /// say more.
   package static let serialFrameBytesMax = 256
   /// What a frame begins with; four chosen bytes are met in noise once in an hour of a full line at 9600 baud.
   package static let frameStartBytesMax = 4
@@ -88,11 +89,11 @@ package enum Limits {
   package static let textBytesPerBatch = 64 * textBytesMax
   /// A batch with an alarm is handed over at once; sixteen can change in one transaction.
   package static let eventsPerBatchMax = 16
-  /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7 s at full
-  /// speed, and of minutes at the usual rate.
+  /// A bus's batches between it and the store: one filling, the others ride out a stall of the disk of about 7
+  /// s at full speed, and of minutes at the usual rate.
   package static let batchesPerBus = 8
-  /// An alarm's change hands its batch over at once while fewer than these wait; beyond it the store is behind, haste gains
-  /// nothing, and a contact that chatters would spend a batch on every change.
+  /// An alarm's change hands its batch over at once while fewer than these wait; beyond it the store is behind,
+  /// haste gains nothing, and a contact that chatters would spend a batch on every change.
   package static let batchesHastyMax = batchesPerBus / 2
   /// A batch waits this long for more samples.
   package static let batchAgeNsMax: Int64 = 1_000_000_000
@@ -179,8 +180,8 @@ package enum Limits {
   package static let eventsPendingMax = 256
   /// The WAL goes back into the file after so many pages (1 MiB): a checkpoint stays under 0.1 s on a slow card.
   package static let walPages = 256
-  /// Kept between checkpoints and starts, so that a full disk can't stop a commit: the pages, their headers, and as much
-  /// again for a commit that runs past the mark.
+  /// Kept between checkpoints and starts, so that a full disk can't stop a commit: the pages, their headers,
+  /// and as much again for a commit that runs past the mark.
   package static let walBytesKept = 2 * walPages * (pageBytes + 24)
   /// What SQLite may keep of each file in memory. A block is read once and written once: a cache is of no use to it.
   package static let telemetryCacheKiB = 64

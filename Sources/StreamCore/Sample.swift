@@ -78,7 +78,8 @@ package enum Encoding: UInt8, BitwiseCopyable, Sendable {
 }
 
 extension Encoding {
-  /// By halves: the library's own conversion allocates on 32-bit machines. Each half is exact, so there is one rounding.
+  /// By halves: the library's own conversion allocates on 32-bit machines. Each half is exact, so there is one
+  /// rounding.
   @inlinable
   package static func double(_ bits: UInt64) -> Double {
     let high = Int64(bitPattern: bits &>> 32)

@@ -1,5 +1,5 @@
-// Tumbling windows: fixed memory, whatever passes through. A window's bounds are multiples of its length on the monotonic
-// clock, so no step of the wall clock can empty, double or stretch it.
+// Tumbling windows: fixed memory, whatever passes through. A window's bounds are multiples of its length on the
+// monotonic clock, so no step of the wall clock can empty, double or stretch it.
 
 /// One nibble each, the first in the lowest bits: the order of the window's series.
 package enum WindowStatistic: UInt8, BitwiseCopyable, Sendable {

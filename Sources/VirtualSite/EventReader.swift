@@ -65,7 +65,8 @@ struct EventReader {
       }
       let fault = fault()
       if case .exception = fault?.kind, let frame = device.profile.frame, !frame.isMeter {
-        reader.report("fault", "a device that a [frame] describes has no exceptions; let it be \"unplugged\" or \"corrupted\"")
+        reader.report(
+          "fault", "a device that a [frame] describes has no exceptions; let it be \"unplugged\" or \"corrupted\"")
       }
       return fault.map { (name, .fault($0)) }
     }

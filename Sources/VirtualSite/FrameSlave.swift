@@ -1,5 +1,5 @@
-// What a virtual device with a [frame] says: its whole frame, or the reply to a question. Pure but for the values, which
-// come from the device. Lives behind its line's lock.
+// What a virtual device with a [frame] says: its whole frame, or the reply to a question. Pure but for the
+// values, which come from the device. Lives behind its line's lock.
 
 import FieldBus
 import StreamCore
@@ -57,7 +57,9 @@ struct FrameSlave {
     var ends = binary.leastBytes
     let tail = (binary.checksum?.byteCount ?? 0) + binary.end.count
     for index in indices {
-      if case .byte(let offset) = points[index].source { ends = Swift.max(ends, offset + points[index].type.bytes + tail) }
+      if case .byte(let offset) = points[index].source {
+        ends = Swift.max(ends, offset + points[index].type.bytes + tail)
+      }
     }
     var bytes = Array(repeating: UInt8(0), count: binary.size > 0 ? binary.size : ends)
     for offset in 0..<Swift.min(64, bytes.count, request.count) where binary.echo >> UInt64(offset) & 1 == 1 {

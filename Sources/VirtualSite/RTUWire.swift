@@ -127,7 +127,9 @@ package struct RTUWire {
 
   private func frameCompleteAt() -> Int64 {
     if paced { return frameEnd + silenceNs }
-    if isModbus, let length = RequestFrame.expectedLength(frame, framing: .rtu), frame.count >= length { return frameEnd }
+    if isModbus, let length = RequestFrame.expectedLength(frame, framing: .rtu), frame.count >= length {
+      return frameEnd
+    }
     return frameEnd + RTUWire.unpacedSilenceNs
   }
 

@@ -93,7 +93,8 @@ package struct SiteReader {
       reader.reject(["listen"], because: "has no meaning for a serial line: write link = \"/tmp/rs485-1\"")
       reader.require("link")
     case .modbusRTUTCP:
-      reader.report("protocol", "virtual lines speak modbus-rtu, modbus-tcp and serial; relay a link to TCP for this one")
+      reader.report(
+        "protocol", "virtual lines speak modbus-rtu, modbus-tcp and serial; relay a link to TCP for this one")
     case nil: break
     }
     if let path = reader.string("link") {

@@ -33,7 +33,8 @@ package struct SiteLine: Sendable {
   package var format = LineFormat()
   /// Bytes take their time on the wire.
   package var paced = true
-  /// A request that begins before t3.5 of silence is ignored, as a slave does that holds to the standard; and one at another speed.
+  /// A request that begins before t3.5 of silence is ignored, as a slave does that holds to the standard; and
+  /// one at another speed.
   package var strict = true
   /// What a device thinks between request and reply.
   package var turnaroundNs: Int64 = 0

@@ -1,5 +1,5 @@
-// How a command ends when it can't do what it was asked: a text for a person, an exit code for a script (sysexits.h). Only
-// `main` prints it and exits.
+// How a command ends when it can't do what it was asked: a text for a person, an exit code for a script
+// (sysexits.h). Only `main` prints it and exits.
 
 struct CommandFailure: Error {
   var text: String

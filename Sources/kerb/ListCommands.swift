@@ -69,7 +69,8 @@ struct Devices: ParsableCommand {
       let failed = ["timeouts", "crc_errors", "exceptions"].reduce(0) { $0 + (device[$1]?.integer ?? 0) }
       table.rows.append([
         Cell(device["name"]?.string ?? ""), Cell(device["kind"]?.string ?? ""), Cell(device["bus"]?.string ?? ""),
-        Cell(device["address"]?.string ?? Shown.integer(device["address"])), Cell(state, colour), Cell(Shown.age(ms: device["age_ms"])),
+        Cell(device["address"]?.string ?? Shown.integer(device["address"])), Cell(state, colour),
+        Cell(Shown.age(ms: device["age_ms"])),
         Cell(Shown.integer(device["good"])), Cell("\(failed)"),
       ])
     }

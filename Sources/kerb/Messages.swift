@@ -128,7 +128,8 @@ enum Message {
       )
     case .scanStartsLive:
       return (
-        "scanning bus {0} in the gaps of its polls: {2} addresses, {3} of silence if nobody answers, more where gaps are few",
+        "scanning bus {0} in the gaps of its polls: {2} addresses, {3} of silence if nobody answers, "
+          + "more where gaps are few",
         "在轮询间隙扫描总线 {0}：{2} 个地址，若无应答约 {3}，间隙少时更久"
       )
     case .scanProgress: return ("{0}  {1}  {2} found  {3}", "{0}  {1}  找到 {2} 台  {3}")

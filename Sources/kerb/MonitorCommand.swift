@@ -14,8 +14,8 @@ struct Monitor: ParsableCommand {
     abstract: "A bus's frames as they pass, decoded, with times.",
     discussion: """
       Begins with the last frames that the agent remembers. A * marks a command's frame, a ~ one that only makes sure
-      that no late reply is on its way. Without an agent the line is listened to: another master's requests and the replies.
-      Personal values are zeros. Ends on Ctrl-C.
+      that no late reply is on its way. Without an agent the line is listened to: another master's requests and the
+      replies. Personal values are zeros. Ends on Ctrl-C.
 
       Wireshark and tshark decode the file as Modbus RTU; with -o mbrtu.tcp.port:502 they also tell the query from the
       response where both look alike (functions 5, 6, 15, 16).

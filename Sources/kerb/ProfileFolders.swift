@@ -4,7 +4,8 @@ import FieldBus
 import Glibc
 
 enum ProfileFolders {
-  /// `/etc/kerb/profiles`, `/usr/share/kerb/profiles`, then a `profiles` folder above the executable: a build's own tree.
+  /// `/etc/kerb/profiles`, `/usr/share/kerb/profiles`, then a `profiles` folder above the executable: a build's
+  /// own tree.
   static var usual: [String] {
     var folders = ["/etc/kerb/profiles", "/usr/share/kerb/profiles"]
     if var place = executable {

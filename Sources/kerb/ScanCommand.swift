@@ -13,8 +13,8 @@ struct ScanCommand: ParsableCommand {
     abstract: "Find the devices on a bus: address, speed, parity, who they are, which profiles fit.",
     discussion: """
       Where an agent runs, nothing that it polls is disturbed: the scan takes the gaps, and only the bus's present
-      speed. Says how long it will take if nobody answers; devices that answer make it shorter. With --write the devices go to
-      conf.d/scan-BUS.toml beside the configuration; what stands there is kept.
+      speed. Says how long it will take if nobody answers; devices that answer make it shorter. With --write the
+      devices go to conf.d/scan-BUS.toml beside the configuration; what stands there is kept.
 
       Example:
         kerb scan rs485-1

@@ -1,6 +1,6 @@
-// Counts the allocations of the way from bus to stream: a real libmodbus master on a pty, a virtual device at the other end,
-// points of several types with deadband, windows, alarms and texts. Prints one JSON object; exits 1 if anything was allocated
-// after the start, 2 if the count itself does not work.
+// Counts the allocations of the way from bus to stream: a real libmodbus master on a pty, a virtual device at
+// the other end, points of several types with deadband, windows, alarms and texts. Prints one JSON object;
+// exits 1 if anything was allocated after the start, 2 if the count itself does not work.
 
 import CLinux
 import CMallocCount
@@ -12,7 +12,9 @@ import VirtualSite
 let samplesWanted: Int64 = 100_000
 let place = SourcePlace(file: "probe", line: 1, column: 1)
 
-func point(_ name: String, _ address: Int, _ type: ValueType, _ change: (inout PointSpec) -> Void = { _ in }) -> PointSpec {
+func point(_ name: String, _ address: Int, _ type: ValueType, _ change: (inout PointSpec) -> Void = { _ in })
+  -> PointSpec
+{
   var spec = PointSpec(name: name, place: place, source: .register(.holding, address: address))
   spec.type = type
   spec.everyNs = 0
@@ -24,7 +26,9 @@ var profile = Profile(id: "probe/probe", kind: "probe")
 for index in 0..<100 {
   profile.points.append(
     point("p\(index)", index, .u16) {
-      if index % 10 == 0 { $0.windows = [WindowSpec(everyNs: 1_000_000_000, statistics: [.min, .max, .mean, .last, .count, .sum])] }
+      if index % 10 == 0 {
+        $0.windows = [WindowSpec(everyNs: 1_000_000_000, statistics: [.min, .max, .mean, .last, .count, .sum])]
+      }
     })
 }
 profile.points.append(point("f", 100, .f32))
@@ -74,11 +78,8 @@ var events: Int64 = 0
     events += Int64(batch.eventCount)
     channel.release()
   }
-  let waitNs = until.nanoseconds - kerb_monotonic_ns()
-  if waitNs > 0 {
-    var pause = timespec(tv_sec: 0, tv_nsec: Int(Swift.min(waitNs, 2_000_000)))
-    nanosleep(&pause, nil)
-  }
+  // As the bus's thread waits, but never so long that the count's end is missed.
+  _ = kerb_poll_until(nil, 0, Swift.min(until.nanoseconds, kerb_monotonic_ns() + 2_000_000))
 }
 
 // The port opens and the first replies arrive: that is the start.
@@ -107,7 +108,9 @@ for probe in FramesProbe.all {
 
 print(
   "{\"samples\":\(samples),\"texts\":\(texts),\"events\":\(events),\"good\":\(board.bus[.good]),"
-    + "\"allocations\":\(allocations),\"frames_allocations\":\(frames),\"canary\":\(seen),\"canary_sum\":\(canary.reduce(0, +))}")
+    + "\"allocations\":\(allocations),\"frames_allocations\":\(frames),\"canary\":\(seen),"
+    + "\"canary_sum\":\(canary.reduce(0, +))}"
+)
 // No `defer`: exit() would pass it by, and the link would stay.
 site.stop()
 if seen < 1 || samples < samplesWanted || texts == 0 || events == 0 { exit(2) }

@@ -67,7 +67,8 @@ import Testing
   }
 
   @Test(
-    "(2) FAULTS 1: from a device that answers in order a reply may be as late as it likes", arguments: [5.0, 12.0, 100.0])
+    "(2) FAULTS 1: from a device that answers in order a reply may be as late as it likes",
+    arguments: [5.0, 12.0, 100.0])
   func veryLateReply(timeouts: Double) {
     let devices = [device(1, registers: [0, 50, 100, 150], everyNs: 0)]
     let late = Int64(timeouts * Double(100 * millisecond))
@@ -81,9 +82,12 @@ import Testing
     expectRight(rig, devices)
   }
 
-  @Test("the scripted line does punish a careless master: without the guard a late reply is taken for the next request's")
+  @Test(
+    "the scripted line does punish a careless master: without the guard a late reply is taken for the next request's")
   func lineIsHonest() {
-    var line = ScriptedLine(answer: { _, _, number in .reply(afterNs: number == 1 ? 150 * millisecond : 20 * millisecond) })
+    var line = ScriptedLine(answer: { _, _, number in
+      .reply(afterNs: number == 1 ? 150 * millisecond : 20 * millisecond)
+    })
     let words = UnsafeMutablePointer<UInt16>.allocate(capacity: 4)
     defer { words.deallocate() }
     var first: ReadFailure?

@@ -29,7 +29,8 @@ import Testing
       ("tilt > 15 and battery > 2.5", true), ("tilt > 15 and battery > 3.5", false), ("tilt == 20", true),
       ("not tilt == 20", false), ("tilt - 2 * battery > 13", true), ("(tilt - 2) * battery == 54", true),
       ("lid-open or tilt >= 20", true), ("lid-open", false), ("not lid-open and true", true),
-      ("-tilt < -19.5", true), ("tilt / 0 > 1", false), ("tilt != 0x14", false), ("tilt < 5 or battery < 5 and tilt < 5", false),
+      ("-tilt < -19.5", true), ("tilt / 0 > 1", false), ("tilt != 0x14", false),
+      ("tilt < 5 or battery < 5 and tilt < 5", false),
     ])
   func evaluates(text: String, expected: Bool) throws {
     #expect(try holds(text) == expected)
@@ -58,7 +59,8 @@ import Testing
   func bounds() {
     for text in [
       String(repeating: "(", count: 100_000), String(repeating: "not ", count: 100_000),
-      String(repeating: "-", count: 100_000) + "1", Array(repeating: "tilt > 1", count: 1_000).joined(separator: " and "),
+      String(repeating: "-", count: 100_000) + "1",
+      Array(repeating: "tilt > 1", count: 1_000).joined(separator: " and "),
     ] {
       #expect(throws: ConditionError.self) { try ConditionCompiler.compile(text, points: points) }
     }

@@ -3,8 +3,8 @@ import Glibc
 import StreamCore
 import Testing
 
-/// A dirty line, long: 1 % of the replies corrupted, 1 % late, 1 % truncated, 0.5 % of another unit. Not one wrong value may pass for
-/// a good one. KERB_TRANSACTIONS and KERB_SEED choose another length and another dirt.
+/// A dirty line, long: 1 % of the replies corrupted, 1 % late, 1 % truncated, 0.5 % of another unit. Not one
+/// wrong value may pass for a good one. KERB_TRANSACTIONS and KERB_SEED choose another length and another dirt.
 @Suite struct DirtyLineTests {
   private static func setting(_ name: String, _ usual: UInt64) -> UInt64 {
     getenv(name).flatMap { UInt64(String(cString: $0)) } ?? usual
@@ -21,7 +21,8 @@ import Testing
     }
     let units = 8
     let devices = (1...units).map { device($0, registers: [0, 1, 40, 41, 80, 81, 120, 121], everyNs: 0) }
-    // The value of a register changes with time, so that an old one would show, too; the low digits name unit and address.
+    // The value of a register changes with time, so that an old one would show, too; the low digits name unit
+    // and address.
     var turn = 0
     let line = ScriptedLine(
       value: { unit, address in UInt16(unit * 1_000 + address + (turn & 1) * 32_768) },

@@ -99,7 +99,9 @@ import Testing
     // The clear number is nowhere in the bus's memory any more.
     let arenaBytes = Array(UnsafeRawBufferPointer(start: memory, count: bytes))
     let clear = Array("0012345678".utf8)
-    let found = arenaBytes.indices.dropLast(clear.count).contains { Array(arenaBytes[$0..<($0 + clear.count)]) == clear }
+    let found = arenaBytes.indices.dropLast(clear.count).contains {
+      Array(arenaBytes[$0..<($0 + clear.count)]) == clear
+    }
     #expect(!found)
   }
 

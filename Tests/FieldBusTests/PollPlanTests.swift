@@ -3,7 +3,9 @@ import StreamCore
 import Testing
 
 @Suite struct PollPlanTests {
-  private func point(_ table: RegisterTable, _ address: Int, _ type: ValueType = .u16, everyNs: Int64 = second) -> PointSpec {
+  private func point(_ table: RegisterTable, _ address: Int, _ type: ValueType = .u16, everyNs: Int64 = second)
+    -> PointSpec
+  {
     var spec = PointSpec(name: "\(table)\(address)", place: nowhere, source: .register(table, address: address))
     spec.type = type
     spec.everyNs = everyNs

@@ -58,7 +58,9 @@ struct ProfileParserTests {
       point.windows == [WindowSpec(everyNs: 60_000_000_000, statistics: [.min, .max, .mean, .last, .count, .sum])])
   }
 
-  @Test("knows every type and table", arguments: ValueType.words.filter { !$0.value.isOfFrames }.map(\.word) + ["text:1", "text:32"])
+  @Test(
+    "knows every type and table",
+    arguments: ValueType.words.filter { !$0.value.isOfFrames }.map(\.word) + ["text:1", "text:32"])
   func everyType(_ word: String) throws {
     for table in ["holding", "input"] {
       let point = "{ name = \"x\", read = \"\(table) 0\", type = \"\(word)\" }"

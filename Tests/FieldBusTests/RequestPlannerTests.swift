@@ -71,7 +71,8 @@ import Testing
       let plan = RequestPlanner(points: points, largest: largest, refused: refused, wireNs: wireNs).plan()
       let planned = cost(plan.map { ($0.count, $0.intervalNs) }, wireNs)
       let least = bruteForce(points, largest: largest, refused: refused, wireNs: wireNs)
-      #expect(abs(planned - least) <= least * 1e-9, "seed \(seed), round \(round): \(planned) against \(least), \(points)")
+      #expect(
+        abs(planned - least) <= least * 1e-9, "seed \(seed), round \(round): \(planned) against \(least), \(points)")
       // Every point exactly once, inside its request, within the bounds.
       #expect(plan.flatMap(\.points).sorted() == Array(points.indices))
       for request in plan {

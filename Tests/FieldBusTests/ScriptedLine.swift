@@ -1,8 +1,8 @@
 import FieldBus
 import StreamCore
 
-/// A line in simulated time, with bytes on their way as frames. It accepts a reply as libmodbus does: by unit, table and
-/// length alone, so a frame that is late for one request is taken for the next one that looks alike.
+/// A line in simulated time, with bytes on their way as frames. It accepts a reply as libmodbus does: by unit,
+/// table and length alone, so a frame that is late for one request is taken for the next one that looks alike.
 struct ScriptedLine: Port, ~Copyable {
   /// What a device does with one request.
   enum Answer {
@@ -70,7 +70,8 @@ struct ScriptedLine: Port, ~Copyable {
   }
 
   mutating func read(
-    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
+    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64,
+    into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     if !isThere { throw .portLost(5) }
     if keepsSent { sent.append((nowNs, unit, address)) }
@@ -176,7 +177,8 @@ final class BusRig {
     channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     board = BusBoard(layout: layout, arena: &arena)
     loop = BusLoop(
-      layout: layout, port: line, board: board, channel: channel, pseudonymKey: Self.key, alarmStates: [], arena: &arena)
+      layout: layout, port: line, board: board, channel: channel, pseudonymKey: Self.key, alarmStates: [],
+      arena: &arena)
     loop.start()
   }
 

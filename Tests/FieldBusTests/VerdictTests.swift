@@ -31,7 +31,8 @@ import Testing
     #expect(Verdict(bus { $0.hasEcho = true }, devices(4)) == .echo)
     #expect(Verdict(bus { $0.strayBytes = 50_000 }, devices(4)) == .babble)
     #expect(Verdict(bus { $0.stretch = 2.5 }, devices(4)) == .stretched(2.5))
-    #expect(Verdict(bus { $0.problem = "/dev/x: busy" }, devices(4, offline: [0, 1, 2, 3])) == .portLost("/dev/x: busy"))
+    #expect(
+      Verdict(bus { $0.problem = "/dev/x: busy" }, devices(4, offline: [0, 1, 2, 3])) == .portLost("/dev/x: busy"))
   }
 
   @Test("a few broken frames at the start are no verdict yet")

@@ -89,8 +89,8 @@ struct WireTranscriptTests {
       for length in 0..<exchange.received.count {
         let cut = Array(exchange.received.prefix(length))
         #expect(said(cut, rule, exchange, device) == nil, "\(exchange) \(length) bytes")
-        // With the next reply right behind it, a sum of eight bits lets one splice in 256 pass. A loop never reads on so: it
-        // waits, drains, and reads twice.
+        // With the next reply right behind it, a sum of eight bits lets one splice in 256 pass. A loop never
+        // reads on so: it waits, drains, and reads twice.
         let both = said(cut + exchange.received, rule, exchange, device)
         spliced += 1
         if both != wanted { wrong += 1 }

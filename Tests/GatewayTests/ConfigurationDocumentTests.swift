@@ -35,7 +35,8 @@ struct ConfigurationDocumentTests {
       name = "p"
       read = "byte 1"
       """
-    let site = try ConfigurationSite(text, more: [("profiles/all/all.toml", profile), ("profiles/all/bytes.toml", bytes)])
+    let site = try ConfigurationSite(
+      text, more: [("profiles/all/all.toml", profile), ("profiles/all/bytes.toml", bytes)])
     #expect(site.problems == [])
     return site.diagnostics.knownKeys
   }
@@ -49,7 +50,9 @@ struct ConfigurationDocumentTests {
         let heading = line.dropFirst(3)
         section = heading.hasPrefix("`") ? heading.filter { !"`[]".contains($0) } : "profile"
         keys[section] = []
-        if section != "profile", !["identify", "frame", "length", "checksum", "point", "windows", "alarm"].contains(section) {
+        if section != "profile",
+          !["identify", "frame", "length", "checksum", "point", "windows", "alarm"].contains(section)
+        {
           keys["", default: []].insert(section)
         }
       } else if line.hasPrefix("| `"), let end = line.dropFirst(3).firstIndex(of: "`") {

@@ -8,7 +8,9 @@ import Testing
   private func some() -> [String: LearnedDevice] {
     var device = LearnedDevice()
     for took in [10, 12, 11, 40] { device.latency.add(Int64(took) * 1_000_000) }
-    device.refused = [RefusedSpan(table: .input, address: 7, count: 12), RefusedSpan(table: .coil, address: 0, count: 1)]
+    device.refused = [
+      RefusedSpan(table: .input, address: 7, count: 12), RefusedSpan(table: .coil, address: 0, count: 1),
+    ]
     var other = LearnedDevice()
     other.latency.add(5)
     return ["manhole-1": device, "gate \"x\"": other]

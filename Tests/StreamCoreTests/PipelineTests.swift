@@ -175,7 +175,9 @@ import Testing
     #expect(rig.events.map(\.state.isActive) == (0..<changes).map { $0 % 2 == 0 })
   }
 
-  @Test("an alarm that waited for the store goes as soon as the store has caught up, and the bus does not spin until then")
+  @Test(
+    "an alarm that waited for the store goes as soon as the store has caught up, and the bus does not spin until then"
+  )
   func alarmAfterStall() {
     let rig = chattering()
     for index in 0...Limits.batchesHastyMax { rig.feed(Int64(1 - index % 2), at: Int64(index)) }

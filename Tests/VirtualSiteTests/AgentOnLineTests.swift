@@ -5,8 +5,8 @@ import StreamCore
 import Testing
 import VirtualSite
 
-/// The agent's own bus loop and libmodbus on one end of a real pty, a virtual device with a fault on the other: whatever the fault,
-/// no register's value is taken for another's, and the line comes back when the fault ends.
+/// The agent's own bus loop and libmodbus on one end of a real pty, a virtual device with a fault on the other:
+/// whatever the fault, no register's value is taken for another's, and the line comes back when the fault ends.
 @Suite("The agent on a faulty line", .serialized)
 struct AgentOnLineTests {
   private final class Rig {
@@ -86,7 +86,8 @@ struct AgentOnLineTests {
     "no wrong value is good while the fault lasts, and all is well behind it",
     arguments: [
       ("FAULTS 1 a reply later than the timeout", Fault.Kind.late(ns: 90_000_000)),
-      ("FAULTS 1 a reply twice as late", .late(ns: 130_000_000)), ("FAULTS 2 wrong unit, then the right one", .wrongUnit),
+      ("FAULTS 1 a reply twice as late", .late(ns: 130_000_000)),
+      ("FAULTS 2 wrong unit, then the right one", .wrongUnit),
       ("FAULTS 3 one byte at a time", .dripping(ns: 12_000_000)), ("FAULTS 4 truncated", .truncated(bytes: 4)),
       ("FAULTS 5 bit flips", .corrupted), ("FAULTS 6 right checksum, wrong function", .wrongFunction),
       ("FAULTS 6 right checksum, wrong byte count", .wrongCount), ("FAULTS 7 an exception", .exception(4)),

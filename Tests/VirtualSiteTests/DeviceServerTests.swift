@@ -57,7 +57,8 @@ struct DeviceServerTests {
       var bytes = [UInt8](repeating: 0, count: 512)
       while true {
         var polled = [
-          pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0), pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+          pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0),
+          pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
           pollfd(fd: line, events: Int16(POLLIN), revents: 0), pollfd(fd: client, events: Int16(POLLIN), revents: 0),
         ]
         _ = poll(&polled, 4, -1)

@@ -97,7 +97,8 @@ struct VirtualFrameTests {
     let nobody = try #require(MeterAddress("AAAAAAAAAA68", bytes: 6))
     #expect(try DLT645.discover(on: &port, matching: nobody, format: format, timeoutNs: 150_000_000) == .nobody)
     let two = try RunningLine(
-      [virtual(profile, address: "202301234567"), virtual(profile, address: "202301234568", name: "e")], busProtocol: .dlt645)
+      [virtual(profile, address: "202301234567"), virtual(profile, address: "202301234568", name: "e")],
+      busProtocol: .dlt645)
     defer { two.end() }
     var shared = TextPort(path: two.link, format: format, writes: true)
     try shared.open()
@@ -158,7 +159,8 @@ struct AgentOnFramesTests {
   private static func asked(_ spec: BusSpec, _ devices: [DeviceSpec]) -> Rig<AskLoop<TextPort>> {
     Rig(spec, devices) { layout, board, channel, arena in
       AskLoop(
-        layout: layout, port: TextPort(path: layout.spec.serialPath, format: layout.spec.format, writes: true), board: board,
+        layout: layout, port: TextPort(path: layout.spec.serialPath, format: layout.spec.format, writes: true),
+        board: board,
         channel: channel, pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
     }
   }
@@ -190,7 +192,8 @@ struct AgentOnFramesTests {
     let format = isMeter ? LineFormat(baud: 2_400, parity: .even) : LineFormat()
     let folder = temporaryFolder()
     var line = SiteLine(
-      name: "line", busProtocol: profile.frame?.busProtocol ?? .serial, end: .link(path: folder + "/line"), format: format)
+      name: "line", busProtocol: profile.frame?.busProtocol ?? .serial, end: .link(path: folder + "/line"),
+      format: format)
     line.turnaroundNs = 20_000_000
     let device = virtual(profile, address: address)
     let site = try VirtualSite(SiteSpec(lines: [line], devices: [device]))
@@ -228,7 +231,8 @@ struct AgentOnFramesTests {
     ]
     let line = try RunningLine([station], busProtocol: .serial)
     defer { line.end() }
-    let rig = Rig(Self.spec(line.link, .serial, LineFormat()), [Self.device(station)]) { layout, board, channel, arena in
+    let rig = Rig(Self.spec(line.link, .serial, LineFormat()), [Self.device(station)]) {
+      layout, board, channel, arena in
       ListenLoop(
         layout: layout, path: layout.spec.serialPath, board: board, channel: channel,
         pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
@@ -279,7 +283,8 @@ struct AgentOnFramesTests {
     "no wrong value is good while a meter's fault lasts, and all is well behind it",
     arguments: ["meter", "sensor"],
     [
-      Fault.Kind.late(ns: 90_000_000), .late(ns: 130_000_000), .wrongUnit, .dripping(ns: 25_000_000), .truncated(bytes: 4),
+      Fault.Kind.late(ns: 90_000_000), .late(ns: 130_000_000), .wrongUnit, .dripping(ns: 25_000_000),
+      .truncated(bytes: 4),
       .corrupted, .wrongFunction, .wrongCount, .echo, .noise, .silent, .alternate,
     ])
   func fault(_ what: String, _ kind: Fault.Kind) throws {

@@ -58,7 +58,8 @@ final class StreamRig {
     now += 1_000_000
     let instant = Instant(nanoseconds: now)
     pipeline.accept(
-      point: 0, raw: (index &* 7919) % 1_000, quality: .good, text: UnsafeBufferPointer(start: nil, count: 0), at: instant)
+      point: 0, raw: (index &* 7919) % 1_000, quality: .good, text: UnsafeBufferPointer(start: nil, count: 0),
+      at: instant)
     pipeline.evaluate(alarms: 0..<1, at: instant)
     if index % 64 == 0 {
       pipeline.tick(at: instant)

@@ -34,10 +34,11 @@ int kerb_wait_signal(int timeout_ms);
 int kerb_tty_exclusive(int fd);            /* TIOCEXCL */
 int kerb_tty_share(int fd);                /* TIOCNXCL */
 int kerb_tty_raw(int fd, int baud, char parity, int stop_bits);
-/* RTS drives the RS-485 transceiver in the kernel (TIOCSRS485); inverted: low while sending. -ENOTTY where the driver has none. */
+/* RTS drives the RS-485 transceiver in the kernel (TIOCSRS485); inverted: low while sending. -ENOTTY where the driver
+   has none. */
 int kerb_tty_rs485(int fd, int inverted);
-/* Hand bytes over as they come: ASYNC_LOW_LATENCY, and an FTDI adapter's latency timer at 1 ms, as far as driver and rights
-   allow. 0: one of them took. */
+/* Hand bytes over as they come: ASYNC_LOW_LATENCY, and an FTDI adapter's latency timer at 1 ms, as far as driver and
+   rights allow. 0: one of them took. */
 int kerb_tty_low_latency(int fd);
 int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
 int kerb_tty_baud(int fd);                 /* What the line is set to; 0: a speed of no name here. */
@@ -47,7 +48,8 @@ int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
 int kerb_fd_readable(int fd);
 /* poll() for input: 1 readable, 0 time-out, or a negated errno; EPIPE for a hang-up without data. */
 int kerb_fd_wait_readable(int fd, int64_t timeout_ns);
-/* poll() for input on several descriptors until a monotonic time; INT64_MAX waits for ever. The count that are ready. */
+/* poll() for input on several descriptors until a monotonic time; INT64_MAX waits for ever. The count that are
+   ready. */
 struct pollfd;
 int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns);
 

@@ -1,11 +1,11 @@
 #pragma once
-/* Unix sockets, whose address Swift can't build without pointer games. Every function returns a descriptor (close on exec)
-   or 0, or a negated errno. */
+/* Unix sockets, whose address Swift can't build without pointer games. Every function returns a descriptor (close on
+   exec) or 0, or a negated errno. */
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Binds and listens, not blocking; nobody can connect before `mode` is set. A socket file that nobody answers on is replaced;
-   one that is answered on gives EADDRINUSE, another kind of file EEXIST. */
+/* Binds and listens, not blocking; nobody can connect before `mode` is set. A socket file that nobody answers on is
+   replaced; one that is answered on gives EADDRINUSE, another kind of file EEXIST. */
 int kerb_unix_listen(const char *path, mode_t mode, int backlog);
 /* Connects; reads and writes then give EAGAIN after timeout_ns. */
 int kerb_unix_connect(const char *path, int64_t timeout_ns);

@@ -1,6 +1,6 @@
-// From registers to a raw value: width, word order, bits, BCD, sentinels; and from a card number to its pseudonym, so that
-// the clear value goes no further than this file. Allocates nothing; whatever the registers hold, the answer is a value or
-// «no value».
+// From registers to a raw value: width, word order, bits, BCD, sentinels; and from a card number to its
+// pseudonym, so that the clear value goes no further than this file. Allocates nothing; whatever the registers
+// hold, the answer is a value or «no value».
 
 import CSodium
 import Glibc
@@ -283,7 +283,8 @@ package struct Decoder: ~Copyable {
     var index = 0
     while index < bytes.count {
       let byte = bytes[index]
-      let following = byte < 0x80 ? 0 : byte >= 0xC2 && byte < 0xE0 ? 1 : byte & 0xF0 == 0xE0 ? 2 : byte & 0xF8 == 0xF0 ? 3 : -1
+      let following =
+        byte < 0x80 ? 0 : byte >= 0xC2 && byte < 0xE0 ? 1 : byte & 0xF0 == 0xE0 ? 2 : byte & 0xF8 == 0xF0 ? 3 : -1
       guard following >= 0, byte >= 0x20, byte != 0x7F, index + following < bytes.count else { return false }
       for next in 0..<following where bytes[index + 1 + next] & 0xC0 != 0x80 { return false }
       index += following + 1
@@ -293,8 +294,8 @@ package struct Decoder: ~Copyable {
 
   // MARK: Personal data
 
-  /// Replaces the value by its HMAC. A number counts as its decimal digits, so that a card has the same pseudonym whether
-  /// one reader sends it as text and another as an integer. No value, no pseudonym.
+  /// Replaces the value by its HMAC. A number counts as its decimal digits, so that a card has the same
+  /// pseudonym whether one reader sends it as text and another as an integer. No value, no pseudonym.
   func pseudonymise(_ binding: Binding, _ decoded: inout Decoded) {
     if binding.kind != .text, decoded.quality == .good {
       decoded.textLength = putDecimal(decoded.raw, unsigned: binding.kind == .wide64)

@@ -1,5 +1,5 @@
-// Cuts a stream of bytes into lines, and a line into fields, in a buffer of fixed size. A line that doesn't fit is thrown away
-// up to its end and counted; whatever the bytes, the next line starts clean.
+// Cuts a stream of bytes into lines, and a line into fields, in a buffer of fixed size. A line that doesn't fit
+// is thrown away up to its end and counted; whatever the bytes, the next line starts clean.
 
 import StreamCore
 

@@ -1,5 +1,6 @@
-// A Modbus RTU reply as it came off the line, checked against the request it should answer. Pure: bytes in, verdict out; every
-// byte is hostile. libmodbus has checked the CRC and the unit; function, length and content are checked here.
+// A Modbus RTU reply as it came off the line, checked against the request it should answer. Pure: bytes in,
+// verdict out; every byte is hostile. libmodbus has checked the CRC and the unit; function, length and content
+// are checked here.
 
 import StreamCore
 

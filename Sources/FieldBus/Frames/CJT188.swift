@@ -1,8 +1,10 @@
-// CJ/T 188-2004 and -2018, 6: 0x68 · meter type · address, 7 bytes · control · length · data · sum · 0x16, where the data
-// begins with a data identifier, two bytes, and a serial number that the reply repeats. Pure, like DLT645.
+// CJ/T 188-2004 and -2018, 6: 0x68 · meter type · address, 7 bytes · control · length · data · sum · 0x16,
+// where the data begins with a data identifier, two bytes, and a serial number that the reply repeats. Pure,
+// like DLT645.
 //
-// What differs between makers is not judged: the identifier 901F travels as «1F 90» or «90 1F» (a profile says which), a
-// heat meter that is asked as type 0x20 may answer as 0x25, and some answer every question with the same serial number.
+// What differs between makers is not judged: the identifier 901F travels as «1F 90» or «90 1F» (a profile says
+// which), a heat meter that is asked as type 0x20 may answer as 0x25, and some answer every question with the
+// same serial number.
 
 import StreamCore
 

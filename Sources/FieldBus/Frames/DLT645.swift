@@ -1,6 +1,7 @@
 // DL/T 645-2007, 5: 0x68 · address, 6 bytes · 0x68 · control · length · data, each byte + 0x33 · sum · 0x16.
-// Pure: encodes into the caller's buffer, judges where the bytes are. The 8-bit sum is weak: what it lets through is caught
-// by the address, the data identifier, the decimal digits and a point's range, and after an error a value is read twice.
+// Pure: encodes into the caller's buffer, judges where the bytes are. The 8-bit sum is weak: what it lets
+// through is caught by the address, the data identifier, the decimal digits and a point's range, and after an
+// error a value is read twice.
 
 import StreamCore
 
@@ -32,7 +33,9 @@ package enum DLT645 {
     return seal(bytes)
   }
 
-  package static func putHead(_ bytes: UnsafeMutablePointer<UInt8>, address: MeterAddress, control: UInt8, length: Int) {
+  package static func putHead(
+    _ bytes: UnsafeMutablePointer<UInt8>, address: MeterAddress, control: UInt8, length: Int
+  ) {
     bytes[0] = start
     address.put(bytes + 1)
     bytes[7] = start

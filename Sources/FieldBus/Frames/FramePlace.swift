@@ -54,7 +54,8 @@ struct FramePlaces: ~Copyable {
     case .field: return lines.field(Int(place.first))
     case .column: return lines.column(first: Int(place.first), last: Int(place.last))
     case .key:
-      return lines.value(of: UnsafeBufferPointer(start: UnsafePointer(names) + Int(place.first), count: Int(place.last)))
+      return lines.value(
+        of: UnsafeBufferPointer(start: UnsafePointer(names) + Int(place.first), count: Int(place.last)))
     case .data: return nil
     }
   }

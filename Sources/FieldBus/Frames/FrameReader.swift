@@ -1,7 +1,8 @@
 // Finds frames in a stream of bytes, in a buffer of fixed size. Pure; allocates nothing.
 //
 // Invariants:
-//  1. Bytes that can't begin a frame are left behind one by one and counted: noise in front of a frame costs the noise only.
+//  1. Bytes that can't begin a frame are left behind one by one and counted: noise in front of a frame costs
+//     the noise only.
 //  2. A frame is given out once, whole and judged; until `clear` or `next` its bytes stand at `bytes`.
 //  3. After `giveUp` nothing is left that waits for more.
 

@@ -49,7 +49,8 @@ package enum FrameRule: BitwiseCopyable, Sendable {
     }
   }
 
-  /// `frame` is whole. `asked`: the question without its preamble. `numbered`: the device is known to repeat serial numbers.
+  /// `frame` is whole. `asked`: the question without its preamble. `numbered`: the device is known to repeat
+  /// serial numbers.
   package func reply(
     _ frame: UnsafePointer<UInt8>, count: Int, asked: UnsafeBufferPointer<UInt8>, numbered: Bool
   ) -> FrameReply {

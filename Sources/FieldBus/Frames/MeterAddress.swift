@@ -1,4 +1,5 @@
-// The address of a meter: six BCD bytes (DL/T 645) or seven (CJ/T 188), the lowest first on the wire. 0xAA stands for any.
+// The address of a meter: six BCD bytes (DL/T 645) or seven (CJ/T 188), the lowest first on the wire. 0xAA
+// stands for any.
 
 /// As it is written on the meter, highest digit first.
 package struct MeterAddress: BitwiseCopyable, Sendable, Hashable {

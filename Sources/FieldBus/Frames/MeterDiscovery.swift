@@ -1,5 +1,5 @@
-// Who is on a line of electricity meters: asked with addresses in which AA stands for any two digits. For commissioning:
-// the caller owns the line, and nothing else is asked on it meanwhile.
+// Who is on a line of electricity meters: asked with addresses in which AA stands for any two digits. For
+// commissioning: the caller owns the line, and nothing else is asked on it meanwhile.
 
 import StreamCore
 
@@ -14,8 +14,8 @@ extension DLT645 {
   /// Total active energy: every meter has it.
   private static let anyMetersItem: UInt32 = 0x0001_0000
 
-  /// Asks who `matching` can be. All open: by the command for it (7.4); some digits given: by reading an item that every
-  /// meter has (5.2.2, short addresses). Blocks for the question, the timeout, and a frame.
+  /// Asks who `matching` can be. All open: by the command for it (7.4); some digits given: by reading an item
+  /// that every meter has (5.2.2, short addresses). Blocks for the question, the timeout, and a frame.
   package static func discover<Line: FramePort & ~Copyable>(
     on line: inout Line, matching: MeterAddress = .any(MeterAddress.dlt645Bytes), format: LineFormat, timeoutNs: Int64,
     preamble: Int = 4

@@ -1,4 +1,5 @@
-// Which questions a bus of asked frames sends, and what each costs on the wire. Made once, when the configuration is loaded.
+// Which questions a bus of asked frames sends, and what each costs on the wire. Made once, when the
+// configuration is loaded.
 
 import StreamCore
 

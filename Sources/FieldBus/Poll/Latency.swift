@@ -1,5 +1,5 @@
-// How long a device thinks before it answers, learned from its replies: a mean and a spread, as TCP does for its round trips
-// (RFC 6298), with the bound far enough out that a timeout means silence and not haste.
+// How long a device thinks before it answers, learned from its replies: a mean and a spread, as TCP does for
+// its round trips (RFC 6298), with the bound far enough out that a timeout means silence and not haste.
 
 import StreamCore
 
@@ -27,7 +27,8 @@ package struct Latency: BitwiseCopyable, Sendable, Equatable {
     if count < .max { count += 1 }
   }
 
-  /// Mean and eight spreads, at least twice the worst seen of late, and never less than the scheduler of a busy box needs.
+  /// Mean and eight spreads, at least twice the worst seen of late, and never less than the scheduler of a busy
+  /// box needs.
   package var boundNs: Int64 {
     Swift.max(meanNs + 8 * spreadNs, 2 * worstNs) + Limits.timeoutSlackNs
   }

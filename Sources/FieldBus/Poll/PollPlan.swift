@@ -1,5 +1,5 @@
-// Which requests a bus sends, what each costs on the wire, and into what it falls apart if the device refuses it. Made once, when
-// the configuration is loaded; nothing here runs with the bus.
+// Which requests a bus sends, what each costs on the wire, and into what it falls apart if the device refuses
+// it. Made once, when the configuration is loaded; nothing here runs with the bus.
 
 import StreamCore
 
@@ -20,8 +20,8 @@ package struct PollRequest: Sendable, Hashable {
   package var wireNs: Int64
   /// An alarm looks at one of its points: asked before others.
   package var isWatched = false
-  /// What is asked instead once the device has refused this one: first without the holes, then by halves. Empty: it can't be
-  /// made smaller.
+  /// What is asked instead once the device has refused this one: first without the holes, then by halves.
+  /// Empty: it can't be made smaller.
   package var parts: [PollRequest] = []
 
   /// This one and all that it can fall into.
@@ -180,8 +180,8 @@ package struct PollPlan: Sendable {
   /// All requests once, one after the other.
   package var cycleNs: Int64 { requests.reduce(0) { $0 + $1.wireNs } }
 
-  /// The same when the `dead` devices that cost most answer no more, before they are backed off: each costs its first request, once
-  /// more for each retry, and the timeout each time.
+  /// The same when the `dead` devices that cost most answer no more, before they are backed off: each costs its
+  /// first request, once more for each retry, and the timeout each time.
   package func cycleNs(dead: Int) -> Int64 {
     let costs = requestsOfDevice.map { range -> (living: Int64, lost: Int64) in
       let living = requests[range].reduce(0) { $0 + $1.wireNs }

@@ -1,13 +1,14 @@
 // Cuts the points of one unit and table into the requests that cost the line least: an exact dynamic program.
 //
-// What a request costs: its wire time ÷ its interval. It reads one span of addresses, with the interval of its most frequent
-// point; a slower point may ride along with it, and a span may run over addresses that nobody asked for. Bounds: the device's
-// largest block, and spans that it has refused.
+// What a request costs: its wire time ÷ its interval. It reads one span of addresses, with the interval of its
+// most frequent point; a slower point may ride along with it, and a span may run over addresses that nobody
+// asked for. Bounds: the device's largest block, and spans that it has refused.
 //
-// Why it is exact: an optimal set of requests needs no two of one interval that overlap (cut them at the overlap: both get
-// shorter and read the same points). So, going through the points in order of address, at most one request of each interval is
-// open, and all that matters of it is where it began and where it ends now. A request that would cost more to extend up to the
-// next point than a new one there can be dropped: the new one is cheaper now and freer later.
+// Why it is exact: an optimal set of requests needs no two of one interval that overlap (cut them at the
+// overlap: both get shorter and read the same points). So, going through the points in order of address, at
+// most one request of each interval is open, and all that matters of it is where it began and where it ends
+// now. A request that would cost more to extend up to the next point than a new one there can be dropped: the
+// new one is cheaper now and freer later.
 
 import StreamCore
 
@@ -42,8 +43,9 @@ package struct RequestPlanner {
   /// Each further register costs the same (bits don't: eight make a byte).
   private let isAffine: Bool
 
-  /// `wireNs`: of a request for so many registers or bits; grows with the count. `refused`: spans that the device does not
-  /// answer, nor any span around them. `largest`: registers or bits of one request; a longer point gets one of its own.
+  /// `wireNs`: of a request for so many registers or bits; grows with the count. `refused`: spans that the
+  /// device does not answer, nor any span around them. `largest`: registers or bits of one request; a longer
+  /// point gets one of its own.
   package init(points: [Point], largest: Int, refused: [Range<Int>] = [], wireNs: @escaping (Int) -> Int64) {
     self.points = points
     self.largest = largest

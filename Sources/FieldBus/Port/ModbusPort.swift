@@ -169,7 +169,8 @@ package struct ModbusPort: Port, ~Copyable {
   }
 
   package mutating func read(
-    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
+    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64,
+    into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure) {
     guard let context, isOpen else { throw .portLost(EBADF) }
     prepare(context, unit: unit, timeoutNs: timeoutNs)

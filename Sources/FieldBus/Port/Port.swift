@@ -53,7 +53,8 @@ package protocol Port: ~Copyable, SendableMetatype {
   /// Sends one request and waits for its reply. `words`: room for `count` registers, or bits (one a word).
   /// Blocks at most `timeoutNs`.
   mutating func read(
-    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64, into words: UnsafeMutablePointer<UInt16>
+    unit: Int, table: RegisterTable, address: Int, count: Int, timeoutNs: Int64,
+    into words: UnsafeMutablePointer<UInt16>
   ) throws(ReadFailure)
 
   /// Sends a frame (unit, function, data; the CRC is put on here) and waits for what answers it, checked. `reply`:

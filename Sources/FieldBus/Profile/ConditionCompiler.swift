@@ -1,5 +1,5 @@
-// An alarm's condition, from text to the stack machine's program. What it accepts can't fail at run time: every point exists,
-// every operator gets what it needs, the stack's depth is proved here.
+// An alarm's condition, from text to the stack machine's program. What it accepts can't fail at run time: every
+// point exists, every operator gets what it needs, the stack's depth is proved here.
 //
 //   condition := or          or := and { "or" and }         and := not { "and" not }
 //   not := "not" not | comparison                            comparison := sum [ ("<"|"<="|">"|">="|"=="|"!=") sum ]
@@ -139,7 +139,8 @@ package struct ConditionCompiler {
   private mutating func emit(_ instruction: Instruction, pushes: Int, column: Int) throws(ConditionError) {
     depth += pushes
     guard depth <= Limits.programStackMax else {
-      throw ConditionError(column: column, message: "nests too deeply: at most \(Limits.programStackMax) values at once")
+      throw ConditionError(
+        column: column, message: "nests too deeply: at most \(Limits.programStackMax) values at once")
     }
     guard program.count < Limits.programLengthMax else {
       throw ConditionError(

@@ -86,7 +86,8 @@ enum FrameParser {
     echo(&frame, reader)
     if !reader.has("size"), !reader.has("length") {
       reader.diagnostics.report(
-        reader.table.place, reader.path, "has neither size nor length: write size = 9, or length = { at = 2, adds = 4 }")
+        reader.table.place, reader.path,
+        "has neither size nor length: write size = 9, or length = { at = 2, adds = 4 }")
     }
     if reader.has("size"), reader.has("length") {
       reader.report("length", "and `size` exclude each other: a frame has one length")
@@ -104,7 +105,8 @@ enum FrameParser {
   private static func short(_ key: String, _ reader: TableReader, most: Int) -> ShortBytes {
     guard let text = reader.string(key) else { return ShortBytes() }
     guard let bytes = hexBytes(text[...]), (1...most).contains(bytes.count) else {
-      reader.report(key, "\"\(text)\" is not understood: write 1 to \(most) bytes in hexadecimal, for example \"AA 55\"")
+      reader.report(
+        key, "\"\(text)\" is not understood: write 1 to \(most) bytes in hexadecimal, for example \"AA 55\"")
       return ShortBytes()
     }
     return ShortBytes(bytes)

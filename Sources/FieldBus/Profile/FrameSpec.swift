@@ -33,7 +33,9 @@ package struct FrameSpec: Sendable, Hashable {
 
   package init(_ format: Format) { self.format = format }
 
-  package static func text(end: [UInt8], split: UInt8?) -> FrameSpec { FrameSpec(.text(TextFrame(end: end, split: split))) }
+  package static func text(end: [UInt8], split: UInt8?) -> FrameSpec {
+    FrameSpec(.text(TextFrame(end: end, split: split)))
+  }
   package static let dlt645 = FrameSpec(.dlt645)
   package static let cjt188 = FrameSpec(.cjt188(meterType: 0x10))
 

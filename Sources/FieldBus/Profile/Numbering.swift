@@ -1,7 +1,8 @@
 // The numbers of points, series and alarms: one rule for the stream, the store and the catalogue.
 //
-// Points are numbered through all devices in the configuration's order; a point's own series has the point's number. Then
-// follow the windows' series: point by point, window by window, statistic by statistic. Alarms are numbered like points.
+// Points are numbered through all devices in the configuration's order; a point's own series has the point's
+// number. Then follow the windows' series: point by point, window by window, statistic by statistic. Alarms are
+// numbered like points.
 
 import StreamCore
 

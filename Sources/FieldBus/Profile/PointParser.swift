@@ -147,7 +147,9 @@ package struct PointParser {
       reader.reject(["order", "bits"], because: "has no meaning for a field of a text line")
       if !isAsked { reader.reject(["every"], because: "has no meaning for a field of a text line") }
     case .byte:
-      if !isAsked { reader.reject(["every"], because: "has no meaning for a frame that comes when the device sends it") }
+      if !isAsked {
+        reader.reject(["every"], because: "has no meaning for a frame that comes when the device sends it")
+      }
     case .identifier: reader.reject(["order"], because: "has no meaning for a meter: the standard fixes it")
     case .register(let table, _) where table.isBits:
       reader.reject(["order", "bits"], because: "has no meaning for a coil or discrete input")
@@ -173,11 +175,13 @@ package struct PointParser {
     switch source {
     case .byte(let offset):
       if offset + type.bytes > Limits.serialFrameBytesMax {
-        reader.report("read", "takes \(type.bytes) bytes from \(offset): a frame has at most \(Limits.serialFrameBytesMax)")
+        reader.report(
+          "read", "takes \(type.bytes) bytes from \(offset): a frame has at most \(Limits.serialFrameBytesMax)")
       } else if case .frame(let frame) = form, let binary = frame.binaryFrame, binary.size > 0,
         offset + type.bytes > binary.size
       {
-        reader.report("read", "takes \(type.bytes) bytes from \(offset) and passes the frame's end, byte \(binary.size - 1)")
+        reader.report(
+          "read", "takes \(type.bytes) bytes from \(offset) and passes the frame's end, byte \(binary.size - 1)")
       }
     case .identifier(_, let offset, _):
       let isDLT = if case .frame(let frame) = form { frame.format == .dlt645 } else { false }

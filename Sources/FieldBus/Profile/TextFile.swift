@@ -46,7 +46,9 @@ package enum TextFile {
     var written = 0
     var code: Int32 = 0
     while written < bytes.count, code == 0 {
-      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress.map { $0 + written }, bytes.count - written) }
+      let count = bytes.withUnsafeBytes {
+        Glibc.write(descriptor, $0.baseAddress.map { $0 + written }, bytes.count - written)
+      }
       if count > 0 { written += count } else if errno != EINTR { code = errno == 0 ? EIO : errno }
     }
     if code == 0, fsync(descriptor) != 0 { code = errno }

@@ -1,5 +1,6 @@
-// The names behind the numbers: what each series, alarm and device number means. Built from the configuration, stored once
-// for each version beside the data, so that old blocks keep their meaning after a change of the configuration.
+// The names behind the numbers: what each series, alarm and device number means. Built from the configuration,
+// stored once for each version beside the data, so that old blocks keep their meaning after a change of the
+// configuration.
 
 import FieldBus
 import StreamCore

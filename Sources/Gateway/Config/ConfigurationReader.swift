@@ -22,7 +22,8 @@ package struct ConfigurationReader {
   /// Every file could be read and parsed: a name that is not found is unknown, and not in a part that is missing.
   var isWhole = true
 
-  /// Nil if anything is wrong. `enforcesMemoryLimit`: false for who wants to show the sum. `profileDirectories` are looked through before the system's and the configuration's own.
+  /// Nil if anything is wrong. `enforcesMemoryLimit`: false for who wants to show the sum. `profileDirectories`
+  /// are looked through before the system's and the configuration's own.
   package static func read(
     path: String, profileDirectories: [String], diagnostics: Diagnostics,
     systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath,

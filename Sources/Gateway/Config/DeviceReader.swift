@@ -138,7 +138,8 @@ extension ConfigurationReader {
       guard let other else { return }
       reader.report(
         "address",
-        "\(address.text) is also the device at \(other.spec.place.text): an address with AA is for a meter that is alone")
+        "\(address.text) is also the device at \(other.spec.place.text): an address with AA is for a meter "
+          + "that is alone")
       return
     }
     let isShared = profile?.asksForAddress ?? false

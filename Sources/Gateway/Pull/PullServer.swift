@@ -26,7 +26,8 @@ package enum PullFailure: Error, Sendable {
     case .cannotListen(let address, let reason):
       return "can't listen on \(address): \(reason); change `listen` under [pull], or end the program that holds it"
     case .cannotControl(let path, let reason):
-      return "can't listen on \(path): \(reason); end the agent that answers there, or give this one a `runtime` folder "
+      return
+        "can't listen on \(path): \(reason); end the agent that answers there, or give this one a `runtime` folder "
         + "of its own under [gateway]"
     }
   }

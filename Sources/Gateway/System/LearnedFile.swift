@@ -1,5 +1,6 @@
-// STATE/learned.json: what the buses have learned of their devices, kept across restarts. Read once at start, written when it
-// has changed and at the stop. It only saves time: a file that is missing or damaged is begun anew.
+// STATE/learned.json: what the buses have learned of their devices, kept across restarts. Read once at start,
+// written when it has changed and at the stop. It only saves time: a file that is missing or damaged is begun
+// anew.
 
 import FieldBus
 import StreamCore

@@ -1,5 +1,5 @@
-// What the configuration will take of memory, line by line: what is sized from it is summed before anything runs, and a sum
-// over `memory_limit` is refused.
+// What the configuration will take of memory, line by line: what is sized from it is summed before anything
+// runs, and a sum over `memory_limit` is refused.
 
 import FieldBus
 import Store

@@ -1,5 +1,5 @@
-// Tells systemd how the agent is: one datagram a message to the socket that NOTIFY_SOCKET names (sd_notify(3); the protocol is
-// the API). Without the variable nobody waits, and nothing is sent. Main thread.
+// Tells systemd how the agent is: one datagram a message to the socket that NOTIFY_SOCKET names (sd_notify(3);
+// the protocol is the API). Without the variable nobody waits, and nothing is sent. Main thread.
 
 import Glibc
 

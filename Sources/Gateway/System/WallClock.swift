@@ -1,5 +1,6 @@
-// Whether the wall clock can be believed, and how far it is from the monotonic one. Boxes without a battery boot in 1970, or at
-// the time of their last shutdown: only a clock that somebody disciplines counts, or one that the configuration trusts.
+// Whether the wall clock can be believed, and how far it is from the monotonic one. Boxes without a battery
+// boot in 1970, or at the time of their last shutdown: only a clock that somebody disciplines counts, or one
+// that the configuration trusts.
 
 import CLinux
 import Glibc
@@ -22,7 +23,8 @@ package struct WallClock {
     trust == .trusted || kerb_clock_synchronised() == 1 || access(Self.timesyncMark, F_OK) == 0
   }
 
-  /// Nanoseconds to add to a monotonic instant to get Unix time, if that is news: the clock became known, or was stepped.
+  /// Nanoseconds to add to a monotonic instant to get Unix time, if that is news: the clock became known, or
+  /// was stepped.
   package mutating func poll() -> Int64? {
     guard isBelieved else { return nil }
     let before = kerb_monotonic_ns()
