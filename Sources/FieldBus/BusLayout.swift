@@ -23,8 +23,9 @@ package struct BusLayout: Sendable {
   /// By point of the bus: number of its first window series.
   package var firstWindowSeries: [Int]
   /// By alarm of the bus.
-  package var whenPrograms: [[Instruction]] = []
-  package var clearPrograms: [[Instruction]] = []
+  package private(set) var whenPrograms: [Program] = []
+  package private(set) var clearPrograms: [Program] = []
+  package private(set) var programs = ProgramBook()
   package var sentinels: [Int64] = []
 
   package var pointCount: Int { size.points }
@@ -42,6 +43,7 @@ package struct BusLayout: Sendable {
       ("points", size.pointBytes + PointBoard.bytes(points: size.points)),
       ("windows", size.windowBytes),
       ("alarms", size.alarmBytes),
+      ("expressions", size.programBytes),
       ("requests", requests),
       (
         "counters",
@@ -81,19 +83,19 @@ package struct BusLayout: Sendable {
         size.windows += point.windows.count
         sentinels += point.invalid
       }
-      let points = device.conditionPoints(firstPoint: local)
+      let points = device.conditionPoints
       for alarm in device.alarms {
         // The configuration was refused if a condition doesn't compile; an empty program never holds.
         let when = (try? ConditionCompiler.compile(alarm.when, points: points)) ?? []
         let clear = alarm.clear.flatMap { try? ConditionCompiler.compile($0, points: points) } ?? []
-        whenPrograms.append(when)
-        clearPrograms.append(clear)
-        size.instructions += when.count + clear.count
+        whenPrograms.append(programs.place(when, firstPoint: local))
+        clearPrograms.append(programs.place(clear, firstPoint: local))
         size.alarms += 1
       }
       local += device.points.count
     }
     size.points = local
+    size.codeWords = programs.code.count
     for range in plan.requestsOfDevice { addNodes(Array(plan.requests[range])) }
   }
 
@@ -117,11 +119,11 @@ package struct BusLayout: Sendable {
 }
 
 extension DeviceSpec {
-  /// What the device's conditions may name; `firstPoint`: the number of its first point on the bus.
-  package func conditionPoints(firstPoint: Int) -> [String: ConditionPoint] {
+  /// What the device's conditions may name.
+  package var conditionPoints: [String: ConditionPoint] {
     var points: [String: ConditionPoint] = [:]
     for (number, point) in self.points.enumerated() {
-      points[point.name] = ConditionPoint(number: firstPoint + number, isNumber: !point.encoding.hasText)
+      points[point.name] = ConditionPoint(number: number, isNumber: !point.encoding.hasText)
     }
     return points
   }

@@ -8,7 +8,6 @@ extension BusLayout {
     var point = 0
     var window = 0
     var alarm = 0
-    var instruction = 0
     for (index, device) in devices.enumerated() {
       for (number, spec) in device.points.enumerated() {
         pipeline.setPoint(point, rule(of: spec, series: firstPoint[index] + number, firstWindow: window))
@@ -26,21 +25,13 @@ extension BusLayout {
         var rule = AlarmRule(alarm: firstAlarm[index] + number, severity: spec.severity)
         rule.forNs = spec.forNs
         rule.clearForNs = spec.clearForNs
-        rule.when = place(whenPrograms[alarm], &pipeline, &instruction)
-        rule.clear = place(clearPrograms[alarm], &pipeline, &instruction)
+        rule.when = whenPrograms[alarm]
+        rule.clear = clearPrograms[alarm]
         pipeline.setAlarm(alarm, rule, state: alarm < alarmStates.count ? alarmStates[alarm] : .normal)
         alarm += 1
       }
     }
-  }
-
-  private func place(_ program: [Instruction], _ pipeline: inout Pipeline, _ next: inout Int) -> Program {
-    let start = next
-    for instruction in program {
-      pipeline.setInstruction(next, instruction)
-      next += 1
-    }
-    return Program(start: start, length: program.count)
+    for (index, word) in programs.code.enumerated() { pipeline.setCode(index, word) }
   }
 
   private func rule(of spec: PointSpec, series: Int, firstWindow: Int) -> PointRule {

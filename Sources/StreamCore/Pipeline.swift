@@ -1,5 +1,6 @@
-// The stages of one bus, in order: range → report by exception → windows → alarm conditions → batch. Owned by the bus's
-// thread. All memory comes from the arena; no stage allocates, and no sample costs more than the windows of its point.
+// The stages of one bus, in order: range → report by exception → windows → alarm conditions → batch. Owned by
+// the bus's thread. All memory comes from the arena; no stage allocates, and no sample costs more than the
+// windows of its point.
 //
 // Invariants:
 //  1. produced = handed over + in the filling batch + lost, in samples; lost ones are announced in the next batch.
@@ -45,7 +46,11 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   package var points = 0
   package var windows = 0
   package var alarms = 0
-  package var instructions = 0
+  /// Words of 8 bytes of the programs' code; what they keep between two evaluations; other devices' points that
+  /// they name.
+  package var codeWords = 0
+  package var cells = 0
+  package var links = 0
   package init() {}
 
   package var pointBytes: Int {
@@ -56,9 +61,12 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   }
   package var alarmBytes: Int {
     Arena.bytes(of: AlarmRule.self, count: alarms) + Arena.bytes(of: AlarmMachine.self, count: alarms)
-      + Arena.bytes(of: Instruction.self, count: instructions)
   }
-  package var bytes: Int { pointBytes + windowBytes + alarmBytes }
+  package var programBytes: Int {
+    Arena.bytes(of: UInt64.self, count: codeWords) + Arena.bytes(of: Int64.self, count: cells)
+      + Arena.bytes(of: Link.self, count: links)
+  }
+  package var bytes: Int { pointBytes + windowBytes + alarmBytes + programBytes }
 }
 
 package struct Pipeline: ~Copyable {
@@ -69,7 +77,7 @@ package struct Pipeline: ~Copyable {
   private let windows: UnsafeMutablePointer<WindowState>
   private let alarmRules: UnsafeMutablePointer<AlarmRule>
   private let alarms: UnsafeMutablePointer<AlarmMachine>
-  private let program: UnsafeMutablePointer<Instruction>
+  private let programs: ProgramMemory
   private let channel: BatchChannel
 
   /// Samples and events since start.
@@ -96,7 +104,10 @@ package struct Pipeline: ~Copyable {
     windows = arena.take(WindowState.self, count: size.windows, first: WindowState())
     alarmRules = arena.take(AlarmRule.self, count: size.alarms, first: AlarmRule(alarm: 0, severity: .notice))
     alarms = arena.take(AlarmMachine.self, count: size.alarms, first: AlarmMachine())
-    program = arena.take(Instruction.self, count: size.instructions, first: Instruction(.constant))
+    programs = ProgramMemory(
+      code: arena.take(UInt64.self, count: size.codeWords, first: 0),
+      links: arena.take(Link.self, count: size.links, first: Link()),
+      cells: arena.take(Int64.self, count: size.cells, first: 0))
   }
 
   // MARK: Set-up, before the thread runs
@@ -114,9 +125,9 @@ package struct Pipeline: ~Copyable {
     alarmRules[index] = rule
     alarms[index].state = state
   }
-  package func setInstruction(_ index: Int, _ instruction: Instruction) {
-    precondition(index >= 0 && index < size.instructions)
-    program[index] = instruction
+  package func setCode(_ index: Int, _ word: UInt64) {
+    precondition(index >= 0 && index < size.codeWords)
+    programs.code[index] = word
   }
 
   package func state(of point: Int) -> PointState {
@@ -197,10 +208,10 @@ package struct Pipeline: ~Copyable {
   package mutating func evaluate(alarms range: Range<Int>, at now: Instant) {
     for index in range {
       let rule = alarmRules[index]
-      let when = rule.when.evaluate(program, states)
+      let when = rule.when.evaluate(programs, states, at: now).truth
       var clear = Truth.unknown
-      if rule.clear.length > 0 {
-        clear = rule.clear.evaluate(program, states)
+      if !rule.clear.isEmpty {
+        clear = rule.clear.evaluate(programs, states, at: now).truth
       } else if when != .unknown {
         clear = when == .yes ? .no : .yes
       }
@@ -218,12 +229,11 @@ package struct Pipeline: ~Copyable {
   }
 
   private func addCauses(to event: inout AlarmEvent, of rule: AlarmRule) {
-    var index = Int(truncatingIfNeeded: rule.when.start)
-    let end = index + Int(rule.when.length)
-    while index < end {
-      if program[index].code == .point {
-        let state = states[Int(program[index].point)]
-        let series = rules[Int(program[index].point)].series
+    var index = 0
+    while index < Int(rule.when.length) {
+      if let point = rule.when.point(index, programs) {
+        let state = states[point]
+        let series = rules[point].series
         var known = false
         var seen = 0
         while seen < Int(event.causeCount) {

@@ -12,9 +12,13 @@ package enum Probe {
     var window = WindowRule(point: 0, everyNs: 1_000_000_000, firstSeries: 1)
     window.add(.mean)
     pipeline.setWindow(0, window)
-    pipeline.setInstruction(0, Instruction(.point, point: 0))
+    let condition = arena.take(Instruction.self, count: 3, first: Instruction(.point))
+    condition[1] = Instruction(.constant, value: 0)
+    condition[2] = Instruction(.greater)
+    let words = arena.take(UInt64.self, count: Program.wordsMax(3), first: 0)
     var alarm = AlarmRule(alarm: 0, severity: .notice)
-    alarm.when = Program(start: 0, length: 1)
+    alarm.when = Program.assemble(UnsafeBufferPointer(start: condition, count: 3), into: words).program
+    for index in 0..<size.codeWords { pipeline.setCode(index, words[index]) }
     pipeline.setAlarm(0, alarm, state: .normal)
     let now = Instant(nanoseconds: 1)
     pipeline.accept(point: 0, raw: 1, quality: .good, text: UnsafeBufferPointer(start: nil, count: 0), at: now)
@@ -29,9 +33,12 @@ package enum Probe {
     size.points = 1
     size.windows = 1
     size.alarms = 1
-    size.instructions = 1
+    size.codeWords = 2
     return size
   }
 
-  package static var bytes: Int { BatchChannel.bytes.rounded(to: 64) + size.bytes }
+  package static var bytes: Int {
+    BatchChannel.bytes.rounded(to: 64) + size.bytes + Arena.bytes(of: Instruction.self, count: 3)
+      + Arena.bytes(of: UInt64.self, count: Program.wordsMax(3))
+  }
 }

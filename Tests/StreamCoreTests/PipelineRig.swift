@@ -15,7 +15,7 @@ final class PipelineRig {
     size.points = points.count
     size.windows = windows.count
     size.alarms = alarms.count
-    size.instructions = alarms.reduce(0) { $0 + $1.1.count + $1.2.count }
+    size.codeWords = alarms.reduce(0) { $0 + Program.wordsMax($1.1.count) + Program.wordsMax($1.2.count) }
     let bytes = size.bytes + BatchChannel.bytes + 1_024
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
@@ -27,18 +27,21 @@ final class PipelineRig {
     var next = 0
     for (index, alarm) in alarms.enumerated() {
       var rule = alarm.0
-      rule.when = Program(start: next, length: alarm.1.count)
-      for instruction in alarm.1 {
-        pipeline.setInstruction(next, instruction)
-        next += 1
-      }
-      rule.clear = Program(start: next, length: alarm.2.count)
-      for instruction in alarm.2 {
-        pipeline.setInstruction(next, instruction)
-        next += 1
-      }
+      rule.when = place(alarm.1, &next)
+      rule.clear = place(alarm.2, &next)
       pipeline.setAlarm(index, rule, state: .normal)
     }
+  }
+
+  private func place(_ instructions: [Instruction], _ next: inout Int) -> Program {
+    var words = [UInt64](repeating: 0, count: Program.wordsMax(instructions.count) + 1)
+    var (program, count) = instructions.withUnsafeBufferPointer { source in
+      words.withUnsafeMutableBufferPointer { Program.assemble(source, into: $0.baseAddress!) }
+    }
+    program.start = UInt32(next)
+    for index in 0..<count { pipeline.setCode(next + index, words[index]) }
+    next += count
+    return program
   }
 
   deinit { memory.deallocate() }

@@ -27,7 +27,7 @@ final class StreamRig {
     size.points = 1
     size.windows = 1
     size.alarms = 1
-    size.instructions = 3
+    size.codeWords = Program.wordsMax(3)
     let bytes = size.bytes + BatchChannel.bytes + 1_024
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
@@ -42,11 +42,13 @@ final class StreamRig {
     var window = WindowRule(point: 0, everyNs: 60_000_000_000, firstSeries: 1)
     for statistic in [WindowStatistic.min, .max, .mean, .last, .count] { window.add(statistic) }
     pipeline.setWindow(0, window)
-    pipeline.setInstruction(0, Instruction(.point, point: 0))
-    pipeline.setInstruction(1, Instruction(.constant, value: 1e9))
-    pipeline.setInstruction(2, Instruction(.greater))
+    let condition = [Instruction(.point), Instruction(.constant, value: 1e9), Instruction(.greater)]
+    var words = [UInt64](repeating: 0, count: Program.wordsMax(3))
     var alarm = AlarmRule(alarm: 0, severity: .warning)
-    alarm.when = Program(start: 0, length: 3)
+    condition.withUnsafeBufferPointer { source in
+      words.withUnsafeMutableBufferPointer { alarm.when = Program.assemble(source, into: $0.baseAddress!).program }
+    }
+    for (index, word) in words.enumerated() { pipeline.setCode(index, word) }
     pipeline.setAlarm(0, alarm, state: .normal)
   }
 

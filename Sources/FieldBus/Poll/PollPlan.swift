@@ -195,12 +195,12 @@ package struct PollPlan: Sendable {
 extension DeviceSpec {
   /// Points that an alarm's condition looks at.
   var watchedPoints: Set<String> {
-    let known = conditionPoints(firstPoint: 0)
+    let known = conditionPoints
     var numbers: Set<Int> = []
     for alarm in alarms {
       for text in [alarm.when, alarm.clear].compactMap({ $0 }) {
         guard let program = try? ConditionCompiler.compile(text, points: known) else { continue }
-        for instruction in program where instruction.code == .point { numbers.insert(Int(instruction.point)) }
+        for instruction in program where instruction.code == .point { numbers.insert(Int(instruction.operand)) }
       }
     }
     return Set(numbers.compactMap { $0 < points.count ? points[$0].name : nil })

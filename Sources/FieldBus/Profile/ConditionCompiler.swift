@@ -16,6 +16,7 @@ package struct ConditionError: Error, Equatable {
 
 /// A point that a condition may name.
 package struct ConditionPoint {
+  /// Among its device's points.
   package var number: Int
   /// Texts and pseudonyms can't be compared.
   package var isNumber: Bool
@@ -273,8 +274,7 @@ package struct ConditionCompiler {
         throw ConditionError(column: column, message: "\"\(name)\" is a text: conditions compare numbers")
       }
       place += 1
-      let number = UInt16(truncatingIfNeeded: point.number)
-      try emit(Instruction(.point, point: number), pushes: 1, column: column)
+      try emit(Instruction(.point, point: point.number), pushes: 1, column: column)
       return .either
     default:
       throw ConditionError(column: column, message: "a point or a number is missing before \(token.shown)")

@@ -8,7 +8,7 @@ extension ConfigurationReader {
   /// The conditions of a device's alarms, over its merged points. A profile's condition is reported once, however many
   /// devices use it.
   func checkConditions(of entry: DeviceEntry) {
-    let points = entry.spec.conditionPoints(firstPoint: 0)
+    let points = entry.spec.conditionPoints
     for alarm in entry.spec.alarms {
       check(alarm.when, alarm.whenPlace, "alarm.\(alarm.name).when", points, entry)
       if let clear = alarm.clear {
