@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -230,6 +231,25 @@ int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns) {
   }
   int ready = ppoll(polled, count, monotonic_ns == INT64_MAX ? NULL : &timeout, NULL);
   return ready < 0 ? -errno : ready;
+}
+
+int kerb_bell_new(void) {
+  int bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return bell < 0 ? -errno : bell;
+}
+
+void kerb_bell_ring(int bell) {
+  uint64_t one = 1;
+  /* It fails only where 2^64 rings wait: then the bell is heard anyway. */
+  if (write(bell, &one, sizeof one) < 0) return;
+}
+
+int kerb_wait_for_input_or_bell(int fd, int bell, int64_t monotonic_ns) {
+  struct pollfd polled[2] = {{fd, POLLIN, 0}, {bell, POLLIN, 0}};
+  int ready = kerb_poll_until(polled, 2, monotonic_ns);
+  uint64_t rings;
+  if (ready > 0 && polled[1].revents & POLLIN && read(bell, &rings, sizeof rings) < 0) return -errno;
+  return ready;
 }
 
 int kerb_peer_credentials(int fd, uint32_t *pid, uint32_t *uid, uint32_t *gid) {

@@ -295,7 +295,6 @@ extension AskLoop: BusWork where Line: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one question at most.
   package mutating func step() -> Instant {
     let now = port.now
-    rest()
     pipeline.tick(at: now)
     var until = now
     switch machine.next(at: now) {
@@ -316,7 +315,6 @@ extension AskLoop: BusWork where Line: ~Copyable {
     board.bus.set(.produced, pipeline.produced)
   }
   package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
-  package mutating func rest() { board.bus.set(.heartbeat, port.now.nanoseconds) }
   package mutating func stop() {
     port.close()
     handOver()

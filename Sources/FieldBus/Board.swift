@@ -44,8 +44,8 @@ package enum BusCounter: Int, CaseIterable {
   case problem
   case state
   case produced, lost
-  /// Advances with every turn of the loop.
-  case heartbeat
+  /// When the thread moved last; while it waits: until when.
+  case pulse
 }
 
 package enum DeviceCounter: Int, CaseIterable {

@@ -48,7 +48,6 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
   package mutating func step() -> Instant {
     let now = port.now
-    state.bus.set(.heartbeat, now.nanoseconds)
     pipeline.tick(at: now)
     var until = now
     let action = machine.next(at: now)
@@ -76,8 +75,6 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
 
   /// True once after a batch went to the store.
   package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
-
-  package mutating func rest() { state.bus.set(.heartbeat, port.now.nanoseconds) }
 
   package mutating func stop() {
     port.close()

@@ -86,7 +86,7 @@ package final class Field: @unchecked Sendable {
   /// the site.
   package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
     for bus in layouts.indices {
-      let control = BusControl(inbox: boards[bus].inbox, storeGate: storeGate)
+      let control = BusControl(board: boards[bus], storeGate: storeGate)
       controls.append(control)
       let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
       threads.append(thread)
@@ -136,9 +136,10 @@ package final class Field: @unchecked Sendable {
 
   package func resume() { for control in controls { control.resume() } }
 
-  /// The oldest sign of life of all bus threads.
-  package var heartbeat: Instant {
-    Instant(nanoseconds: boards.map { $0.bus[.heartbeat] }.min() ?? kerb_monotonic_ns())
+  /// The bus threads' oldest sign of life: past by more than any step takes, one of them is stuck. In the
+  /// future while all wait for something that is not due yet.
+  package var pulse: Instant {
+    Instant(nanoseconds: boards.map { $0.bus[.pulse] }.min() ?? .max)
   }
 
   // MARK: What was learned

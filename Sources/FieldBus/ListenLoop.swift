@@ -24,8 +24,8 @@ package struct ListenLoop: ~Copyable {
   private var reopenNs = Limits.reopenNsMin
 
   private static let chunkBytes = 256
-  /// Commands are seen between two waits; a frame doesn't pause so long within itself.
-  private static let waitNs: Int64 = 100_000_000
+  /// A frame doesn't pause so long within itself.
+  private static let pauseNs: Int64 = 100_000_000
 
   package static func bytes(_ layout: BusLayout) -> Int {
     LineSplitter.bytes + FrameReader.memoryBytes + Decoder.bytes(sentinels: layout.sentinels.count)
@@ -95,9 +95,14 @@ package struct ListenLoop: ~Copyable {
     }
   }
 
+  /// When the frame that has begun is given up; never: none has.
+  private var pauseEnd: Instant {
+    rule != nil && frames.pendingBytes > 0 ? lastByteAt + Self.pauseNs : .distantFuture
+  }
+
   /// The device has fallen silent within a frame: it won't go on with it.
   private mutating func pause(at now: Instant) {
-    guard let rule, frames.pendingBytes > 0, now - lastByteAt >= Self.waitNs else { return }
+    guard let rule, pauseEnd <= now else { return }
     while frames.giveUp(rule) { take() }
     frames.clear()
   }
@@ -140,7 +145,6 @@ extension ListenLoop: BusWork {
 
   package mutating func step() -> Instant {
     let now = port.now
-    rest()
     pipeline.tick(at: now)
     defer {
       board.bus.set(.produced, pipeline.produced)
@@ -148,31 +152,33 @@ extension ListenLoop: BusWork {
     }
     guard isOpen else { return Swift.min(openPort(at: now), pipeline.nextDeadline) }
     do {
-      let deadline = Swift.min(now + Self.waitNs, pipeline.nextDeadline)
-      let count = try port.read(into: bytes, capacity: Self.chunkBytes, until: deadline)
+      // Only what is there: it is the thread that waits.
+      let count = try port.read(into: bytes, capacity: Self.chunkBytes, until: now)
       for index in 0..<count {
         take(bytes[index])
         bytes[index] = 0
       }
-      let ended = port.now
-      if count > 0 { lastByteAt = ended } else { pause(at: ended) }
+      if count > 0 { lastByteAt = now } else { pause(at: now) }
       board.bus.set(.strayBytes, splitter.droppedBytes + frames.droppedBytes)
       board.bus.set(.crcErrors, frames.checksumFaults)
+      if count == Self.chunkBytes { return now }
     } catch {
       if case .portLost(let code) = error {
         board.bus.add(.reopened)
-        lost(code, at: port.now)
+        lost(code, at: now)
       }
+      return now
     }
-    return port.now
+    return Swift.min(pauseEnd, pipeline.nextDeadline)
   }
+
+  package var listensOn: Int32 { port.descriptor }
 
   package mutating func handOver() {
     pipeline.handOver()
     board.bus.set(.produced, pipeline.produced)
   }
   package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
-  package mutating func rest() { board.bus.set(.heartbeat, port.now.nanoseconds) }
   package mutating func stop() {
     port.close()
     handOver()

@@ -4,7 +4,8 @@
 //
 // Invariants:
 //  1. No bus runs before the store can take what it sends; the store closes after the last bus has handed over.
-//  2. The watchdog is pinged only while every thread has moved within `Limits.stallNsMax`.
+//  2. The watchdog is pinged only while every thread has moved within `Limits.stallNsMax`, or waits for what
+//     it has announced.
 
 import CLinux
 import FieldBus
@@ -152,12 +153,17 @@ package final class Gateway {
     if !learned.write(field.learned()) { logger.warning("what was learned of the devices can't be kept") }
   }
 
+  /// `pulses`: of each thread when it moved last, or until when it waits. None may be further behind than
+  /// `Limits.stallNsMax`.
+  package static func isAlive(_ pulses: [Int64], at now: Int64) -> Bool {
+    pulses.allSatisfy { Instant(nanoseconds: now) - Instant(nanoseconds: $0) < Limits.stallNsMax }
+  }
+
   private func ping() {
     guard let watchdogNs = notify.watchdogNs else { return }
     let now = kerb_monotonic_ns()
     guard now - watchdogAt >= Swift.min(watchdogNs, 1_000_000_000) else { return }
-    let oldest = Swift.min(field.heartbeat.nanoseconds, store.heartbeat)
-    guard now - oldest < Limits.stallNsMax else {
+    guard Self.isAlive([field.pulse.nanoseconds, store.heartbeat], at: now) else {
       logger.error("a thread has stopped: the watchdog is not pinged any more")
       return
     }

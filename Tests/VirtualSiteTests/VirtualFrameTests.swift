@@ -144,8 +144,7 @@ struct AgentOnFramesTests {
           }
           channel.release()
         }
-        let waitNs = Swift.min(until.nanoseconds, deadline) - kerb_monotonic_ns()
-        if waitNs > 0 { _ = poll(nil, 0, Int32((waitNs + 999_999) / 1_000_000)) }
+        _ = waitForInput([loop.listensOn], until: Swift.min(until.nanoseconds, deadline))
       }
     }
   }

@@ -53,6 +53,12 @@ int kerb_fd_wait_readable(int fd, int64_t timeout_ns);
 struct pollfd;
 int kerb_poll_until(struct pollfd *polled, size_t count, int64_t monotonic_ns);
 
+/* A bell that ends a wait in poll(): a descriptor (eventfd), close on exec. */
+int kerb_bell_new(void);
+void kerb_bell_ring(int bell);
+/* Waits for input on the descriptor, or the bell, until a monotonic time (INT64_MAX: for ever). Silences the bell. */
+int kerb_wait_for_input_or_bell(int fd, int bell, int64_t monotonic_ns);
+
 /* A connected, blocking TCP socket without Nagle's delay and with keepalive, or a negated errno. */
 int kerb_tcp_connect(const char *host, const char *port, int64_t timeout_ns);
 

@@ -10,6 +10,7 @@
 //  3. Every post ends: with an answer, with a failure, or at its deadline.
 
 import CLinux
+import Glibc
 import StreamCore
 import Synchronization
 
@@ -36,6 +37,9 @@ package final class Inbox: @unchecked Sendable {
   private let slots: UnsafeMutablePointer<Slot>
   /// Of each slot: the request, and behind it the reply.
   private let bytes: UnsafeMutablePointer<UInt8>
+  /// Rung where the bus's thread waits for its line and can't wait on the gate. Negative: no descriptor was to be had.
+  private let bell: Int32
+  private var isBellAwaited = false
   private let posted = Atomic<Int>(0)
   private let postCount = Atomic<Int64>(0)
   private var isServed = false
@@ -43,6 +47,8 @@ package final class Inbox: @unchecked Sendable {
   /// Bus thread only: the last thing done was a command, so that polls get their turn.
   var servedLast = false
 
+  /// Without a bell what was asked is looked for this often.
+  private static let belllessNs: Int64 = 100_000_000
   private static let slotBytes = 2 * CommandFrame.bytesMax
 
   package static var bytes: Int {
@@ -52,11 +58,15 @@ package final class Inbox: @unchecked Sendable {
 
   package init(arena: inout Arena) {
     gate = kerb_gate_new()
+    bell = kerb_bell_new()
     slots = arena.take(Slot.self, count: Limits.commandsPerBusMax, first: Slot())
     bytes = arena.take(UInt8.self, count: Limits.commandsPerBusMax * Self.slotBytes, first: 0)
   }
 
-  deinit { kerb_gate_free(gate) }
+  deinit {
+    kerb_gate_free(gate)
+    if bell >= 0 { Glibc.close(bell) }
+  }
 
   // MARK: Who asks
 
@@ -96,7 +106,7 @@ package final class Inbox: @unchecked Sendable {
     slots[index] = slot
     posted.add(1, ordering: .releasing)
     postCount.add(1, ordering: .releasing)
-    kerb_gate_signal(gate)
+    wake()
   }
 
   private func abandon(_ index: Int) {
@@ -217,7 +227,23 @@ package final class Inbox: @unchecked Sendable {
     }
   }
 
-  // MARK: Inside, with the gate locked
+  // MARK: With the gate locked
+
+  /// Ends the wait of the bus's thread.
+  func wake() {
+    kerb_gate_signal(gate)
+    if isBellAwaited { kerb_bell_ring(bell) }
+  }
+
+  /// Bus thread only. Leaves the gate while it waits, as a wait on the gate does.
+  func waitForBell(or descriptor: Int32, until deadline: Instant) {
+    let until = bell < 0 ? Swift.min(deadline.nanoseconds, kerb_monotonic_ns() + Self.belllessNs) : deadline.nanoseconds
+    isBellAwaited = bell >= 0
+    kerb_gate_unlock(gate)
+    _ = kerb_wait_for_input_or_bell(descriptor, bell, until)
+    kerb_gate_lock(gate)
+    isBellAwaited = false
+  }
 
   private func finish(_ index: Int) {
     slots[index].state = slots[index].state == .abandoned ? .free : .answered

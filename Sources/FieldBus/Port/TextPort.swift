@@ -9,7 +9,8 @@ package struct TextPort: ~Copyable {
   private let format: LineFormat
   private let writes: Bool
   private let rs485: RS485Mode
-  private var descriptor: Int32 = -1
+  /// -1: not open.
+  private(set) var descriptor: Int32 = -1
 
   /// `writes`: something is asked on it.
   package init(path: String, format: LineFormat, writes: Bool = false, rs485: RS485Mode = .off) {
