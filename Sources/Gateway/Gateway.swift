@@ -50,6 +50,8 @@ package final class Gateway {
   private var watchdogAt: Int64 = 0
   private var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
+  private var certificates: CertificateWatch?
+  private var certificatesAt = kerb_monotonic_ns()
 
   /// Builds everything that `configuration` asks for; nothing runs yet.
   package init(_ configuration: Configuration, logger: Logger) {
@@ -111,6 +113,8 @@ package final class Gateway {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
     self.pull = pull
+    certificates = configuration.certificate.map { CertificateWatch($0) }
+    sayExpiry(pull)
     bell.onRing { pull.durable($0) }
     let control = ControlServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
@@ -142,6 +146,7 @@ package final class Gateway {
         logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
       }
       keepLearned()
+      lookAtCertificate()
       ping()
     }
   }
@@ -157,6 +162,31 @@ package final class Gateway {
   /// `Limits.stallNsMax`.
   package static func isAlive(_ pulses: [Int64], at now: Int64) -> Bool {
     pulses.allSatisfy { Instant(nanoseconds: now) - Instant(nanoseconds: $0) < Limits.stallNsMax }
+  }
+
+  /// Renewed certificate files are shown to the next connection; wrong ones are refused, and the old one stays.
+  private func lookAtCertificate() {
+    let now = kerb_monotonic_ns()
+    guard now - certificatesAt >= Limits.certificateLookNs, let pull else { return }
+    certificatesAt = now
+    switch certificates?.look(atUnix: kerb_realtime_ns() / 1_000_000_000) {
+    case .changed(let certificate):
+      pull.show(certificate)
+      logger.info(
+        "the certificate was renewed", metadata: ["valid_until": "\(PullCertificate.date(certificate.notAfter))"])
+      sayExpiry(pull)
+    case .refused(let reason):
+      logger.error("the changed certificate files are refused, the old certificate stays: \(reason)")
+    case .unchanged, nil: break
+    }
+  }
+
+  private func sayExpiry(_ pull: PullServer) {
+    let now = kerb_realtime_ns() / 1_000_000_000
+    guard let expires = pull.certificateExpires, expires - now < Limits.certificateWarnSeconds else { return }
+    logger.warning(
+      now < expires ? "the certificate expires soon; renew it" : "the certificate has expired; clients will refuse it",
+      metadata: ["valid_until": "\(PullCertificate.date(expires))"])
   }
 
   private func ping() {

@@ -214,6 +214,12 @@ package enum Limits {
 
   // MARK: Upstream
 
+  /// A chain has 5 KB; a file of many CAs a quarter of this.
+  package static let certificateBytesMax = 1 << 20
+  /// The certificate files are looked at this often: four calls of stat().
+  package static let certificateLookNs: Int64 = 10_000_000_000
+  /// From so long before the last day of its certificate the agent says so: time to send somebody.
+  package static let certificateWarnSeconds: Int64 = 21 * 86_400
   package static let pullPortDefault = 8_480
   package static let connectionsMax = 64
   package static let connectionsPerAddressMax = 16

@@ -3,6 +3,7 @@
 import ArgumentParser
 import FieldBus
 import Gateway
+import Glibc
 import StreamCore
 
 struct Check: ParsableCommand {
@@ -25,7 +26,9 @@ struct Check: ParsableCommand {
   func run() throws {
     try files.checkReadable()
     let diagnostics = Diagnostics()
-    let configuration = files.read(into: diagnostics)
+    var configuration = files.read(into: diagnostics)
+    configuration?.reportExpired(into: diagnostics, atUnix: Int64(time(nil)))
+    if !diagnostics.isEmpty { configuration = nil }
     if json { report(configuration, diagnostics) } else if let configuration { report(configuration) }
     if configuration != nil { return }
     if json { throw ExitCode(CommandFailure.configuration) }

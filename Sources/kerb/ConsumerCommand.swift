@@ -152,6 +152,7 @@ struct ConsumerAdd: ParsableCommand {
     for address in configuration.listen {
       switch address {
       case .tcp: return "curl \(header) http://\(address.text)/v1/batches"
+      case .tls: return "curl \(header) \(address.text)/v1/batches"
       case .unix(let path): return "curl --unix-socket \(path) \(header) http://box/v1/batches"
       }
     }

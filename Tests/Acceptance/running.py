@@ -154,7 +154,8 @@ class Agent:
     """`kerb run` with a configuration, a state folder and a port of its own; started and stopped as often as a test likes."""
 
     def __init__(
-        self, folder, body, consumers=(), name="agent", commit_every="1s", telemetry="4MiB", alarms="1MiB", memory="8MiB"
+        self, folder, body, consumers=(), name="agent", commit_every="1s", telemetry="4MiB", alarms="1MiB", memory="8MiB",
+        listen=(), pull=""
     ):
         self.name = name
         self.folder = folder / name
@@ -168,7 +169,7 @@ class Agent:
             f'[gateway]\nid = "box"\nstate = "{self.state}"\nruntime = "{self.runtime}"\n'
             f'memory_limit = "{memory}"\nclock = "trusted"\n'
             f'[buffer]\ntelemetry = "{telemetry}"\nalarms = "{alarms}"\ncommit_every = "{commit_every}"\n'
-            f'[pull]\nlisten = ["127.0.0.1:{self.port}"]\n'
+            f'[pull]\nlisten = {json.dumps([f"127.0.0.1:{self.port}", *listen])}\n{pull}\n'
             + "".join(consumer.toml for consumer in consumers) + body)
         self.process = None
         self.processes = []

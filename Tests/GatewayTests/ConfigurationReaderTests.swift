@@ -245,11 +245,24 @@ struct ConfigurationReaderTests {
   }
 
   @Test(
+    "speaks TLS to the network where there is a certificate, in the clear to this box, and as the scheme says",
+    arguments: [
+      ("127.0.0.1:8480", ListenAddress.tcp(host: "127.0.0.1", port: 8_480)),
+      ("0.0.0.0:8443", .tls(host: "0.0.0.0", port: 8_443)), ("[::]:8443", .tls(host: "::", port: 8_443)),
+      ("https://[::1]:8443", .tls(host: "::1", port: 8_443)), ("http://10.0.0.1:80", .tcp(host: "10.0.0.1", port: 80)),
+      ("unix:/x", .unix(path: "/x")),
+    ])
+  func schemes(_ text: String, _ address: ListenAddress) {
+    #expect(ListenAddress(text, hasCertificate: true) == address)
+  }
+
+  @Test(
     "knows what is no address",
     arguments: [
       "", ":80", "host", "host:", "host:0", "host:65536", "host:+80", "host:8 0", "ho st:80", "[::1]", "[::1]80",
       "[x]:80",
-      "::1:80", "unix:", "unix:relative", "unix:/" + String(repeating: "x", count: 107), "http://x:80",
+      "::1:80", "unix:", "unix:relative", "unix:/" + String(repeating: "x", count: 107), "ftp://x:80", "https://x",
+      "https://unix:/x",
     ])
   func noAddresses(_ text: String) { #expect(ListenAddress(text) == nil) }
 }

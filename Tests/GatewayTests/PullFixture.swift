@@ -40,10 +40,11 @@ final class PullFixture {
   /// "all" sees everything but personal data; more consumers at will.
   init(
     _ consumers: [ConsumerSpec] = [], listen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 0)],
-    times: ConnectionTimes = ConnectionTimes(), clockKnown: Bool = true
+    times: ConnectionTimes = ConnectionTimes(), clockKnown: Bool = true, certificate: CertificateFiles? = nil
   ) throws {
     var configuration = Site.configuration()
     configuration.listen = listen
+    configuration.certificate = certificate
     configuration.consumers = [Self.consumer("all")] + consumers
     catalogue = Catalogue(configuration)
     field = ScriptedField(catalogue)
@@ -62,7 +63,12 @@ final class PullFixture {
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       times: times, now: { clock.now })
     var port = 0
-    for case .tcp(_, let bound) in try server.start() { port = bound }
+    for address in try server.start() {
+      switch address {
+      case .tcp(_, let bound), .tls(_, let bound): port = bound
+      case .unix: break
+      }
+    }
     self.port = port
   }
 

@@ -22,7 +22,7 @@ import Testing
       #expect(response.json["status"] == .integer(401))
       #expect(!response.detail.isEmpty)
     }
-    #expect(fixture.counts.refusedTokens == 2)
+    #expect(fixture.counts.refused(.unknownToken) == 2)
     #expect(fixture.store.change { $0.acknowledged.isEmpty && $0.reads == 0 })
   }
 

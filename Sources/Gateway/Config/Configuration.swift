@@ -4,7 +4,9 @@ import FieldBus
 import StreamCore
 
 package enum ListenAddress: Sendable, Hashable {
+  /// Plain HTTP.
   case tcp(host: String, port: Int)
+  case tls(host: String, port: Int)
   case unix(path: String)
 }
 
@@ -64,6 +66,8 @@ package struct Configuration: Sendable {
   package var listen: [ListenAddress] = []
   /// Plain HTTP on other than loopback and unix sockets was asked for in so many words.
   package var insecure = false
+  /// What TLS listeners show.
+  package var certificate: CertificateFiles?
 
   package var consumers: [ConsumerSpec] = []
   package var buses: [BusSpec] = []

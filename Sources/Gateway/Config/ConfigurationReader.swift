@@ -166,29 +166,48 @@ package struct ConfigurationReader {
   private mutating func pull(_ reader: TableReader?) {
     configuration.listen = [.tcp(host: "127.0.0.1", port: Limits.pullPortDefault)]
     guard let reader else { return }
-    reader.reject(["certificate", "key", "client_ca"], because: "not supported yet: TLS comes later")
+    configuration.certificate = certificate(reader)
     configuration.insecure = reader.bool("insecure") ?? false
     if let texts = reader.placedStrings("listen") { configuration.listen = listeners(texts, reader) }
     reader.finish()
+  }
+
+  /// Read once to know that they are sound; the listener reads them again.
+  private func certificate(_ reader: TableReader) -> CertificateFiles? {
+    let (certificate, key) = (folder("certificate", reader), folder("key", reader))
+    let clientCA = folder("client_ca", reader)
+    for (name, other) in [("certificate", "key"), ("key", "certificate"), ("client_ca", "certificate")]
+    where reader.has(name) && !reader.has(other) {
+      reader.report(name, "is given without `\(other)`: TLS needs both certificate and key")
+    }
+    guard let certificate, let key else { return nil }
+    let files = CertificateFiles(
+      certificate: certificate, key: key, clientCA: clientCA, place: reader.valuePlace("certificate"))
+    for failure in PullCertificate.problems(files) { reader.report(failure.key, failure.text) }
+    return files
   }
 
   private func listeners(_ texts: [(text: String, place: SourcePlace)], _ reader: TableReader) -> [ListenAddress] {
     let key = reader.keyPath("listen")
     var result: [ListenAddress] = []
     for (text, place) in texts {
-      guard let address = ListenAddress(text) else {
+      guard let address = ListenAddress(text, hasCertificate: reader.has("certificate")) else {
         diagnostics.report(
           place, key,
-          "\"\(text)\" is not an address: write \"127.0.0.1:8480\", \"[::1]:8480\" or "
+          "\"\(text)\" is not an address: write \"127.0.0.1:8480\", \"0.0.0.0:8443\", \"[::1]:8480\" or "
             + "\"unix:/run/kerb/pull.sock\"")
         continue
       }
       if result.contains(address) { diagnostics.report(place, key, "\"\(text)\" is named twice") }
-      if !address.isLocal, !configuration.insecure {
+      switch address {
+      case .tls where !reader.has("certificate"):
+        diagnostics.report(place, key, "\"\(text)\" needs `certificate` and `key` under [pull]")
+      case .tcp where !address.isLocal && !configuration.insecure:
         diagnostics.report(
           place, key,
-          "\"\(text)\" can be reached over the network, and TLS is not supported yet: listen on 127.0.0.1 behind a "
-            + "proxy that does TLS, or accept plain HTTP with insecure = true")
+          "\"\(text)\" can be reached over the network: give `certificate` and `key` for TLS, listen on 127.0.0.1, or "
+            + "accept plain HTTP with insecure = true")
+      default: break
       }
       result.append(address)
     }

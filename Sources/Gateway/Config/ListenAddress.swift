@@ -35,8 +35,14 @@ package struct HostAndPort: Sendable, Hashable {
 }
 
 extension ListenAddress {
-  /// "127.0.0.1:8480", "[::1]:8480", "unix:/run/kerb/pull.sock"; nil if it is none.
-  package init?(_ text: String) {
+  /// "127.0.0.1:8480", "[::1]:8480", "unix:/run/kerb/pull.sock"; nil if it is none. With `hasCertificate` the
+  /// network is spoken to by TLS and this box in the clear, unless the address begins with https:// or http://.
+  package init?(_ text: String, hasCertificate: Bool = false) {
+    for (scheme, isTLS) in [("https://", true), ("http://", false)] where text.hasPrefix(scheme) {
+      guard let address = HostAndPort(String(text.dropFirst(scheme.count))) else { return nil }
+      self = isTLS ? .tls(host: address.host, port: address.port) : .tcp(host: address.host, port: address.port)
+      return
+    }
     if text.hasPrefix("unix:") {
       let path = String(text.dropFirst(5))
       guard path.hasPrefix("/"), path.utf8.count <= Limits.unixPathBytesMax else { return nil }
@@ -44,6 +50,7 @@ extension ListenAddress {
     } else {
       guard let address = HostAndPort(text) else { return nil }
       self = .tcp(host: address.host, port: address.port)
+      if hasCertificate, !isLocal { self = .tls(host: address.host, port: address.port) }
     }
   }
 
@@ -51,7 +58,7 @@ extension ListenAddress {
   package var isLocal: Bool {
     switch self {
     case .unix: return true
-    case .tcp(let host, _):
+    case .tcp(let host, _), .tls(let host, _):
       if host == "localhost" || host == "::1" { return true }
       let parts = host.split(separator: ".", omittingEmptySubsequences: false)
       return parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }

@@ -65,7 +65,8 @@ package struct GatewayStatus: Sendable {
         root.object {
           $0.member("connections", pull.connections)
           $0.member("waiting", pull.waiting)
-          $0.member("refused_tokens", pull.refusedTokens)
+          $0.member("refused_tokens", pull.refused(.unknownToken))
+          if let expires = pull.certificateExpires { $0.member("certificate_expires", expires) }
         }
       }
       root.key("memory")

@@ -1,5 +1,4 @@
-// Who may ask: the consumers with the hashes of their tokens. Immutable but for the counters of refused tokens;
-// lives on the event loop.
+// Who may ask: the consumers with the hashes of their tokens. Immutable; lives on the event loop.
 
 import Logging
 import NIOHTTP1
@@ -18,14 +17,10 @@ package struct Consumer: Sendable {
 
 final class ConsumerRegister {
   private let consumers: [(hash: [UInt8], consumer: Consumer)]
-  private let logger: Logger
-  /// Requests with a token that is nobody's, since start.
-  private(set) var refusedTokens: Int64 = 0
-  private var loggedRefusals: Int64 = 0
-  private var loggedAt: Instant?
+  private let refusals: RefusalBook
 
-  init(_ specs: [ConsumerSpec], keys: BoxKey, logger: Logger) {
-    self.logger = logger
+  init(_ specs: [ConsumerSpec], keys: BoxKey, refusals: RefusalBook, logger: Logger) {
+    self.refusals = refusals
     var consumers: [(hash: [UInt8], consumer: Consumer)] = []
     for (index, spec) in specs.enumerated() {
       guard let hash = Hexadecimal.bytes(spec.tokenSHA256), hash.count == Sodium.hashBytes else {
@@ -43,10 +38,12 @@ final class ConsumerRegister {
   func authenticate(_ request: PullRequest, at now: Instant) throws(PullRefusal) -> Consumer {
     let given = request.headers["authorization"]
     guard given.count == 1 else {
+      refusals.note(.missingToken, peer: request.peer, at: now)
       throw Self.refusal("send one header «Authorization: Bearer TOKEN»", challenge: "")
     }
     let words = given[0].split(separator: " ", maxSplits: 1)
     guard words.count == 2, words[0].lowercased() == "bearer" else {
+      refusals.note(.missingToken, peer: request.peer, at: now)
       throw Self.refusal("the Authorization header must be «Bearer TOKEN»", challenge: "")
     }
     let hash = Sodium.sha256(Array(words[1].utf8))
@@ -54,8 +51,7 @@ final class ConsumerRegister {
     var found: Consumer?
     for entry in consumers where Sodium.areEqual(entry.hash, hash) { found = entry.consumer }
     if let found { return found }
-    refusedTokens += 1
-    logRefusal(from: request.peer, at: now)
+    refusals.note(.unknownToken, peer: request.peer, at: now)
     throw Self.refusal(
       "nobody has this token; `kerb consumer add NAME` on the box makes a new one",
       challenge: ", error=\"invalid_token\"")
@@ -64,13 +60,5 @@ final class ConsumerRegister {
   private static func refusal(_ detail: String, challenge: String) -> PullRefusal {
     PullRefusal(
       .problem(.unauthorized, detail, headers: [("WWW-Authenticate", "Bearer realm=\"kerb\"\(challenge)")]))
-  }
-
-  private func logRefusal(from peer: String, at now: Instant) {
-    if let last = loggedAt, now - last < Limits.refusalLogNs { return }
-    logger.warning(
-      "refused an unknown token", metadata: ["peer": "\(peer)", "times": "\(refusedTokens - loggedRefusals)"])
-    loggedRefusals = refusedTokens
-    loggedAt = now
   }
 }

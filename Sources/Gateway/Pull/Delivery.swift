@@ -121,6 +121,7 @@ final class Delivery: @unchecked Sendable {
     if desk.isStopping || deadline <= .now() { return answerWithNothing() }
     if desk.hasMore(than: writer.position, lanes: lanes) { return read() }
     guard desk.wait(self) else {
+      desk.refusals.note(.longPolls, peer: "", consumer: consumer.name, at: desk.now())
       return answer(
         .tryLater(
           .serviceUnavailable, "too many requests wait at once (\(Limits.longPollsMax)); ask without `wait`, or later",

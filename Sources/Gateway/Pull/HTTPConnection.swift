@@ -11,6 +11,7 @@
 
 import NIOCore
 import NIOHTTP1
+import NIOSSL
 import StreamCore
 
 /// The spans that a connection is given; the tests make them short.
@@ -90,7 +91,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   func bytesTaken(_ count: Int) -> Bool {
     guard phase == .head else { return lastWord == nil }
     headBytes += count
-    if headBytes > Limits.headerBytesMax { end(with: Self.headTooLarge) }
+    if headBytes > Limits.headerBytesMax { end(with: Self.headTooLarge, .headTooLarge) }
     return lastWord == nil
   }
 
@@ -100,7 +101,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     case .head(let head): began(head)
     case .body(let bytes):
       bodyBytes += bytes.readableBytes
-      if bodyBytes > Limits.bodyBytesMax { end(with: Self.bodyTooLarge) }
+      if bodyBytes > Limits.bodyBytesMax { end(with: Self.bodyTooLarge, .bodyTooLarge) }
     case .end:
       guard let head = receiving else { return }
       receiving = nil
@@ -117,20 +118,23 @@ final class HTTPConnection: ChannelDuplexHandler {
     bodyBytes = 0
     receiving = head
     let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
-    if size > Limits.headerBytesMax { return end(with: Self.headTooLarge) }
+    if size > Limits.headerBytesMax { return end(with: Self.headTooLarge, .headTooLarge) }
     if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > Limits.bodyBytesMax {
-      return end(with: Self.bodyTooLarge)
+      return end(with: Self.bodyTooLarge, .bodyTooLarge)
     }
     if !isAnswering { arm(times.headerNs) }
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     switch error {
-    case HTTPParserError.headerOverflow: end(with: Self.headTooLarge)
+    case NIOSSLError.handshakeFailed(let reason):
+      desk.refusals.note(.handshake, peer: peer, detail: "\(reason)", at: desk.now())
+      context.close(promise: nil)
+    case HTTPParserError.headerOverflow: end(with: Self.headTooLarge, .headTooLarge)
     case HTTPParserError.invalidVersion:
-      end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1"))
+      end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1"), .notHTTP)
     case is HTTPParserError:
-      end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"))
+      end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"), .notHTTP)
     default: context.close(promise: nil)
     }
   }
@@ -148,8 +152,9 @@ final class HTTPConnection: ChannelDuplexHandler {
 
   // MARK: Answering
 
-  private func end(with answer: PullAnswer) {
+  private func end(with answer: PullAnswer, _ refusal: Refusal) {
     guard lastWord == nil, !isClosing else { return }
+    desk.refusals.note(refusal, peer: peer, at: desk.now())
     lastWord = answer.closing
     receiving = nil
     if !isAnswering { answerNext() }
@@ -246,7 +251,8 @@ final class HTTPConnection: ChannelDuplexHandler {
     if phase == .idle || isAnswering || isClosing { return context.close(promise: nil) }
     end(
       with: .problem(
-        .requestTimeout, "the request was not complete within \(times.headerNs / 1_000_000) ms; send it again"))
+        .requestTimeout, "the request was not complete within \(times.headerNs / 1_000_000) ms; send it again"),
+      .tooSlow)
   }
 }
 

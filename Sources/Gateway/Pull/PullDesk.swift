@@ -24,6 +24,7 @@ final class PullDesk: @unchecked Sendable {
   private(set) var epoch: UInt32
   let now: @Sendable () -> Instant
   let register: ConsumerRegister
+  let refusals: RefusalBook
   private var waiting: [ObjectIdentifier: Delivery] = [:]
   /// Known to be durable; the store may be further already.
   private var known: Position
@@ -43,7 +44,8 @@ final class PullDesk: @unchecked Sendable {
     gatewayID = configuration.gatewayID
     known = Position()
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
-    register = ConsumerRegister(configuration.consumers, keys: keys, logger: logger)
+    refusals = RefusalBook(logger)
+    register = ConsumerRegister(configuration.consumers, keys: keys, refusals: refusals, logger: logger)
   }
 
   // MARK: What is there

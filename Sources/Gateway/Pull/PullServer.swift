@@ -12,14 +12,17 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 import Store
 import StreamCore
+import Synchronization
 
 package enum PullFailure: Error, Sendable {
   /// Which address, and why; don't start.
   case cannotListen(address: String, reason: String)
   /// The same of the control socket.
   case cannotControl(path: String, reason: String)
+  case badCertificate(CertificateFailure)
 
   package var text: String {
     switch self {
@@ -29,6 +32,7 @@ package enum PullFailure: Error, Sendable {
       return
         "can't listen on \(path): \(reason); end the agent that answers there, or give this one a `runtime` folder "
         + "of its own under [gateway]"
+    case .badCertificate(let failure): return failure.text
     }
   }
 }
@@ -38,14 +42,14 @@ package struct PullCounts: Sendable {
   package var waiting = 0
   /// Open now.
   package var connections = 0
-  /// Since start.
-  package var refusedTokens: Int64 = 0
+  /// Since start, by `Refusal.rawValue`.
+  package var refusals = [Int64](repeating: 0, count: Refusal.allCases.count)
+  /// Unix seconds: the last moment of the certificate that is shown; nil without TLS.
+  package var certificateExpires: Int64?
 
-  package init(waiting: Int = 0, connections: Int = 0, refusedTokens: Int64 = 0) {
-    self.waiting = waiting
-    self.connections = connections
-    self.refusedTokens = refusedTokens
-  }
+  package init() {}
+
+  package func refused(_ refusal: Refusal) -> Int64 { refusals[refusal.rawValue] }
 }
 
 package final class PullServer: Sendable {
@@ -55,6 +59,8 @@ package final class PullServer: Sendable {
   private let ledger: ConnectionLedger
   private let times: ConnectionTimes
   private let logger: Logger
+  private let certificateFiles: CertificateFiles?
+  private let certificate = Mutex<PullCertificate?>(nil)
 
   package init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
@@ -63,6 +69,7 @@ package final class PullServer: Sendable {
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) }
   ) {
     listen = configuration.listen
+    certificateFiles = configuration.certificate
     loop = group.next()
     desk = PullDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, storeID: storeID,
@@ -75,6 +82,9 @@ package final class PullServer: Sendable {
   /// Binds every address, or none. Returns what was bound, ports filled in. Not on an event loop.
   @discardableResult
   package func start() throws(PullFailure) -> [ListenAddress] {
+    if let certificateFiles {
+      do { show(try PullCertificate.read(certificateFiles)) } catch { throw .badCertificate(error) }
+    }
     var bound: [ListenAddress] = []
     for address in listen {
       do throws(PullFailure) {
@@ -90,6 +100,12 @@ package final class PullServer: Sendable {
     return bound
   }
 
+  /// New connections are shown this certificate; open ones keep theirs. Any thread.
+  package func show(_ certificate: PullCertificate) { self.certificate.withLock { $0 = certificate } }
+
+  /// Unix seconds: the last moment of the certificate that is shown; nil without TLS. Any thread.
+  package var certificateExpires: Int64? { certificate.withLock { $0?.notAfter } }
+
   /// More is durable in the store. Any thread.
   package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
 
@@ -103,10 +119,12 @@ package final class PullServer: Sendable {
   /// Calls on the loop. Any thread.
   package func counts(_ completion: @escaping @Sendable (PullCounts) -> Void) {
     loop.execute {
-      completion(
-        PullCounts(
-          waiting: self.desk.waitingCount, connections: self.ledger.connections.count,
-          refusedTokens: self.desk.register.refusedTokens))
+      var counts = PullCounts()
+      counts.waiting = self.desk.waitingCount
+      counts.connections = self.ledger.connections.count
+      for refusal in Refusal.allCases { counts.refusals[refusal.rawValue] = self.desk.refusals.count(refusal) }
+      counts.certificateExpires = self.certificateExpires
+      completion(counts)
     }
   }
 
@@ -117,10 +135,12 @@ package final class PullServer: Sendable {
       .serverChannelOption(.backlog, value: 64)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Limits.socketReadBytes))
-      .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.welcome(channel) } }
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try self.welcome(channel, isTLS: address.isTLS) }
+      }
     do {
       switch address {
-      case .tcp(let host, let port):
+      case .tcp(let host, let port), .tls(let host, let port):
         return try bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1).bind(host: host, port: port).wait()
       case .unix(let path):
         let socket = kerb_unix_listen(path, 0o660, 64)
@@ -134,19 +154,25 @@ package final class PullServer: Sendable {
   }
 
   /// On the loop: a new connection.
-  private func welcome(_ channel: any Channel) throws {
+  private func welcome(_ channel: any Channel, isTLS: Bool) throws {
     let peer = channel.remoteAddress?.ipAddress
+    let context = isTLS ? certificate.withLock { $0?.context } : nil
+    // Never in the clear where TLS was asked for.
+    if isTLS, context == nil { return channel.close(promise: nil) }
+    let name = peer ?? "unix socket"
     let verdict = ledger.admit(channel, address: peer)
+    if let refusal = verdict.refusal { desk.refusals.note(refusal, peer: name, at: desk.now()) }
     let connection: HTTPConnection
     switch verdict {
     case .closed:
       channel.close(promise: nil)
       return
-    case .served: connection = HTTPConnection(desk: desk, peer: peer ?? "unix socket", times: times, turnedAway: nil)
-    case .turnedAway(let answer):
-      connection = HTTPConnection(desk: desk, peer: peer ?? "unix socket", times: times, turnedAway: answer)
+    case .served: connection = HTTPConnection(desk: desk, peer: name, times: times, turnedAway: nil)
+    case .turnedAway(let answer, _):
+      connection = HTTPConnection(desk: desk, peer: name, times: times, turnedAway: answer)
     }
     let pipeline = channel.pipeline.syncOperations
+    if let context { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
     try pipeline.addHandler(HeadMeter(connection))
     try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
     try pipeline.addHandler(HTTPResponseEncoder())
@@ -179,8 +205,15 @@ private final class ConnectionLedger: @unchecked Sendable {
 
   enum Verdict {
     case served
-    case turnedAway(PullAnswer)
-    case closed
+    case turnedAway(PullAnswer, Refusal)
+    case closed(Refusal)
+
+    var refusal: Refusal? {
+      switch self {
+      case .served: return nil
+      case .turnedAway(_, let refusal), .closed(let refusal): return refusal
+      }
+    }
   }
 
   private let loop: any EventLoop
@@ -194,7 +227,9 @@ private final class ConnectionLedger: @unchecked Sendable {
     loop.preconditionInEventLoop()
     let isOver = connections.count >= Limits.connectionsMax
     let isOverHere = address.map { perAddress[$0, default: 0] >= Limits.connectionsPerAddressMax } ?? false
-    if connections.count >= Limits.connectionsMax + Limits.connectionsTurnedAwayMax { return .closed }
+    if connections.count >= Limits.connectionsMax + Limits.connectionsTurnedAwayMax {
+      return .closed(.connections)
+    }
     let id = ObjectIdentifier(channel)
     connections[id] = channel
     if let address { perAddress[address, default: 0] += 1 }
@@ -202,13 +237,15 @@ private final class ConnectionLedger: @unchecked Sendable {
     if isOverHere {
       // Of one address no more than a few are told: the others would take everybody's place.
       let count = address.flatMap { perAddress[$0] } ?? 0
-      if count > Limits.connectionsPerAddressMax + Limits.connectionsTurnedAwayMax / 4 { return .closed }
+      if count > Limits.connectionsPerAddressMax + Limits.connectionsTurnedAwayMax / 4 {
+        return .closed(.connectionsOfAddress)
+      }
       let text = "your address has \(Limits.connectionsPerAddressMax) connections open already; close some, or wait"
-      return .turnedAway(.tryLater(.tooManyRequests, text, afterSeconds: 5))
+      return .turnedAway(.tryLater(.tooManyRequests, text, afterSeconds: 5), .connectionsOfAddress)
     }
     if isOver {
       let text = "all \(Limits.connectionsMax) connections are in use; try again"
-      return .turnedAway(.tryLater(.serviceUnavailable, text, afterSeconds: 5))
+      return .turnedAway(.tryLater(.serviceUnavailable, text, afterSeconds: 5), .connections)
     }
     return .served
   }
@@ -224,12 +261,19 @@ extension ListenAddress {
   package var text: String {
     switch self {
     case .tcp(let host, let port): return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    case .tls(let host, let port): return "https://\(ListenAddress.tcp(host: host, port: port).text)"
     case .unix(let path): return "unix:\(path)"
     }
   }
 
+  fileprivate var isTLS: Bool { if case .tls = self { true } else { false } }
+
   fileprivate func with(port: Int?) -> ListenAddress {
-    if case .tcp(let host, _) = self, let port { return .tcp(host: host, port: port) }
-    return self
+    guard let port else { return self }
+    switch self {
+    case .tcp(let host, _): return .tcp(host: host, port: port)
+    case .tls(let host, _): return .tls(host: host, port: port)
+    case .unix: return self
+    }
   }
 }
