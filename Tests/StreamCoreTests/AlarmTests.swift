@@ -143,4 +143,23 @@ import Testing
       #expect(other.events.count == (expected == .no ? 1 : 0))
     }
   }
+
+  @Test("neither a replayed reading nor one that is older than the present one moves an alarm")
+  func lateReadings() {
+    let rig = rig()
+    rig.feed(5, at: 10 * secondNs)
+    rig.feedLate(20, at: 11 * secondNs, now: 11 * secondNs)
+    rig.feedLate(20, at: 3 * secondNs, now: 12 * secondNs, isReplayed: false)
+    rig.tick(60 * secondNs)
+    rig.collect()
+    #expect(rig.events.isEmpty)
+    #expect(rig.pipeline.late == 2)
+    // History they are all the same.
+    #expect(rig.samples.map(\.raw) == [5, 20, 20])
+    rig.feed(20, at: 70 * secondNs)
+    rig.feedLate(0, at: 71 * secondNs, now: 71 * secondNs)
+    rig.tick(72 * secondNs)
+    rig.collect()
+    #expect(rig.events.count == 1)
+  }
 }

@@ -53,6 +53,14 @@ final class PipelineRig {
     pipeline.evaluate(alarms: 0..<pipeline.size.alarms, at: now)
   }
 
+  /// A reading that comes late: `at` lies before others, or it is replayed.
+  func feedLate(_ raw: Int64, point: Int = 0, at ns: Int64, now: Int64, isReplayed: Bool = true) {
+    pipeline.accept(
+      point: point, raw: raw, quality: .good, text: .init(start: nil, count: 0), at: Instant(nanoseconds: ns),
+      isReplayed: isReplayed)
+    pipeline.evaluate(alarms: 0..<pipeline.size.alarms, at: Instant(nanoseconds: now))
+  }
+
   func feed(text: String, at ns: Int64) {
     let bytes = Array(text.utf8)
     bytes.withUnsafeBufferPointer {

@@ -105,6 +105,22 @@ import Testing
     #expect(Double(bitPattern: UInt64(bitPattern: raws[5])) == 10)
   }
 
+  @Test("(4) a late reading enters the window that is open for its time, and none that is closed")
+  func lateReadings() {
+    var rule = WindowRule(point: 0, everyNs: 10 * secondNs, firstSeries: 1)
+    for statistic in [WindowStatistic.max, .count] { rule.add(statistic) }
+    let rig = PipelineRig(points: [point { $0.windowCount = 1 }], windows: [rule])
+    rig.feed(3, at: 5 * secondNs)
+    rig.feed(4, at: 18 * secondNs)
+    rig.feedLate(9, at: 12 * secondNs, now: 18 * secondNs, isReplayed: false)
+    rig.feedLate(77, at: 6 * secondNs, now: 18 * secondNs)
+    rig.tick(20 * secondNs)
+    rig.collect()
+    #expect(rig.samples.filter { $0.series == 1 }.map(\.raw) == [3, 9])
+    #expect(rig.samples.filter { $0.series == 2 }.map(\.raw) == [1, 2])
+    #expect(rig.pipeline.state(of: 0).raw == 4)
+  }
+
   @Test("bad values enter no window; an empty window reports its count alone")
   func emptyWindow() {
     var rule = WindowRule(point: 0, everyNs: secondNs, firstSeries: 1)
