@@ -16,6 +16,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CSerialPort", pkgConfig: "libserialport", providers: [.apt(["libserialport-dev"])]),
   .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
   .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+  .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
   .target(name: "CLinux"),
   .target(name: "CToml", cxxSettings: [.define("TOML_HEADER_ONLY", to: "1")]),
 
@@ -28,7 +29,7 @@ var targets: [Target] = [
   .target(
     name: "Gateway",
     dependencies: [
-      "FieldBus", "Store", "StreamCore", "CLinux", "CSodium",
+      "FieldBus", "Store", "StreamCore", "CLinux", "CSodium", "CZlib",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -58,7 +59,7 @@ var targets: [Target] = [
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
-  .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestSupport"], swiftSettings: strict),
+  .testTarget(name: "GatewayTests", dependencies: ["Gateway", "CZlib", "TestSupport"], swiftSettings: strict),
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
   .testTarget(

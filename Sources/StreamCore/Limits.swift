@@ -242,6 +242,14 @@ package enum Limits {
   /// Looked at for one answer, in and out of scope: then it goes out as it is, so that a narrow scope behind a long
   /// backlog can't keep the store from the others.
   package static let recordsScannedPerAnswerMax = 65_536
+  /// Gaps in the head of a SenML answer, about 120 bytes each; the rest comes with the next one.
+  package static let gapHeadersMax = 32
+  /// A smaller answer gains nothing by compression.
+  package static let compressBytesMin = 1_024
+  /// Answers that are being compressed at once, 68 KiB each; the next one goes out as it is.
+  package static let compressionsMax = 8
+  /// Compressed in one turn of the event loop: 2 ms on a slow core, so that an alarm is not held up.
+  package static let compressBytesPerTurn = 32 << 10
   /// Names, kinds and units of old blocks: the present catalogue and two before it.
   package static let cataloguesCachedMax = 3
   /// Requests of one connection that wait behind the one being answered; more are not read from the socket.

@@ -88,6 +88,18 @@ final class WireClient {
     var json: JSONValue { (try? JSONParser.parse(body)) ?? .null }
   }
 
+  /// The head of the next answer, as it comes; what follows it stays.
+  func rawHead() throws -> String {
+    let separator = Array("\r\n\r\n".utf8)
+    while true {
+      if let range = received.firstRange(of: separator) {
+        defer { received.removeSubrange(..<range.upperBound) }
+        return String(decoding: received[..<range.lowerBound], as: UTF8.self)
+      }
+      guard try more() else { throw WireFailure(what: "closed before a whole head") }
+    }
+  }
+
   /// The next answer on the connection.
   func response(isHead: Bool = false) throws -> Response {
     let separator = Array("\r\n\r\n".utf8)
@@ -106,6 +118,11 @@ final class WireClient {
       let pair = line.split(separator: ":", maxSplits: 1)
       response.headers[pair[0].lowercased()] = pair[1].trimmingPrefix(" ").description
     }
+    if !isHead, response.headers["transfer-encoding"] == "chunked" {
+      received.removeSubrange(..<end)
+      response.body = try chunks()
+      return response
+    }
     let length = isHead ? 0 : Int(response.headers["content-length"] ?? "0") ?? 0
     while received.count < end + length {
       guard try more() else { throw WireFailure(what: "closed before a whole body") }
@@ -113,6 +130,20 @@ final class WireClient {
     response.body = Array(received[end..<(end + length)])
     received.removeSubrange(..<(end + length))
     return response
+  }
+
+  /// RFC 9112, 7.1, without trailers.
+  private func chunks() throws -> [UInt8] {
+    var body: [UInt8] = []
+    while true {
+      let size = Int(try line().dropLast(), radix: 16) ?? 0
+      while received.count < size + 2 {
+        guard try more() else { throw WireFailure(what: "closed before a whole chunk") }
+      }
+      body += received[..<size]
+      received.removeSubrange(..<(size + 2))
+      if size == 0 { return body }
+    }
   }
 
   func get(_ target: String, token: String?, method: String = "GET", headers: String = "") throws -> Response {

@@ -132,6 +132,9 @@ package struct JSONWriter: Sendable {
     bytes.append(contentsOf: json)
   }
 
+  /// Bytes that bring their own order.
+  package mutating func append(unseparated other: [UInt8]) { bytes.append(contentsOf: other) }
+
   // MARK: Members
 
   package mutating func member(_ name: String, _ value: String) {

@@ -18,6 +18,7 @@ struct BatchWriter {
   let seal: CursorSeal
   let limit: Int
   let bytesMax: Int
+  let type: MediaType
 
   private(set) var position: Position
   /// Records and gaps in the body.
@@ -32,15 +33,19 @@ struct BatchWriter {
 
   private var timeline: Timeline
   private var gapList = JSONWriter()
+  /// The batches; of a SenML pack the records alone.
   private var batchList = JSONWriter()
+  /// The gaps of a SenML pack: values of Kerb-Gap headers.
+  private(set) var gapHeaders: [String] = []
 
   /// Names, braces and the cursor around the lists.
   private static let envelopeBytes = 1_024
 
   init(
-    consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline,
+    consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline, type: MediaType = .json,
     bytesMax: Int = Limits.answerBytesMax
   ) {
+    self.type = type
     self.consumer = consumer
     self.seal = seal
     position = after
@@ -132,6 +137,7 @@ struct BatchWriter {
 
   /// False: it does not fit, and the body is as before.
   private mutating func append(_ gap: Gap, lane: Lane) -> Bool {
+    if type != .json { return append(header: gap, lane: lane) }
     let mark = gapList.mark
     gapList.object {
       $0.member("lane", lane.name)
@@ -155,6 +161,25 @@ struct BatchWriter {
     return true
   }
 
+  /// An item with parameters (RFC 9651).
+  private mutating func append(header gap: Gap, lane: Lane) -> Bool {
+    guard gapHeaders.count < Limits.gapHeadersMax else {
+      isFull = true
+      return false
+    }
+    var text = "\(lane.name);from=\(gap.from);to=\(gap.to);count=\(gap.count)"
+    for (name, at) in [("start", gap.start), ("end", gap.end)] {
+      guard let at, let ms = timeline.unixMs(at, epoch: gap.epoch) else { continue }
+      var seconds = JSONWriter()
+      seconds.seconds(milliseconds: ms)
+      text += ";\(name)=\(String(decoding: seconds.bytes, as: UTF8.self))"
+    }
+    gapHeaders.append(text + ";reason=\(gap.reason.name)")
+    gaps += 1
+    advance(lane, to: gap.to)
+    return true
+  }
+
   private mutating func append(_ stored: StoredEvent, view: CatalogueView?) -> Bool {
     guard let view, view.catalogue.alarms.indices.contains(Int(stored.event.alarm)) else {
       return append(unreadable(stored.sequence, stored.sequence, stored.epoch), lane: .alarms)
@@ -163,9 +188,13 @@ struct BatchWriter {
     let alarm = Int(stored.event.alarm)
     if scope.allows(alarm: alarm), stored.event.severity >= consumer.spec.severityMin {
       let writer = recordWriter(view)
-      var record = JSONWriter()
-      writer.write(stored.event, epoch: stored.epoch, allows: scope.allows(series:), into: &record)
-      guard append(record.bytes, count: 1, .alarms, epoch: stored.epoch, id: "\(stored.sequence)") else { return false }
+      func record<Output: RecordOutput>(_: Output.Type) -> [UInt8] {
+        var record = Output(reservingCapacity: 512)
+        writer.write(stored.event, epoch: stored.epoch, allows: scope.allows(series:), into: &record)
+        return record.bytes
+      }
+      let bytes = type == .senmlCBOR ? record(CBORWriter.self) : record(JSONWriter.self)
+      guard append(bytes, count: 1, .alarms, epoch: stored.epoch, id: "\(stored.sequence)") else { return false }
     }
     scanned += 1
     advance(.alarms, to: stored.sequence)
@@ -174,9 +203,16 @@ struct BatchWriter {
 
   private mutating func append(_ piece: Piece, of batch: StoredBatch, view: CatalogueView?) -> Bool {
     guard let view else { return append(unreadable(piece.first, piece.last, batch.epoch), lane: .telemetry) }
+    return type == .senmlCBOR
+      ? append(piece, of: batch, view, CBORWriter.self) : append(piece, of: batch, view, JSONWriter.self)
+  }
+
+  private mutating func append<Output: RecordOutput>(
+    _ piece: Piece, of batch: StoredBatch, _ view: CatalogueView, _: Output.Type
+  ) -> Bool {
     let scope = view.scope(of: consumer)
     let writer = recordWriter(view)
-    var list = JSONWriter(reservingCapacity: 96 * Limits.recordsPerBatchMax)
+    var list = Output(reservingCapacity: 96 * Limits.recordsPerBatchMax)
     var count = 0
     var last = piece.first - 1
     for sequence in piece.first...piece.last {
@@ -207,14 +243,19 @@ struct BatchWriter {
     return !isFull
   }
 
-  /// `records`: their JSON, with commas between.
-  private mutating func append(_ json: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
+  /// `bytes`: the records, as JSON with commas between.
+  private mutating func append(_ bytes: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
     let mark = batchList.mark
-    batchList.object {
-      $0.member("id", "\(seal.storeID).\(epoch).\(lane.name).\(id)")
-      $0.member("lane", lane.name)
-      $0.key("records")
-      $0.array { $0.raw(json) }
+    switch type {
+    case .senmlJSON: batchList.raw(bytes)
+    case .senmlCBOR: batchList.append(unseparated: bytes)
+    default:
+      batchList.object {
+        $0.member("id", "\(seal.storeID).\(epoch).\(lane.name).\(id)")
+        $0.member("lane", lane.name)
+        $0.key("records")
+        $0.array { $0.raw(bytes) }
+      }
     }
     guard records + count <= limit, gapList.count + batchList.count <= bytesMax else {
       batchList.rewind(to: mark)
@@ -241,10 +282,21 @@ struct BatchWriter {
   private func recordWriter(_ view: CatalogueView) -> RecordWriter {
     RecordWriter(
       catalogue: view.catalogue, timeline: timeline,
-      pseudonymKey: consumer.spec.personal == .pseudonym ? consumer.pseudonymKey : nil)
+      pseudonymKey: consumer.spec.personal == .pseudonym ? consumer.pseudonymKey : nil,
+      dialect: type == .json ? .kerb : .senml)
   }
 
   // MARK: The body
+
+  /// RFC 8288: where a SenML reader goes on.
+  func link(_ others: String) -> String { "</v1/batches?after=\(seal.token(position))\(others)>; rel=\"next\"" }
+
+  /// A SenML pack: an array of the records. Nil without one: a pack has at least one record.
+  var pack: [UInt8]? {
+    if records == 0 { return nil }
+    let (open, close): (UInt8, UInt8) = type == .senmlCBOR ? (0x9F, 0xFF) : (UInt8(ascii: "["), UInt8(ascii: "]"))
+    return [open] + batchList.bytes + [close]
+  }
 
   func body(gateway: String, more: Bool) -> [UInt8] {
     var writer = JSONWriter(reservingCapacity: gapList.count + batchList.count + Self.envelopeBytes)

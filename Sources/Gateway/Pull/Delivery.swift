@@ -64,7 +64,7 @@ final class Delivery: @unchecked Sendable {
     scannedBefore = 0
     writer = BatchWriter(
       consumer: consumer, seal: seal, after: position, limit: query.limit,
-      timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []))
+      timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []), type: query.type)
     read()
   }
 
@@ -156,7 +156,11 @@ final class Delivery: @unchecked Sendable {
 
   private func answerWithBody(more: Bool) {
     guard let writer else { return }
-    answer(.json(writer.body(gateway: desk.gatewayID, more: more)))
+    if query.type == .json { return answer(.json(writer.body(gateway: desk.gatewayID, more: more))) }
+    var headers = [(name: "Link", value: writer.link(query.others))]
+    for gap in writer.gapHeaders { headers.append((name: "Kerb-Gap", value: gap)) }
+    guard let pack = writer.pack else { return answer(PullAnswer(status: .noContent, headers: headers)) }
+    answer(PullAnswer(status: .ok, headers: headers, contentType: query.type.rawValue, body: pack))
   }
 
   private func answer(_ answer: PullAnswer) {

@@ -42,6 +42,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var queue = CircularBuffer<HTTPRequestHead>()
   private var isAnswering = false
   private var delivery: Delivery?
+  private var gzip: GzipStream?
   /// Goes out after what is queued; nothing more is received.
   private var lastWord: PullAnswer?
   private var isClosing = false
@@ -67,6 +68,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     timer?.cancel()
     delivery?.cancel()
     delivery = nil
+    endCompression()
     self.context = nil
     context.fireChannelInactive()
   }
@@ -74,6 +76,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   func handlerRemoved(context: ChannelHandlerContext) {
     timer?.cancel()
     delivery?.cancel()
+    endCompression()
     self.context = nil
   }
 
@@ -194,7 +197,13 @@ final class HTTPConnection: ChannelDuplexHandler {
     var head = HTTPResponseHead(version: .http1_1, status: answer.status)
     for header in answer.headers { head.headers.add(name: header.name, value: header.value) }
     if !answer.contentType.isEmpty { head.headers.add(name: "Content-Type", value: answer.contentType) }
-    if answer.status != .noContent { head.headers.add(name: "Content-Length", value: "\(answer.body.count)") }
+    beginCompression(of: answer, for: request)
+    if gzip != nil {
+      head.headers.add(name: "Content-Encoding", value: "gzip")
+    } else if answer.status != .noContent {
+      head.headers.add(name: "Content-Length", value: "\(answer.body.count)")
+    }
+    if answer.body.count >= Limits.compressBytesMin { head.headers.add(name: "Vary", value: "Accept-Encoding") }
     head.headers.add(name: "Cache-Control", value: "no-store")
     if closes {
       head.headers.add(name: "Connection", value: "close")
@@ -203,12 +212,52 @@ final class HTTPConnection: ChannelDuplexHandler {
     }
     arm(times.idleNs)
     context.write(wrapOutboundOut(.head(head)), promise: nil)
+    if gzip != nil { return writeCompressed(answer.body[...]) }
     if request?.method != .HEAD, !answer.body.isEmpty {
       context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: answer.body)))), promise: nil)
     }
+    writeEnd(context)
+  }
+
+  private func writeEnd(_ context: ChannelHandlerContext) {
     let written = context.eventLoop.makePromise(of: Void.self)
     written.futureResult.assumeIsolated().whenComplete { _ in self.wrote() }
     context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+  }
+
+  // MARK: Compression
+
+  /// Only for who asks for it, only where it gains something, and not for too many at once.
+  private func beginCompression(of answer: PullAnswer, for request: HTTPRequestHead?) {
+    guard let request, request.method != .HEAD, request.version == .http1_1, answer.status == .ok,
+      answer.body.count >= Limits.compressBytesMin, desk.compressions < Limits.compressionsMax,
+      MediaType.takesGzip(request.headers[canonicalForm: "accept-encoding"])
+    else { return }
+    gzip = GzipStream()
+    if gzip != nil { desk.compressions += 1 }
+  }
+
+  private func endCompression() {
+    guard gzip != nil else { return }
+    gzip = nil
+    desk.compressions -= 1
+  }
+
+  /// A piece each turn of the loop: others have theirs between.
+  private func writeCompressed(_ rest: ArraySlice<UInt8>) {
+    guard let context, let gzip else { return }
+    let piece = rest.prefix(Limits.compressBytesPerTurn)
+    let left = rest.dropFirst(piece.count)
+    let allocator = context.channel.allocator
+    guard let bytes = gzip.compressed(piece, isLast: left.isEmpty, allocator: allocator) else {
+      return context.close(promise: nil)
+    }
+    if bytes.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil) }
+    if left.isEmpty {
+      endCompression()
+      return writeEnd(context)
+    }
+    context.eventLoop.assumeIsolated().execute { self.writeCompressed(left) }
   }
 
   private func wrote() {

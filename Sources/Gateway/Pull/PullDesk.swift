@@ -63,6 +63,9 @@ final class PullDesk: @unchecked Sendable {
     }
   }
 
+  /// Answers that are being compressed now.
+  var compressions = 0
+
   var waitingCount: Int { waiting.count }
 
   /// False: too many wait already.
@@ -140,7 +143,7 @@ final class PullDesk: @unchecked Sendable {
     let routes = ["/v1/batches", "/v1/points", "/v1/alarms", "/v1/devices", "/v1/schema"]
     guard routes.contains(request.path) else { throw Self.notFound(request.path) }
     try Self.requireGet(request)
-    try request.requireJSON()
+    if request.path != "/v1/batches" { _ = try request.negotiated([.json]) }
     let listing = Listing(desk: self, consumer: consumer)
     switch request.path {
     case "/v1/batches": return try batches(request, consumer, reply)

@@ -71,14 +71,11 @@ package struct PullRequest: Sendable {
     PullRefusal(.problem(.badRequest, "`\(name)`: got \"\(got.prefix(80))\"; allowed: \(allowed)"))
   }
 
-  /// This version writes JSON only; senml types come later.
-  package func requireJSON() throws(PullRefusal) {
-    let accepted = headers[canonicalForm: "accept"].map { $0.split(separator: ";")[0].lowercased() }
-    let ours = ["*/*", "application/*", "application/json"]
-    guard accepted.isEmpty || accepted.contains(where: ours.contains) else {
-      throw PullRefusal(
-        .problem(.notAcceptable, "only application/json is served; send Accept: application/json"))
-    }
+  /// What the client can read, of what this resource is offered as.
+  package func negotiated(_ offers: [MediaType]) throws(PullRefusal) -> MediaType {
+    if let type = MediaType.negotiate(offers, accept: headers[canonicalForm: "accept"]) { return type }
+    let list = offers.map { String($0.essence) }.joined(separator: ", ")
+    throw PullRefusal(.problem(.notAcceptable, "\(path) is served as \(list); send one of these in Accept"))
   }
 }
 
@@ -88,8 +85,12 @@ package struct BatchesQuery: Sendable {
   package var limit = Limits.recordsPerAnswerDefault
   package var waitNs: Int64 = 0
   package var lane: Lane?
+  package var type = MediaType.json
+  /// The parameters but `after`, as they were given: the next request has them, too.
+  package var others = ""
 
   package init(_ request: PullRequest) throws(PullRefusal) {
+    type = try request.negotiated([.json, .senmlJSON, .senmlCBOR])
     let given = try request.arguments("after", "limit", "wait", "lane")
     after = given["after"]
     if let text = given["limit"] {
@@ -112,5 +113,8 @@ package struct BatchesQuery: Sendable {
       }
       lane = value
     }
+    if given["limit"] != nil { others += "&limit=\(limit)" }
+    if let text = given["wait"] { others += "&wait=\(text)" }
+    if let lane { others += "&lane=\(lane.name)" }
   }
 }

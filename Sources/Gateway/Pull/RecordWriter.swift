@@ -62,7 +62,7 @@ package struct Timeline: Sendable {
 
   /// Writes `t`, and `unsynchronised` where no absolute time is known: then `t` is relative to now in the running
   /// epoch (RFC 8428, 4.5.3), and absent in an older one, whose own seconds are in `mono`.
-  package func write(_ at: Instant, epoch: UInt32, into writer: inout JSONWriter) {
+  package func write(_ at: Instant, epoch: UInt32, into writer: inout some RecordOutput) {
     if let unixMs = unixMs(at, epoch: epoch) {
       writer.key("t")
       writer.seconds(milliseconds: unixMs)
@@ -74,7 +74,7 @@ package struct Timeline: Sendable {
   }
 
   /// A second time of a record: nothing where neither an absolute nor a relative time can be given.
-  package func writeMember(_ name: String, _ at: Instant, epoch: UInt32, into writer: inout JSONWriter) {
+  package func writeMember(_ name: String, _ at: Instant, epoch: UInt32, into writer: inout some RecordOutput) {
     guard unixMs(at, epoch: epoch) != nil || epoch == self.epoch else { return }
     writer.key(name)
     writer.seconds(milliseconds: unixMs(at, epoch: epoch) ?? min(0, floorMs(at - now)))
@@ -105,13 +105,22 @@ extension CatalogueSeries {
   }
 }
 
+/// `senml`: as RFC 8428 wants it: one value field in every record, and nothing nested.
+package enum RecordDialect: Sendable {
+  case kerb, senml
+}
+
 package struct RecordWriter {
   package let catalogue: Catalogue
   package let timeline: Timeline
   /// Nil: pseudonyms stay inside.
   package let pseudonymKey: [UInt8]?
+  package let dialect: RecordDialect
 
-  package init(catalogue: Catalogue, timeline: Timeline, pseudonymKey: [UInt8]?) {
+  package init(
+    catalogue: Catalogue, timeline: Timeline, pseudonymKey: [UInt8]?, dialect: RecordDialect = .kerb
+  ) {
+    self.dialect = dialect
     self.catalogue = catalogue
     self.timeline = timeline
     self.pseudonymKey = pseudonymKey
@@ -120,7 +129,7 @@ package struct RecordWriter {
   // MARK: Values
 
   /// `sample.series` is in the catalogue.
-  package func write(_ sample: Sample, texts: [UInt8], epoch: UInt32, into writer: inout JSONWriter) {
+  package func write(_ sample: Sample, texts: [UInt8], epoch: UInt32, into writer: inout some RecordOutput) {
     let series = catalogue.series[Int(sample.series)]
     var text: ArraySlice<UInt8> = []
     if sample.hasText, sample.textOffset >= 0, sample.textOffset + sample.textLength <= texts.count {
@@ -133,7 +142,7 @@ package struct RecordWriter {
     }
   }
 
-  package func writeName(_ series: CatalogueSeries, into writer: inout JSONWriter) {
+  package func writeName(_ series: CatalogueSeries, into writer: inout some RecordOutput) {
     writer.key("n")
     writer.string(
       joining: catalogue.gatewayID, "/", catalogue.devices[series.device].name, "/", series.point)
@@ -141,9 +150,12 @@ package struct RecordWriter {
 
   /// `v`, `vb` or `vs`, and everything that says how to take it.
   package func writeValue(
-    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, quality: Quality, into writer: inout JSONWriter
+    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, quality: Quality,
+    into writer: inout some RecordOutput
   ) {
-    if quality != .bad { writeValueAlone(series, raw: raw, text: text, into: &writer) }
+    let hasValue = quality != .bad && writeValueAlone(series, raw: raw, text: text, into: &writer)
+    // RFC 8428, 4.2: a record has a value.
+    if !hasValue, dialect == .senml { writer.member("vs", quality.word) }
     if let unit = series.unit { writer.member("u", unit) }
     writer.member("q", quality.word)
     if let statistic = series.statistic {
@@ -153,13 +165,13 @@ package struct RecordWriter {
   }
 
   private func writeValueAlone(
-    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, into writer: inout JSONWriter
-  ) {
+    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, into writer: inout some RecordOutput
+  ) -> Bool {
     switch series.encoding {
     case .text:
       writer.member("vs", String(decoding: text, as: UTF8.self))
     case .pseudonym:
-      guard let pseudonymKey, !text.isEmpty else { return }
+      guard let pseudonymKey, !text.isEmpty else { return false }
       let mac = Sodium.hmac(Array(text), key: pseudonymKey)
       writer.member("vs", Hexadecimal.text(mac[..<Limits.pseudonymBytes]))
     default:
@@ -167,9 +179,10 @@ package struct RecordWriter {
       writeNumber(series, raw: raw, into: &writer)
       if let label = series.values[raw] { writer.member("label", label) }
     }
+    return true
   }
 
-  private func writeNumber(_ series: CatalogueSeries, raw: Int64, into writer: inout JSONWriter) {
+  private func writeNumber(_ series: CatalogueSeries, raw: Int64, into writer: inout some RecordOutput) {
     if series.isBool { return writer.bool(raw != 0) }
     switch series.encoding {
     case .signed where series.scale == 1 && series.offset == 0: writer.integer(raw)
@@ -183,11 +196,11 @@ package struct RecordWriter {
 
   /// `event.alarm` is in the catalogue. `allows`: which values may be shown with it.
   package func write(
-    _ event: AlarmEvent, epoch: UInt32, id: Int64? = nil, allows: (Int) -> Bool, into writer: inout JSONWriter
+    _ event: AlarmEvent, epoch: UInt32, id: Int64? = nil, allows: (Int) -> Bool, into writer: inout some RecordOutput
   ) {
     let alarm = catalogue.alarms[Int(event.alarm)]
     let device = catalogue.devices[alarm.device].name
-    var causes: [(point: String, json: [UInt8])] = []
+    var causes: [Cause] = []
     for index in 0..<Int(event.causeCount) {
       let cause = event.cause(index)
       let number = Int(cause.series)
@@ -196,7 +209,7 @@ package struct RecordWriter {
       else { continue }
       var value = JSONWriter()
       writeNumber(catalogue.series[number], raw: cause.raw, into: &value)
-      causes.append((catalogue.series[number].point, value.bytes))
+      causes.append(Cause(series: catalogue.series[number], raw: cause.raw, json: value.bytes))
     }
     writer.object {
       $0.key("n")
@@ -208,26 +221,41 @@ package struct RecordWriter {
       $0.member("active", event.state.isActive)
       $0.member("severity", event.severity.word)
       timeline.writeMember("since", event.since, epoch: epoch, into: &$0)
-      $0.key("message")
-      $0.object { message in
-        for language in alarm.message.keys.sorted() {
-          let template = alarm.message[language] ?? ""
-          message.member(language, filled(template, device: device, causes: causes))
-        }
+      let messages = alarm.message.keys.sorted().map { language in
+        (language: language, text: filled(alarm.message[language] ?? "", device: device, causes: causes))
       }
+      var written: Set<String> = []
+      let values = causes.filter { written.insert($0.series.point).inserted }
+      if dialect == .senml {
+        $0.member("vb", event.state.isActive)
+        for (language, text) in messages { $0.member("message-\(language)", text) }
+        for cause in values {
+          $0.key("\(cause.series.point)-value")
+          writeNumber(cause.series, raw: cause.raw, into: &$0)
+        }
+        return
+      }
+      $0.key("message")
+      $0.object { message in for (language, text) in messages { message.member(language, text) } }
       $0.key("values")
-      $0.object { values in
-        var written: Set<String> = []
-        for cause in causes where written.insert(cause.point).inserted {
-          values.key(cause.point)
-          values.raw(cause.json)
+      $0.object {
+        for cause in values {
+          $0.key(cause.series.point)
+          writeNumber(cause.series, raw: cause.raw, into: &$0)
         }
       }
     }
   }
 
+  /// A value that made the alarm, as it goes out and as a message shows it.
+  private struct Cause {
+    var series: CatalogueSeries
+    var raw: Int64
+    var json: [UInt8]
+  }
+
   /// `{device}`, `{gateway}` and `{point}` filled in; "?" for a value that is not known or not for this reader.
-  private func filled(_ template: String, device: String, causes: [(point: String, json: [UInt8])]) -> String {
+  private func filled(_ template: String, device: String, causes: [Cause]) -> String {
     var text = ""
     var rest = template[...]
     while let open = rest.firstIndex(of: "{") {
@@ -237,7 +265,7 @@ package struct RecordWriter {
       switch name {
       case "device": text += device
       case "gateway": text += catalogue.gatewayID
-      default: text += causes.first { $0.point == name }.map { String(decoding: $0.json, as: UTF8.self) } ?? "?"
+      default: text += causes.first { $0.series.point == name }.map { String(decoding: $0.json, as: UTF8.self) } ?? "?"
       }
       rest = rest[rest.index(after: close)...]
     }
