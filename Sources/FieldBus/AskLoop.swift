@@ -295,7 +295,7 @@ extension AskLoop: BusWork where Line: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one question at most.
   package mutating func step() -> Instant {
     let now = port.now
-    pipeline.tick(at: now)
+    board.tick(&pipeline, at: now)
     var until = now
     switch machine.next(at: now) {
     case .open: openPort()
@@ -305,14 +305,13 @@ extension AskLoop: BusWork where Line: ~Copyable {
       drain(late: true)
     case .ask(let index, let discard): transact(index, discard: discard)
     }
-    board.bus.set(.produced, pipeline.produced)
-    board.bus.set(.lost, pipeline.lost)
+    board.show(pipeline)
     return Swift.min(until, pipeline.nextDeadline)
   }
 
   package mutating func handOver() {
     pipeline.handOver()
-    board.bus.set(.produced, pipeline.produced)
+    board.show(pipeline)
   }
   package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
   package mutating func stop() {

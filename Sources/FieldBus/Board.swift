@@ -44,6 +44,10 @@ package enum BusCounter: Int, CaseIterable {
   case problem
   case state
   case produced, lost
+  /// Readings that came late, and of these those that found a window closed.
+  case lateReadings, missedWindow
+  /// Set by others: what makes wall time of monotonic time; 0: not known.
+  case clockOffsetNs
   /// When the thread moved last; while it waits: until when.
   case pulse
 }

@@ -38,6 +38,20 @@ package struct BusBoard: @unchecked Sendable {
     for index in 0..<splitCount { (splits + index).initialize(to: Atomic(0)) }
   }
 
+  /// Bus thread only, at the begin of a turn: the clock goes into the pipeline, and moves it on.
+  func tick(_ pipeline: inout Pipeline, at now: Instant) {
+    pipeline.setClock(offsetNs: bus[.clockOffsetNs], at: now)
+    pipeline.tick(at: now)
+  }
+
+  /// Bus thread only: what the pipeline has counted.
+  func show(_ pipeline: borrowing Pipeline) {
+    bus.set(.produced, pipeline.produced)
+    bus.set(.lost, pipeline.lost)
+    bus.set(.lateReadings, pipeline.late)
+    bus.set(.missedWindow, pipeline.missedWindow)
+  }
+
   package func setSplit(_ node: Int) { splits[node].store(1, ordering: .relaxed) }
   package func isSplit(_ node: Int) -> Bool { splits[node].load(ordering: .relaxed) != 0 }
 

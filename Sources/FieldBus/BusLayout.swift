@@ -20,8 +20,7 @@ package struct BusLayout: Sendable {
   /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
   package var firstPoint: [Int]
   package var firstAlarm: [Int]
-  /// By point of the bus: number of its first window series.
-  package var firstWindowSeries: [Int]
+  package private(set) var points = PointTable()
   /// By alarm of the bus.
   package private(set) var whenPrograms: [Program] = []
   package private(set) var clearPrograms: [Program] = []
@@ -41,7 +40,9 @@ package struct BusLayout: Sendable {
         + Arena.bytes(of: UInt16.self, count: BusLayout.wordCount) + ModbusPort.bytes.rounded(to: Arena.alignment)
     return [
       ("points", size.pointBytes + PointBoard.bytes(points: size.points)),
+      ("conditioning", size.conditioningBytes),
       ("windows", size.windowBytes),
+      ("quantiles", size.sketchBytes),
       ("alarms", size.alarmBytes),
       ("expressions", size.programBytes),
       ("requests", requests),
@@ -75,26 +76,25 @@ package struct BusLayout: Sendable {
     latencies = devices.map { learned[$0.name]?.latency ?? Latency() }
     firstPoint = members.map { numbering.firstPoint[$0] }
     firstAlarm = members.map { numbering.firstAlarm[$0] }
-    firstWindowSeries = []
     var local = 0
     for (index, device) in devices.enumerated() {
       for (number, point) in device.points.enumerated() {
-        firstWindowSeries.append(numbering.firstWindowSeries[firstPoint[index] + number])
-        size.windows += point.windows.count
+        let series = firstPoint[index] + number
+        points.add(point, series: series, firstWindowSeries: numbering.firstWindowSeries[series])
         sentinels += point.invalid
       }
-      let points = device.conditionPoints
+      let known = device.conditionPoints
       for alarm in device.alarms {
         // The configuration was refused if a condition doesn't compile; an empty program never holds.
-        let when = (try? ConditionCompiler.compile(alarm.when, points: points)) ?? []
-        let clear = alarm.clear.flatMap { try? ConditionCompiler.compile($0, points: points) } ?? []
+        let when = (try? ConditionCompiler.compile(alarm.when, points: known)) ?? []
+        let clear = alarm.clear.flatMap { try? ConditionCompiler.compile($0, points: known) } ?? []
         whenPrograms.append(programs.place(when, firstPoint: local))
         clearPrograms.append(programs.place(clear, firstPoint: local))
         size.alarms += 1
       }
       local += device.points.count
     }
-    size.points = local
+    points.count(in: &size)
     size.codeWords = programs.code.count
     for range in plan.requestsOfDevice { addNodes(Array(plan.requests[range])) }
   }

@@ -5,22 +5,9 @@ import StreamCore
 extension BusLayout {
   /// Points, windows, alarms and their programs. `alarmStates`: as they were at the last stop, by alarm of the bus.
   func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
-    var point = 0
-    var window = 0
+    points.fill(&pipeline)
     var alarm = 0
     for (index, device) in devices.enumerated() {
-      for (number, spec) in device.points.enumerated() {
-        pipeline.setPoint(point, rule(of: spec, series: firstPoint[index] + number, firstWindow: window))
-        var series = firstWindowSeries[point]
-        for spec in spec.windows {
-          var rule = WindowRule(point: point, everyNs: spec.everyNs, firstSeries: series)
-          for statistic in spec.statistics { rule.add(statistic.windowStatistic) }
-          pipeline.setWindow(window, rule)
-          series += spec.statistics.count
-          window += 1
-        }
-        point += 1
-      }
       for (number, spec) in device.alarms.enumerated() {
         var rule = AlarmRule(alarm: firstAlarm[index] + number, severity: spec.severity)
         rule.forNs = spec.forNs
@@ -32,24 +19,6 @@ extension BusLayout {
       }
     }
     for (index, word) in programs.code.enumerated() { pipeline.setCode(index, word) }
-  }
-
-  private func rule(of spec: PointSpec, series: Int, firstWindow: Int) -> PointRule {
-    var rule = PointRule()
-    rule.scale = spec.scale
-    rule.offset = spec.offset
-    if let range = spec.range {
-      rule.low = range.lowerBound
-      rule.high = range.upperBound
-    }
-    rule.deadband = spec.deadband
-    rule.heartbeatNs = spec.heartbeatNs
-    rule.encoding = spec.encoding
-    rule.series = UInt16(series)
-    rule.firstWindow = UInt16(firstWindow)
-    rule.windowCount = UInt8(spec.windows.count)
-    rule.isOccurrence = spec.isOccurrence
-    return rule
   }
 }
 
@@ -103,19 +72,6 @@ extension BusLoop where Line: ~Copyable {
     // Each device begins with the whole requests of the plan.
     for (device, range) in layout.nodesOfDevice.enumerated() {
       for index in range.prefix(layout.plan.requestsOfDevice[device].count) { machine.requests[index].isActive = true }
-    }
-  }
-}
-
-extension Statistic {
-  var windowStatistic: WindowStatistic {
-    switch self {
-    case .min: .min
-    case .max: .max
-    case .mean: .mean
-    case .last: .last
-    case .count: .count
-    case .sum: .sum
     }
   }
 }

@@ -48,7 +48,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
   package mutating func step() -> Instant {
     let now = port.now
-    pipeline.tick(at: now)
+    state.tick(&pipeline, at: now)
     var until = now
     let action = machine.next(at: now)
     if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
@@ -62,15 +62,14 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     case .fence(let unit, let table, let address, let count):
       fence(unit, table: table, address: address, count: count)
     }
-    state.bus.set(.produced, pipeline.produced)
-    state.bus.set(.lost, pipeline.lost)
+    state.show(pipeline)
     return Swift.min(until, pipeline.nextDeadline)
   }
 
   /// Hands over what is in hand: before a stop, or when somebody waits for it.
   package mutating func handOver() {
     pipeline.handOver()
-    state.bus.set(.produced, pipeline.produced)
+    state.show(pipeline)
   }
 
   /// True once after a batch went to the store.

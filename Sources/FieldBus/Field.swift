@@ -142,6 +142,11 @@ package final class Field: @unchecked Sendable {
     Instant(nanoseconds: boards.map { $0.bus[.pulse] }.min() ?? .max)
   }
 
+  /// Wall time = monotonic time + `offsetNs`: windows end at its full minutes and hours from now on.
+  package func clockKnown(offsetNs: Int64) {
+    for board in boards { board.bus.set(.clockOffsetNs, offsetNs) }
+  }
+
   // MARK: What was learned
 
   /// By name of the device: what was known at the start, and what has been learned since.
@@ -207,6 +212,8 @@ package final class Field: @unchecked Sendable {
     if problem != 0 { report.problem = "\(layouts[index].spec.endpoint.text): \(String(cString: strerror(problem)))" }
     report.produced = counters[.produced]
     report.lost = counters[.lost]
+    report.lateReadings = counters[.lateReadings]
+    report.missedWindow = counters[.missedWindow]
     return report
   }
 

@@ -145,10 +145,9 @@ extension ListenLoop: BusWork {
 
   package mutating func step() -> Instant {
     let now = port.now
-    pipeline.tick(at: now)
+    board.tick(&pipeline, at: now)
     defer {
-      board.bus.set(.produced, pipeline.produced)
-      board.bus.set(.lost, pipeline.lost)
+      board.show(pipeline)
     }
     guard isOpen else { return Swift.min(openPort(at: now), pipeline.nextDeadline) }
     do {
@@ -176,7 +175,7 @@ extension ListenLoop: BusWork {
 
   package mutating func handOver() {
     pipeline.handOver()
-    board.bus.set(.produced, pipeline.produced)
+    board.show(pipeline)
   }
   package mutating func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
   package mutating func stop() {

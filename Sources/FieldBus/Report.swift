@@ -36,6 +36,9 @@ package struct BusReport: Sendable {
   /// Samples and events that the bus's pipeline has made since start, and those that found no free batch.
   package var produced: Int64 = 0
   package var lost: Int64 = 0
+  /// Readings that came late, and of these those that found a window closed.
+  package var lateReadings: Int64 = 0
+  package var missedWindow: Int64 = 0
 
   package init() {}
 }

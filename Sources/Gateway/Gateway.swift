@@ -87,7 +87,7 @@ package final class Gateway {
     }
     let opening: StoreOpening
     do { opening = try store.start() } catch { throw StartFailure(error, configuration) }
-    if let offset = clock.poll() { store.clockKnown(offsetNs: offset) }
+    if let offset = clock.poll() { clockKnown(offset) }
     do { try startServers(key, opening) } catch {
       stopServers()
       store.stop()
@@ -142,13 +142,18 @@ package final class Gateway {
       default: break
       }
       if let offset = clock.poll() {
-        store.clockKnown(offsetNs: offset)
+        clockKnown(offset)
         logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
       }
       keepLearned()
       lookAtCertificate()
       ping()
     }
+  }
+
+  private func clockKnown(_ offsetNs: Int64) {
+    store.clockKnown(offsetNs: offsetNs)
+    field.clockKnown(offsetNs: offsetNs)
   }
 
   private func keepLearned() {

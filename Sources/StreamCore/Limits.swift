@@ -100,6 +100,14 @@ package enum Limits {
   /// With the store behind, a full batch is offered again this often: a tenth of the shortest poll.
   package static let handOverRetryNs: Int64 = 10_000_000
   package static let windowsPerPointMax = 4
+  /// A sliding window of an hour moves every minute; each pane has memory of its own.
+  package static let panesPerWindowMax = 60
+  /// A value stands for three of its intervals, and at least so long: a full line is behind by no more.
+  package static let validNsMin: Int64 = 60_000_000_000
+  /// Less of a window's time than this with Good values, and its statistics are uncertain.
+  package static let coverageGood = 0.5
+  /// Seventeen statistics there are, and a window may want them all.
+  package static let statisticsPerWindowMax = 17
   /// Operations in a condition: enough for ten comparisons joined.
   package static let programLengthMax = 48
   package static let programStackMax = 16

@@ -40,7 +40,7 @@ extension Pipeline {
     while index < Int(rule.when.length) {
       if let point = rule.when.point(index, programs) {
         let state = states[point]
-        let series = rules[point].series
+        let series = state.place.series
         var known = false
         var seen = 0
         while seen < Int(event.causeCount) {

@@ -3,10 +3,11 @@
 extension Pipeline {
   /// Sends a reading out as a sample of the point's own series.
   mutating func report(
-    _ rule: PointRule, raw: Int64, quality: Quality, text: UnsafeBufferPointer<UInt8>, at moment: Instant
+    _ series: UInt16, _ rule: PointRule, raw: Int64, quality: Quality, text: UnsafeBufferPointer<UInt8>,
+    at moment: Instant
   ) {
     let carried = quality <= .uncertain
-    let sample = Sample(at: moment, raw: carried ? raw : 0, series: rule.series, quality: quality)
+    let sample = Sample(at: moment, raw: carried ? raw : 0, series: series, quality: quality)
     emit(sample, text: carried && rule.encoding.hasText ? text : UnsafeBufferPointer(start: nil, count: 0))
   }
 
@@ -16,8 +17,10 @@ extension Pipeline {
     if rule.isOccurrence || !state.hasReported || quality != state.reportedQuality { return true }
     if rule.heartbeatNs > 0, now - state.reportedAt >= rule.heartbeatNs { return true }
     if quality > .uncertain { return false }
-    if rule.deadband > 0, !rule.encoding.hasText { return (value - state.reportedValue).magnitude > rule.deadband }
-    return identity != state.reportedRaw
+    guard rule.deadband > 0, !rule.encoding.hasText else { return identity != state.reportedRaw }
+    let reported = rule.value(state.reportedRaw)
+    let distance = rule.isDeadbandRelative ? rule.deadband * reported.magnitude : rule.deadband
+    return (value - reported).magnitude > distance
   }
 
   /// FNV-1a: tells one text from the next; nothing rests on it but whether to report.

@@ -1,6 +1,6 @@
-// The stages of one bus, in order: range → report by exception → windows → alarm conditions → batch. Owned by
-// the bus's thread. All memory comes from the arena; no stage allocates, and no sample costs more than the
-// windows of its point.
+// The stages of one bus, in order: conditioning → range → report by exception → windows → alarm conditions →
+// batch. Owned by the bus's thread. All memory comes from the arena; no stage allocates, and no sample costs
+// more than the panes of its point's windows.
 //
 // Invariants:
 //  1. produced = handed over + in the filling batch + lost, in samples; lost ones are announced in the next batch.
@@ -12,8 +12,11 @@ package struct Pipeline: ~Copyable {
   package let size: PipelineSize
   let rules: UnsafeMutablePointer<PointRule>
   let states: UnsafeMutablePointer<PointState>
+  let conditioningRules: UnsafeMutablePointer<ConditioningRule>
+  let conditioningWords: UnsafeMutablePointer<Int64>
   let windowRules: UnsafeMutablePointer<WindowRule>
   let windows: UnsafeMutablePointer<WindowState>
+  let windowWords: UnsafeMutablePointer<Int64>
   let alarmRules: UnsafeMutablePointer<AlarmRule>
   let alarms: UnsafeMutablePointer<AlarmMachine>
   let programs: ProgramMemory
@@ -24,6 +27,10 @@ package struct Pipeline: ~Copyable {
   package internal(set) var lost: Int64 = 0
   /// Readings that came after a newer one of their point, or were replayed.
   package private(set) var late: Int64 = 0
+  /// Of these, those that found a window of theirs already reported.
+  package internal(set) var missedWindow: Int64 = 0
+  /// What makes wall time of monotonic time; 0 until it is known. Windows end at full minutes and hours of it.
+  package internal(set) var clockOffsetNs: Int64 = 0
   /// Lost since the last batch that could say so.
   var lostUnannounced = 0
   var lostFrom = Instant.zero
@@ -38,11 +45,14 @@ package struct Pipeline: ~Copyable {
   package init(size: PipelineSize, arena: inout Arena, channel: BatchChannel) {
     self.size = size
     self.channel = channel
-    rules = arena.take(PointRule.self, count: size.points, first: PointRule())
+    rules = arena.take(PointRule.self, count: size.pointRules, first: PointRule())
     states = arena.take(PointState.self, count: size.points, first: PointState())
-    windowRules = arena.take(
-      WindowRule.self, count: size.windows, first: WindowRule(point: 0, everyNs: 1, firstSeries: 0))
+    conditioningRules = arena.take(
+      ConditioningRule.self, count: size.conditioningRules, first: ConditioningRule())
+    conditioningWords = arena.take(Int64.self, count: size.conditioningWords, first: 0)
+    windowRules = arena.take(WindowRule.self, count: size.windowRules, first: WindowRule(everyNs: 1))
     windows = arena.take(WindowState.self, count: size.windows, first: WindowState())
+    windowWords = arena.take(Int64.self, count: size.windowWords + Accumulators.plainWordsMax, first: 0)
     alarmRules = arena.take(AlarmRule.self, count: size.alarms, first: AlarmRule(alarm: 0, severity: .notice))
     alarms = arena.take(AlarmMachine.self, count: size.alarms, first: AlarmMachine())
     programs = ProgramMemory(
@@ -53,13 +63,31 @@ package struct Pipeline: ~Copyable {
 
   // MARK: Set-up, before the thread runs
 
-  package func setPoint(_ index: Int, _ rule: PointRule) {
-    precondition(index >= 0 && index < size.points)
+  /// A point's rule names its conditioning by this number and one.
+  package func setConditioningRule(_ index: Int, _ rule: ConditioningRule) {
+    precondition(index >= 0 && index < size.conditioningRules)
+    conditioningRules[index] = rule
+  }
+  package func setPointRule(_ index: Int, _ rule: PointRule) {
+    precondition(index >= 0 && index < size.pointRules && Int(rule.conditioning) <= size.conditioningRules)
     rules[index] = rule
   }
-  package func setWindow(_ index: Int, _ rule: WindowRule) {
-    precondition(index >= 0 && index < size.windows)
+  /// Its rule is set already.
+  package func setPoint(_ index: Int, _ place: PointPlace) {
+    precondition(index >= 0 && index < size.points && Int(place.rule) < size.pointRules)
+    precondition(Int(place.firstWindow) + Int(rules[Int(place.rule)].windowCount) <= size.windows)
+    states[index].place = place
+  }
+  package func setWindowRule(_ index: Int, _ rule: WindowRule) {
+    precondition(index >= 0 && index < size.windowRules)
     windowRules[index] = rule
+  }
+  /// Its rule is set already.
+  package func setWindow(_ index: Int, _ window: WindowState) {
+    precondition(index >= 0 && index < size.windows && Int(window.rule) < size.windowRules)
+    let end = Int(truncatingIfNeeded: window.words) + windowRules[Int(window.rule)].words
+    precondition(end <= size.windowWords && Int(window.point) < size.points)
+    windows[index] = window
   }
   package func setAlarm(_ index: Int, _ rule: AlarmRule, state: AlarmState) {
     precondition(index >= 0 && index < size.alarms)
@@ -86,50 +114,79 @@ package struct Pipeline: ~Copyable {
     isReplayed: Bool = false
   ) {
     precondition(point >= 0 && point < size.points)
-    let rule = rules[point]
+    let before = states[point]
+    let rule = rules[Int(before.place.rule)]
+    if isReplayed || now < before.at {
+      return keepLate(before.place, rule, raw: raw, quality: quality, text: text, at: now)
+    }
+    var raw = raw
     var quality = quality
-    let value: Double
-    let identity: Int64
+    var value = Double.nan
+    var identity: Int64 = 0
     if rule.encoding.hasText {
-      value = .nan
       identity = Pipeline.hash(text)
     } else {
-      value = rule.encoding.value(raw: raw, scale: rule.scale, offset: rule.offset)
-      identity = raw
+      value = rule.value(raw)
       if quality == .good, !value.isFinite { quality = .bad }
-      if quality == .good, value < rule.low || value > rule.high { quality = .uncertain }
+      if rule.conditioning > 0 {
+        condition(before.place, rule, raw: &raw, value: &value, quality: &quality, at: now)
+      } else if quality == .good, value < rule.low || value > rule.high {
+        quality = .uncertain
+      }
+      identity = raw
     }
-    if isReplayed || now < states[point].at {
-      return keepLate(point, value: value, raw: raw, quality: quality, text: text, at: now)
-    }
-    states[point].quality = quality
-    states[point].at = now
     if quality <= .uncertain {
       states[point].value = value
       states[point].raw = raw
+      states[point].hasValue = true
     }
-    if isDue(rule, states[point], value: value, identity: identity, quality: quality, at: now) {
-      report(rule, raw: raw, quality: quality, text: text, at: now)
-      states[point].reportedValue = value
+    states[point].quality = quality
+    states[point].at = now
+    if isDue(rule, before, value: value, identity: identity, quality: quality, at: now) {
+      report(before.place.series, rule, raw: raw, quality: quality, text: text, at: now)
       states[point].reportedRaw = identity
       states[point].reportedQuality = quality
       states[point].reportedAt = now
       states[point].hasReported = true
     }
-    guard quality <= .uncertain, !rule.encoding.hasText else { return }
-    enterWindows(of: rule, value: value, raw: raw, quality: quality, at: now)
+    guard rule.windowCount > 0, !rule.encoding.hasText else { return }
+    enterWindows(of: rule, before, value: value, raw: raw, quality: quality, at: now)
   }
 
-  /// A late reading is history: it goes out, and into those windows that are still open for its time. What is known
-  /// of the present, and with it every condition, stays as it is.
+  /// A late reading is history: it goes out, and into those windows that are still open for its time. What is
+  /// known of the present, and with it every condition, stays as it is. Neither filters nor counters can look
+  /// back: what was read of a counter can't be placed any more.
   private mutating func keepLate(
-    _ point: Int, value: Double, raw: Int64, quality: Quality, text: UnsafeBufferPointer<UInt8>, at then: Instant
+    _ place: PointPlace, _ rule: PointRule, raw: Int64, quality: Quality, text: UnsafeBufferPointer<UInt8>,
+    at then: Instant
   ) {
-    let rule = rules[point]
     late += 1
-    report(rule, raw: raw, quality: quality, text: text, at: then)
-    guard quality <= .uncertain, !rule.encoding.hasText else { return }
-    enterOpenWindows(of: rule, value: value, raw: raw, quality: quality, at: then)
+    if rule.conditioning > 0, conditioningRules[Int(rule.conditioning) - 1].counter != .none { return }
+    var quality = quality
+    var value = Double.nan
+    if !rule.encoding.hasText {
+      value = rule.value(raw)
+      if quality == .good, !value.isFinite { quality = .bad }
+      if quality == .good, value < rule.low || value > rule.high { quality = .uncertain }
+    }
+    report(place.series, rule, raw: raw, quality: quality, text: text, at: then)
+    guard quality <= .uncertain, rule.windowCount > 0, !rule.encoding.hasText else { return }
+    enterOpenWindows(of: rule, place, value: value, raw: raw, quality: quality, at: then)
+  }
+
+  /// What a point with conditioning makes of a reading.
+  private func condition(
+    _ place: PointPlace, _ rule: PointRule, raw: inout Int64, value: inout Double, quality: inout Quality,
+    at now: Instant
+  ) {
+    let conditioning = Conditioning(
+      words: conditioningWords + Int(truncatingIfNeeded: place.words),
+      rule: conditioningRules[Int(rule.conditioning) - 1])
+    guard quality <= .uncertain else { return conditioning.interrupt() }
+    raw = conditioning.pass(raw, point: rule, at: now)
+    value = rule.value(raw)
+    let isDoubtful = conditioning.isDoubtful(value, raw: raw, at: now)
+    if quality == .good, isDoubtful || value < rule.low || value > rule.high { quality = .uncertain }
   }
 
   /// The device answers no more: its points are bad until they are read again.

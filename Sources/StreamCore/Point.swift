@@ -1,6 +1,6 @@
-// One point of a bus: what is to be done with its readings, and what is known of it now.
+// One point of a bus: what is to be done with its readings, which points of one profile share, and what is known of it.
 
-package struct PointRule: BitwiseCopyable, Sendable {
+package struct PointRule: BitwiseCopyable, Hashable, Sendable {
   package var scale = 1.0
   package var offset = 0.0
   package var low = -Double.infinity
@@ -8,27 +8,65 @@ package struct PointRule: BitwiseCopyable, Sendable {
   package var deadband = 0.0
   /// 0: only on change.
   package var heartbeatNs: Int64 = 0
+  /// A value stands for so long after it was read; 0: until the next one.
+  package var validNs: Int64 = 0
+  /// From 1, in the bus's table; 0: readings are taken as they are.
+  package var conditioning: UInt16 = 0
   package var encoding = Encoding.signed
-  package var series: UInt16 = 0
-  package var firstWindow: UInt16 = 0
   package var windowCount: UInt8 = 0
+  /// The deadband is a part of the value last reported: 0.02 are two percent.
+  package var isDeadbandRelative = false
   /// Each reading is an event of its own (a card was shown), reported even if it equals the one before.
   package var isOccurrence = false
   package init() {}
+
+  /// The engineering value.
+  @inline(__always)
+  package func value(_ raw: Int64) -> Double { encoding.value(raw: raw, scale: scale, offset: offset) }
+
+  /// The value of one raw is below that of another: without rounding, however large they are.
+  @inline(__always)
+  func ascends(_ a: Int64, _ b: Int64) -> Bool {
+    switch encoding {
+    case .signed: return scale < 0 ? a > b : a < b
+    case .unsigned:
+      let (first, second) = (UInt64(bitPattern: a), UInt64(bitPattern: b))
+      return scale < 0 ? first > second : first < second
+    default: return value(a) < value(b)
+    }
+  }
 }
 
-/// The latest reading, and what was last reported of it.
+/// Where a point stands on its bus.
+package struct PointPlace: BitwiseCopyable, Sendable {
+  package var rule: UInt16
+  package var series: UInt16
+  package var firstWindow: UInt16
+  /// What its conditioning keeps, in words.
+  package var words: UInt32
+
+  package init(rule: Int, series: Int, firstWindow: Int, words: Int) {
+    self.rule = UInt16(truncatingIfNeeded: rule)
+    self.series = UInt16(truncatingIfNeeded: series)
+    self.firstWindow = UInt16(truncatingIfNeeded: firstWindow)
+    self.words = UInt32(truncatingIfNeeded: words)
+  }
+}
+
+/// The latest reading, after its conditioning, and what was last reported of it.
 package struct PointState: BitwiseCopyable, Sendable {
   package var value = 0.0
   package var raw: Int64 = 0
   package var at = Instant.zero
-  package var reportedValue = 0.0
   /// Of texts: their hash.
   package var reportedRaw: Int64 = 0
   package var reportedAt = Instant.zero
+  package var place = PointPlace(rule: 0, series: 0, firstWindow: 0, words: 0)
   package var quality = Quality.bad
   package var reportedQuality = Quality.bad
   package var hasReported = false
+  /// There was a value once; `value` and `raw` are the last one.
+  package var hasValue = false
   package init() {}
 
   package var isUsable: Bool { quality <= .uncertain }

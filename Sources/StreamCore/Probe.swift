@@ -6,12 +6,17 @@ package enum Probe {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     let channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     var pipeline = Pipeline(size: size, arena: &arena, channel: channel)
+    var conditioning = ConditioningRule()
+    conditioning.spike = 3
+    conditioning.maxRate = 1
+    pipeline.setConditioningRule(0, conditioning)
     var point = PointRule()
     point.windowCount = 1
-    pipeline.setPoint(0, point)
-    var window = WindowRule(point: 0, everyNs: 1_000_000_000, firstSeries: 1)
-    window.add(.mean)
-    pipeline.setWindow(0, window)
+    point.conditioning = 1
+    pipeline.setPointRule(0, point)
+    pipeline.setPoint(0, PointPlace(rule: 0, series: 0, firstWindow: 0, words: 0))
+    pipeline.setWindowRule(0, window)
+    pipeline.setWindow(0, WindowState(rule: 0, point: 0, firstSeries: 1, words: 0))
     let condition = arena.take(Instruction.self, count: 3, first: Instruction(.point))
     condition[1] = Instruction(.constant, value: 0)
     condition[2] = Instruction(.greater)
@@ -28,10 +33,25 @@ package enum Probe {
     return pipeline.produced
   }
 
+  private static var window: WindowRule {
+    var window = WindowRule(everyNs: 1_000_000_000, slideNs: 500_000_000, latenessNs: 500_000_000)
+    window.add(.mean)
+    window.add(.stddev)
+    window.add(.rate)
+    window.add(.p95)
+    return window
+  }
+
   package static var size: PipelineSize {
     var size = PipelineSize()
     size.points = 1
+    size.pointRules = 1
+    size.conditioningRules = 1
+    size.conditioningWords = 6
     size.windows = 1
+    size.windowRules = 1
+    size.windowWords = window.words
+    size.sketchWords = window.sketchWords
     size.alarms = 1
     size.codeWords = 2
     return size

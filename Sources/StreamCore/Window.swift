@@ -1,85 +1,90 @@
-// Tumbling windows: fixed memory, whatever passes through. A window's bounds are multiples of its length on the
-// monotonic clock, so no step of the wall clock can empty, double or stretch it.
+// A window over time: its rule, which windows of the same kind share, and its state. It is made of panes: one for
+// a tumbling window, one for each slide within a sliding one's length, and those that still wait for late
+// readings.
+//
+// Invariants:
+//  1. A pane begins where the one before it ended. It ends at the multiple of its length, on the wall clock once
+//     that is known, that is nearest to its begin plus its length: never earlier than after half of it, never
+//     later than after one and a half. So no step of the clock makes a window empty, double or endless.
+//  2. A pane that has been part of a reported window is closed: nothing enters it any more.
 
-/// One nibble each, the first in the lowest bits: the order of the window's series.
-package enum WindowStatistic: UInt8, BitwiseCopyable, Sendable {
-  case min = 0, max, mean, last, count, sum
-}
+package struct WindowRule: BitwiseCopyable, Hashable, Sendable {
+  package let everyNs: Int64
+  /// Length of a pane: equal to `everyNs` for a tumbling window, else a part of it.
+  package let slideNs: Int64
+  /// A window is reported this long after its end, and takes late readings until then.
+  package let latenessNs: Int64
+  package private(set) var kept = Accumulators()
+  package let panesPerWindow: UInt8
+  /// Panes that wait for late readings, beside those of the newest window.
+  let panesWaiting: UInt8
+  package private(set) var statisticCount: UInt8 = 0
+  /// Five bits each, twelve in a word: the order of the window's series.
+  private var firstTwelve: Int64 = 0
+  private var others: Int64 = 0
 
-package struct WindowRule: BitwiseCopyable, Sendable {
-  package var everyNs: Int64
-  package var point: UInt16
-  package var firstSeries: UInt16
-  package var statisticCount: UInt8
-  package var statistics: UInt32
-
-  package init(point: Int, everyNs: Int64, firstSeries: Int) {
+  /// `slideNs` divides `everyNs`; at most `Limits.panesPerWindowMax` panes. Lateness is at most the window's length.
+  package init(everyNs: Int64, slideNs: Int64? = nil, latenessNs: Int64 = 0) {
+    let slide = slideNs ?? everyNs
     self.everyNs = everyNs
-    self.point = UInt16(truncatingIfNeeded: point)
-    self.firstSeries = UInt16(truncatingIfNeeded: firstSeries)
-    statisticCount = 0
-    statistics = 0
+    self.slideNs = slide
+    self.latenessNs = latenessNs
+    panesPerWindow = UInt8(truncatingIfNeeded: everyNs / slide)
+    panesWaiting = UInt8(truncatingIfNeeded: (latenessNs + slide - 1) / slide)
   }
 
-  /// At most eight.
-  package mutating func add(_ statistic: WindowStatistic) {
-    statistics |= UInt32(statistic.rawValue) &<< (4 * UInt32(statisticCount))
+  /// Each statistic once.
+  package mutating func add(_ statistic: Statistic) {
+    let index = Int(statisticCount)
+    let bits = Int(statistic.rawValue).wide &<< (5 * (index % 12).wide)
+    if index < 12 { firstTwelve |= bits } else { others |= bits }
     statisticCount += 1
+    kept.add(statistic)
   }
 
-  package func statistic(_ index: Int) -> WindowStatistic {
-    WindowStatistic(rawValue: UInt8(truncatingIfNeeded: statistics &>> (4 * UInt32(truncatingIfNeeded: index)) & 0xF))
-      ?? .count
+  package func statistic(_ index: Int) -> Statistic {
+    let bits = (index < 12 ? firstTwelve : others) &>> (5 * (index % 12).wide)
+    return Statistic(rawValue: UInt8(truncatingIfNeeded: bits & 31)) ?? .count
+  }
+
+  var paneCount: Int { Int(panesPerWindow) + Int(panesWaiting) }
+  package var words: Int { paneCount * kept.words }
+  /// Of these, what the quantiles take.
+  package var sketchWords: Int { kept.keeps(Accumulators.sketch) ? paneCount * Sketch.words : 0 }
+
+  /// The latest bound at or before a moment. `offsetNs`: what makes wall time of monotonic time.
+  func bound(before moment: Int64, offsetNs: Int64) -> Int64 {
+    let remainder = (moment &+ offsetNs) % slideNs
+    return moment &- (remainder < 0 ? remainder + slideNs : remainder)
+  }
+
+  /// Invariant 1.
+  func end(ofPaneFrom start: Int64, offsetNs: Int64) -> Int64 {
+    let aim = start &+ slideNs
+    let before = bound(before: aim, offsetNs: offsetNs)
+    return aim &- before < slideNs - (aim &- before) ? before : before &+ slideNs
   }
 }
 
+/// Its panes' words stand one behind the other from `words` on, in a ring.
 package struct WindowState: BitwiseCopyable, Sendable {
-  /// Start of the open window on the monotonic clock; `.min`: none open yet.
-  package var startNs: Int64 = .min
-  package var count: Int64 = 0
-  package var sum = 0.0
-  package var min = 0.0
-  package var max = 0.0
-  package var minRaw: Int64 = 0
-  package var maxRaw: Int64 = 0
-  package var lastRaw: Int64 = 0
-  package var quality = Quality.good
+  package var rule: UInt16 = 0
+  package var point: UInt16 = 0
+  package var firstSeries: UInt16 = 0
+  /// Of the pane that is open, in the ring.
+  var newest: UInt8 = 0
+  /// Panes that hold something; 0: no reading has come yet.
+  var alive: UInt8 = 0
+  /// Panes that are over and not yet reported.
+  var waiting: UInt8 = 0
+  package var words: UInt32 = 0
 
   package init() {}
 
-  mutating func open(at now: Instant, everyNs: Int64) {
-    self = WindowState()
-    let remainder = now.nanoseconds % everyNs
-    startNs = now.nanoseconds - (remainder < 0 ? remainder + everyNs : remainder)
-  }
-
-  /// Only values that may be used come here: good, or uncertain (which marks the whole window).
-  mutating func add(value: Double, raw: Int64, quality: Quality) {
-    if count == 0 || value < min {
-      min = value
-      minRaw = raw
-    }
-    if count == 0 || value > max {
-      max = value
-      maxRaw = raw
-    }
-    sum += value
-    count += 1
-    lastRaw = raw
-    if quality > self.quality { self.quality = quality }
-  }
-
-  /// The raw value of one statistic's series; nil: there is none in an empty window.
-  func raw(_ statistic: WindowStatistic) -> Int64? {
-    if statistic == .count { return count }
-    guard count > 0 else { return nil }
-    switch statistic {
-    case .min: return minRaw
-    case .max: return maxRaw
-    case .last: return lastRaw
-    case .sum: return Int64(bitPattern: sum.bitPattern)
-    case .mean: return Int64(bitPattern: (sum / count.double).bitPattern)
-    case .count: return count
-    }
+  package init(rule: Int, point: Int, firstSeries: Int, words: Int) {
+    self.rule = UInt16(truncatingIfNeeded: rule)
+    self.point = UInt16(truncatingIfNeeded: point)
+    self.firstSeries = UInt16(truncatingIfNeeded: firstSeries)
+    self.words = UInt32(truncatingIfNeeded: words)
   }
 }

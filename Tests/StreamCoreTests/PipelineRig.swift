@@ -10,10 +10,24 @@ final class PipelineRig {
   var events: [AlarmEvent] = []
   var announcedLost = 0
 
-  init(points: [PointRule], windows: [WindowRule] = [], alarms: [(AlarmRule, [Instruction], [Instruction])] = []) {
+  /// `windows`: in the points' order, as many as their rules say; their series follow those of the points, twenty
+  /// apart.
+  /// `conditioning`: of the points that name it.
+  init(
+    points: [PointRule], windows: [WindowRule] = [], conditioning: [ConditioningRule] = [],
+    alarms: [(AlarmRule, [Instruction], [Instruction])] = []
+  ) {
     var size = PipelineSize()
     size.points = points.count
+    size.pointRules = points.count
     size.windows = windows.count
+    size.windowRules = windows.count
+    size.windowWords = windows.reduce(0) { $0 + $1.words }
+    size.sketchWords = windows.reduce(0) { $0 + $1.sketchWords }
+    size.conditioningRules = conditioning.count
+    size.conditioningWords = points.reduce(0) {
+      $0 + ($1.conditioning > 0 ? conditioning[Int($1.conditioning) - 1].words : 0)
+    }
     size.alarms = alarms.count
     size.codeWords = alarms.reduce(0) { $0 + Program.wordsMax($1.1.count) + Program.wordsMax($1.2.count) }
     let bytes = size.bytes + BatchChannel.bytes + 1_024
@@ -22,8 +36,22 @@ final class PipelineRig {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     pipeline = Pipeline(size: size, arena: &arena, channel: channel)
-    for (index, rule) in points.enumerated() { pipeline.setPoint(index, rule) }
-    for (index, rule) in windows.enumerated() { pipeline.setWindow(index, rule) }
+    for (index, rule) in conditioning.enumerated() { pipeline.setConditioningRule(index, rule) }
+    var window = 0
+    var words = 0
+    var windowWords = 0
+    for (index, rule) in points.enumerated() {
+      pipeline.setPointRule(index, rule)
+      pipeline.setPoint(index, PointPlace(rule: index, series: index, firstWindow: window, words: words))
+      if rule.conditioning > 0 { words += conditioning[Int(rule.conditioning) - 1].words }
+      for _ in 0..<Int(rule.windowCount) {
+        pipeline.setWindowRule(window, windows[window])
+        pipeline.setWindow(
+          window, WindowState(rule: window, point: index, firstSeries: points.count + 20 * window, words: windowWords))
+        windowWords += windows[window].words
+        window += 1
+      }
+    }
     var next = 0
     for (index, alarm) in alarms.enumerated() {
       var rule = alarm.0

@@ -77,8 +77,8 @@ import Testing
 
   @Test("a window reports its statistics at its end, in raw units where the device sent them")
   func windows() {
-    var rule = WindowRule(point: 0, everyNs: 10 * secondNs, firstSeries: 7)
-    for statistic in [WindowStatistic.min, .max, .mean, .last, .count, .sum] { rule.add(statistic) }
+    var rule = WindowRule(everyNs: 10 * secondNs)
+    for statistic in [Statistic.min, .max, .mean, .last, .count, .sum] { rule.add(statistic) }
     let rig = PipelineRig(
       points: [
         point {
@@ -95,7 +95,7 @@ import Testing
     rig.tick(20 * secondNs)
     rig.collect()
     let window = rig.samples.dropFirst()
-    #expect(window.map(\.series) == [7, 8, 9, 10, 11, 12])
+    #expect(window.map(\.series) == [1, 2, 3, 4, 5, 6])
     #expect(window.allSatisfy { $0.at.nanoseconds == 20 * secondNs })
     let raws = window.map(\.raw)
     #expect(Array(raws.prefix(2)) == [-2, 10])
@@ -107,8 +107,8 @@ import Testing
 
   @Test("(4) a late reading enters the window that is open for its time, and none that is closed")
   func lateReadings() {
-    var rule = WindowRule(point: 0, everyNs: 10 * secondNs, firstSeries: 1)
-    for statistic in [WindowStatistic.max, .count] { rule.add(statistic) }
+    var rule = WindowRule(everyNs: 10 * secondNs)
+    for statistic in [Statistic.max, .count] { rule.add(statistic) }
     let rig = PipelineRig(points: [point { $0.windowCount = 1 }], windows: [rule])
     rig.feed(3, at: 5 * secondNs)
     rig.feed(4, at: 18 * secondNs)
@@ -123,7 +123,7 @@ import Testing
 
   @Test("bad values enter no window; an empty window reports its count alone")
   func emptyWindow() {
-    var rule = WindowRule(point: 0, everyNs: secondNs, firstSeries: 1)
+    var rule = WindowRule(everyNs: secondNs)
     rule.add(.mean)
     rule.add(.count)
     let rig = PipelineRig(points: [point { $0.windowCount = 1 }], windows: [rule])
@@ -210,7 +210,7 @@ import Testing
 
   @Test("a device that fell silent is bad once, without a value")
   func silence() {
-    let rig = PipelineRig(points: [point(), point { $0.series = 1 }])
+    let rig = PipelineRig(points: [point(), point()])
     rig.feed(1, at: 0)
     rig.pipeline.silence(points: 0..<2, at: Instant(nanoseconds: 5))
     rig.pipeline.silence(points: 0..<2, at: Instant(nanoseconds: 6))

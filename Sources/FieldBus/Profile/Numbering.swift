@@ -56,12 +56,13 @@ extension PointSpec {
 }
 
 extension Statistic {
-  /// Minimum, maximum and last are values that the device sent and keep its encoding; the others are computed.
+  /// Minimum, maximum, first and last are values that the device sent and keep its encoding; the others are computed,
+  /// or count.
   package func encoding(of point: Encoding) -> Encoding {
     switch self {
-    case .min, .max, .last: return point
-    case .count: return .signed
-    case .mean, .sum: return .double
+    case .min, .max, .first, .last: return point
+    case .count, .rises, .falls: return .signed
+    default: return .double
     }
   }
 }

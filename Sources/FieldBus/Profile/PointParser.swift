@@ -66,6 +66,8 @@ package struct PointParser {
     let raw = point.bits.map { 0...((Int64(1) << $0.count) - 1) } ?? type?.rawRange
     point.invalid = invalid(in: raw, type)
     point.values = values(in: raw, type)
+    point.conditioning = ConditioningParser.conditioning(
+      of: reader, type: type, bits: point.bits, personal: personal, isOccurrence: source != nil && point.isOccurrence)
     point.windows = WindowParser.windows(of: reader, everyNs: point.everyNs)
     point.write = write(source)
     return source == nil ? nil : point
@@ -253,11 +255,9 @@ package struct PointParser {
       }
       point.unit = unit
     }
-    if let deadband = reader.number("deadband") {
-      if deadband < 0 {
-        reader.report("deadband", "\(deadband) is below 0: it is a distance, 0 reports every change")
-      }
-      point.deadband = deadband
+    if let deadband = ConditioningParser.deadband(of: reader) {
+      point.deadband = deadband.distance
+      point.isDeadbandRelative = deadband.isRelative
     }
     point.range = range()
   }

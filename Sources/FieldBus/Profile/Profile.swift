@@ -96,15 +96,17 @@ package enum WriteAccess: UInt8, Sendable, CaseIterable {
   case no, maintenance, upstream
 }
 
-package enum Statistic: UInt8, Sendable, CaseIterable {
-  case min, max, mean, last, count, sum
-}
-
 package struct WindowSpec: Sendable, Hashable {
   package var everyNs: Int64
+  /// How far it moves; equal to `everyNs`: one after the other.
+  package var slideNs: Int64
+  /// It waits so long for late readings before it is reported.
+  package var latenessNs: Int64
   package var statistics: [Statistic]
-  package init(everyNs: Int64, statistics: [Statistic]) {
+  package init(everyNs: Int64, slideNs: Int64? = nil, latenessNs: Int64 = 0, statistics: [Statistic]) {
     self.everyNs = everyNs
+    self.slideNs = slideNs ?? everyNs
+    self.latenessNs = latenessNs
     self.statistics = statistics
   }
 }
@@ -129,8 +131,12 @@ package struct PointSpec: Sendable {
   package var invalid: [Int64] = []
   package var values: [Int64: String] = [:]
   package var deadband = 0.0
+  /// The deadband is a part of the value last reported: 0.02 are two percent.
+  package var isDeadbandRelative = false
   /// 0: only on change.
   package var heartbeatNs: Int64 = 0
+  /// Nil: readings are taken as they are.
+  package var conditioning: ConditioningRule?
   package var personal = false
   package var write: WriteAccess = .no
   /// What is sent for the frame that it is read from; nil: registers, meters, and devices that speak when they like.

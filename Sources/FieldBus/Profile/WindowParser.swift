@@ -7,9 +7,10 @@ enum WindowParser {
   static func windows(of reader: TableReader, everyNs: Int64) -> [WindowSpec] {
     var result: [WindowSpec] = []
     for window in reader.tables("windows") {
-      window.notSupported("slide")
       window.require("every")
       let every = window.duration("every", in: Limits.windowNsMin...Limits.intervalNsMax)
+      let slide = window.duration("slide", in: Limits.windowNsMin...Limits.intervalNsMax)
+      let lateness = window.duration("lateness", in: 0...Limits.intervalNsMax) ?? 0
       let statistics = statistics(window)
       window.finish()
       guard let every else { continue }
@@ -20,12 +21,33 @@ enum WindowParser {
       if result.contains(where: { $0.everyNs == every }) {
         window.report("every", "there is a window of \(durationText(every)) already: add the statistics there")
       }
-      result.append(WindowSpec(everyNs: every, statistics: statistics))
+      if lateness > every {
+        window.report("lateness", "\(durationText(lateness)) is longer than the window: at most \(durationText(every))")
+      }
+      var spec = WindowSpec(everyNs: every, latenessNs: min(lateness, every), statistics: statistics)
+      if let slide, isPane(slide, of: every, window) { spec.slideNs = slide }
+      result.append(spec)
     }
     if result.count > Limits.windowsPerPointMax {
       reader.report("windows", "has \(result.count) windows: allowed are \(Limits.windowsPerPointMax)")
     }
     return result
+  }
+
+  /// A window that slides is made of equal panes.
+  private static func isPane(_ slide: Int64, of every: Int64, _ window: TableReader) -> Bool {
+    let most = Int64(Limits.panesPerWindowMax)
+    if slide > every || every % slide != 0 {
+      window.report("slide", "\(durationText(slide)) does not divide the window's \(durationText(every)) evenly")
+      return false
+    }
+    if every / slide > most {
+      window.report(
+        "slide",
+        "makes \(every / slide) panes: allowed are \(most), so at least \(durationText((every + most - 1) / most))")
+      return false
+    }
+    return true
   }
 
   private static func statistics(_ window: TableReader) -> [Statistic] {
@@ -35,14 +57,11 @@ enum WindowParser {
     var result: [Statistic] = []
     for (word, place) in words {
       let key = window.keyPath("stats")
-      if Statistic.later.contains(word) {
-        window.diagnostics.report(place, key, "\"\(word)\" is not supported yet")
-      } else if let statistic = Statistic.words.first(where: { $0.word == word })?.value {
+      if let statistic = Statistic.words.first(where: { $0.word == word })?.value {
         if result.contains(statistic) { window.diagnostics.report(place, key, "\"\(word)\" is named twice") }
         result.append(statistic)
       } else {
-        let all = Statistic.words.map(\.word) + Statistic.later
-        window.diagnostics.report(place, key, TableReader.unknownWord(word, among: all))
+        window.diagnostics.report(place, key, TableReader.unknownWord(word, among: Statistic.words.map(\.word)))
       }
     }
     return result

@@ -23,9 +23,22 @@ extension WriteAccess {
 extension Statistic {
   package static let words: [(word: String, value: Statistic)] = [
     ("min", .min), ("max", .max), ("mean", .mean), ("last", .last), ("count", .count), ("sum", .sum),
+    ("stddev", .stddev), ("first", .first), ("rate", .rate), ("rises", .rises), ("falls", .falls),
+    ("time_true", .timeTrue), ("p50", .p50), ("p90", .p90), ("p95", .p95), ("p99", .p99), ("coverage", .coverage),
   ]
-  /// Of the format, but not of this version.
-  package static let later = ["stddev", "p50", "p90", "p95", "p99", "first", "rises", "falls", "time_true", "rate"]
+
+  package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
+
+  /// What its values are measured in, of a point in that unit.
+  package func unit(of point: String?) -> String? {
+    switch self {
+    case .count, .rises, .falls: return "count"
+    case .timeTrue: return "s"
+    case .coverage: return "/"
+    case .rate: return point.map { "\($0)/s" }
+    default: return point
+    }
+  }
 }
 
 extension Severity {

@@ -92,13 +92,14 @@ extension CatalogueSeries {
     self.device = device
     self.point = point.name
     encoding = statistic?.encoding(of: point.encoding) ?? point.encoding
-    isBool = point.isBool && (statistic == nil || statistic == .last)
-    let computed = statistic == .mean || statistic == .sum || statistic == .count
-    scale = computed ? 1 : point.scale
-    offset = computed ? 0 : point.offset
-    unit = statistic == .count ? "count" : point.unit
+    let isReading = statistic == nil || statistic == .last || statistic == .first
+    let keepsScale = isReading || statistic == .min || statistic == .max
+    isBool = point.isBool && isReading
+    scale = keepsScale ? point.scale : 1
+    offset = keepsScale ? point.offset : 0
+    unit = statistic.map { $0.unit(of: point.unit) } ?? point.unit
     personal = point.personal
-    values = statistic == nil || statistic == .last ? point.values : [:]
+    values = isReading ? point.values : [:]
     self.statistic = statistic
     self.windowNs = windowNs
   }

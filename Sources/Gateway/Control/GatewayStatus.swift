@@ -157,6 +157,8 @@ extension JSONWriter {
       $0.member("reopened", bus.reopened)
       $0.member("produced", bus.produced)
       $0.member("lost", bus.lost)
+      $0.member("late_readings", bus.lateReadings)
+      $0.member("missed_window", bus.missedWindow)
     }
   }
 }

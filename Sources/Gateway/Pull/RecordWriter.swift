@@ -21,10 +21,6 @@ extension Severity {
   package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
 }
 
-extension Statistic {
-  package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
-}
-
 extension AlarmState {
   package var word: String {
     switch self {
