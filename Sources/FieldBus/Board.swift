@@ -58,6 +58,8 @@ package enum DeviceCounter: Int, CaseIterable {
   /// Monotonic nanoseconds of the last good reply; 0: never.
   case lastSeenNs
   case latencyMeanNs, latencySpreadNs, latencyWorstNs, latencyCount
+  /// 1: what earlier runs learned of it was forgotten since the start.
+  case forgotten
 }
 
 /// The latest value of every point of one bus.

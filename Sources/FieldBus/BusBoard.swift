@@ -53,6 +53,7 @@ package struct BusBoard: @unchecked Sendable {
   }
 
   package func setSplit(_ node: Int) { splits[node].store(1, ordering: .relaxed) }
+  package func clearSplit(_ node: Int) { splits[node].store(0, ordering: .relaxed) }
   package func isSplit(_ node: Int) -> Bool { splits[node].load(ordering: .relaxed) != 0 }
 
   package func device(_ index: Int) -> Counters<DeviceCounter> { devices[index] }

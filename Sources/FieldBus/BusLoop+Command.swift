@@ -7,6 +7,10 @@ extension BusLoop where Line: ~Copyable {
   /// out in its place, or the line must rest until then before one can be.
   mutating func serveInbox(before action: BusAction, at now: Instant) -> Instant? {
     guard state.inbox.hasPosts, let command = state.inbox.first() else { return nil }
+    if let device = command.forgets {
+      forget(device, for: command)
+      return port.now
+    }
     switch action {
     case .open, .drain: return nil
     case .transact where state.inbox.servedLast, .fence where state.inbox.servedLast:
@@ -29,6 +33,15 @@ extension BusLoop where Line: ~Copyable {
     if debt.isOwed { fence(for: command) } else { carryOut(command) }
     state.inbox.servedLast = true
     return port.now
+  }
+
+  private mutating func forget(_ device: Int, for command: Inbox.Waiting) {
+    guard state.inbox.take(command.index) else { return }
+    machine.forget(device, at: port.now)
+    for node in machine.nodes(of: device) { state.clearSplit(node) }
+    publish(machine.units[device].latency, unit: device)
+    state.device(device).set(.forgotten, 1)
+    state.inbox.answer(command.index, count: 0, tookNs: 0)
   }
 
   private func fits(_ command: Inbox.Waiting, before action: BusAction, at now: Instant) -> Bool {

@@ -194,7 +194,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  private func publish(_ latency: Latency, unit: Int) {
+  func publish(_ latency: Latency, unit: Int) {
     let device = state.device(unit)
     device.set(.latencyMeanNs, latency.meanNs)
     device.set(.latencySpreadNs, latency.spreadNs)

@@ -224,6 +224,29 @@ extension BusMachine {
     }
   }
 
-  /// Forgets what was learned of a unit's time; its refusals are forgotten at the next start.
-  package mutating func forget(_ unit: Int) { units[unit].latency = Latency() }
+  // MARK: Forgetting
+
+  package func nodes(of unit: Int) -> Range<Int> {
+    let first = Int(units[unit].firstRequest)
+    return first..<(first + Int(units[unit].requestCount))
+  }
+
+  /// All that was learned of a unit since the plan was made: it is asked as if it had never been met. What it
+  /// owes stays owed.
+  package mutating func forget(_ unit: Int, at now: Instant) {
+    units[unit].latency = Latency()
+    for request in nodes(of: unit) {
+      requests[request].wasGood = false
+      requests[request].refusals = 0
+      requests[request].strikes = 0
+    }
+    // Wholes stand before their parts: what a split whole retires is not split any more when its turn comes.
+    for request in nodes(of: unit) where requests[request].isSplit {
+      requests[request].isSplit = false
+      requests[request].isActive = true
+      requests[request].dueAt = now
+      let first = Int(requests[request].firstPart)
+      for part in first..<(first + Int(requests[request].partCount)) { retire(part) }
+    }
+  }
 }

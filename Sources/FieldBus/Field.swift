@@ -5,6 +5,7 @@
 import CLinux
 import Glibc
 import StreamCore
+import Synchronization
 
 package final class Field: @unchecked Sendable {
   // Unchecked: everything that changes after `init` is an atomic word of a board.
@@ -22,6 +23,7 @@ package final class Field: @unchecked Sendable {
   private let devices: [DeviceSpec]
   private let loopMemory: [(start: Int, bytes: Int)]
   private let learnedBefore: [String: LearnedDevice]
+  private let forgotten = Atomic<Int>(0)
 
   package var busCount: Int { layouts.count }
   package var deviceCount: Int { devicePlaces.count }
@@ -156,7 +158,7 @@ package final class Field: @unchecked Sendable {
       for (index, device) in layout.devices.enumerated() {
         var known = LearnedDevice()
         known.latency = latency(bus: bus, device: index)
-        known.refused = learnedBefore[device.name]?.refused ?? []
+        known.refused = refusedBefore(bus: bus, device: index)
         for node in layout.nodesOfDevice[index] where boards[bus].isSplit(node) {
           let request = layout.nodes[node]
           known.refused.append(
@@ -166,6 +168,25 @@ package final class Field: @unchecked Sendable {
       }
     }
     return result
+  }
+
+  /// Forgets what was learned of a device; blocks until its bus's thread has. The plan is of the start: it
+  /// keeps clear of what the device refused before then.
+  package func forget(_ device: Int, until deadline: Instant) throws(LineFailure) {
+    let place = devicePlaces[device]
+    // Of frames nothing is learned.
+    guard layouts[place.bus].spec.busProtocol.isModbus else { return }
+    try boards[place.bus].inbox.forget(device: place.device, until: deadline)
+    forgotten.add(1, ordering: .relaxed)
+  }
+
+  /// How often something was forgotten.
+  package var forgottenCount: Int { forgotten.load(ordering: .relaxed) }
+
+  /// What earlier runs learned to keep clear of.
+  private func refusedBefore(bus: Int, device: Int) -> [RefusedSpan] {
+    guard boards[bus].device(device)[.forgotten] == 0 else { return [] }
+    return learnedBefore[layouts[bus].devices[device].name]?.refused ?? []
   }
 
   private func latency(bus: Int, device: Int) -> Latency {
@@ -245,8 +266,8 @@ package final class Field: @unchecked Sendable {
     report.timeoutMs =
       Double(latency.isKnown ? Swift.min(latency.boundNs, spec.responseTimeoutNs) : spec.responseTimeoutNs) / 1e6
     let nodes = layouts[place.bus].nodesOfDevice[place.device]
-    report.refusedRequests =
-      (learnedBefore[report.name]?.refused.count ?? 0) + nodes.count { boards[place.bus].isSplit($0) }
+    report.refusedBefore = refusedBefore(bus: place.bus, device: place.device).count
+    report.refusedRequests = report.refusedBefore + nodes.count { boards[place.bus].isSplit($0) }
     return report
   }
 

@@ -68,6 +68,8 @@ package struct DeviceReport: Sendable {
   package var timeoutMs = 0.0
   /// Requests that it refuses as a whole: read in parts since.
   package var refusedRequests = 0
+  /// Of these, those that the plan has kept clear of since the start.
+  package var refusedBefore = 0
 
   package init() {}
 }

@@ -52,6 +52,7 @@ package final class Gateway {
   private var learnedAt = kerb_monotonic_ns()
   private var certificates: CertificateWatch?
   private var certificatesAt = kerb_monotonic_ns()
+  private var forgottenKept = 0
 
   /// Builds everything that `configuration` asks for; nothing runs yet.
   package init(_ configuration: Configuration, logger: Logger) {
@@ -158,8 +159,11 @@ package final class Gateway {
 
   private func keepLearned() {
     let now = kerb_monotonic_ns()
-    guard now - learnedAt >= Limits.learnedKeepNs else { return }
+    // What somebody wanted forgotten must not come back after a power cut.
+    let forgotten = field.forgottenCount
+    guard now - learnedAt >= Limits.learnedKeepNs || forgotten != forgottenKept else { return }
     learnedAt = now
+    forgottenKept = forgotten
     if !learned.write(field.learned()) { logger.warning("what was learned of the devices can't be kept") }
   }
 

@@ -1,4 +1,4 @@
-// `kerb points`, `kerb devices`, `kerb alarms`: tables of what the running agent knows.
+// `kerb points`, `kerb alarms`: tables of what the running agent knows.
 
 import ArgumentParser
 import Gateway
@@ -41,40 +41,6 @@ struct Points: ParsableCommand {
     guard let value = point["v"] ?? point["vb"] ?? point["vs"] else { return "-" }
     let text = Table.cut(Shown.scalar(value), to: 24)
     return point["label"]?.string.map { "\(text) \($0)" } ?? text
-  }
-}
-
-struct Devices: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "devices",
-    abstract: "Every device: on which bus, whether it answers, how often it failed.",
-    discussion: """
-      Example:
-        kerb devices
-        kerb devices --json | jq '.[] | select(.state == "offline").name'
-      """)
-
-  @OptionGroup var files: ConfigurationOptions
-
-  @Flag(help: "A JSON array; docs/cli.md lists the keys.")
-  var json = false
-
-  func run() throws {
-    let devices = try Agent(options: files).ask("devices")
-    if json { return show(devices) }
-    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7])
-    for device in devices.array ?? [] {
-      let state = device["state"]?.string ?? ""
-      let colour: Colour = state == "online" ? .green : state == "offline" ? .red : .yellow
-      let failed = ["timeouts", "crc_errors", "exceptions"].reduce(0) { $0 + (device[$1]?.integer ?? 0) }
-      table.rows.append([
-        Cell(device["name"]?.string ?? ""), Cell(device["kind"]?.string ?? ""), Cell(device["bus"]?.string ?? ""),
-        Cell(device["address"]?.string ?? Shown.integer(device["address"])), Cell(state, colour),
-        Cell(Shown.age(ms: device["age_ms"])),
-        Cell(Shown.integer(device["good"])), Cell("\(failed)"),
-      ])
-    }
-    show(table.rows.isEmpty ? [Messages.text(.noDevices)] : table.lines())
   }
 }
 

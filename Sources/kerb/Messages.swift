@@ -23,6 +23,7 @@ enum Message {
   case pointsHead, devicesHead, consumerListHead, active, inactive, all
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
+  case forgotten, forgottenPlan, stateHeld
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
@@ -82,11 +83,26 @@ enum Message {
         "Memory   {0} private, {1} resident, {2} of it planned; {3} threads", "内存  私有 {0}，常驻 {1}，计划 {2}；{3} 个线程"
       )
     case .pointsHead: return ("POINT|VALUE|UNIT|QUALITY|AGE", "测点|值|单位|质量|时间")
-    case .devicesHead: return ("DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED", "设备|类型|总线|地址|状态|最近|成功|失败")
+    case .devicesHead:
+      return (
+        "DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED|WAITS|REFUSES",
+        "设备|类型|总线|地址|状态|最近|成功|失败|等待|拒绝"
+      )
     case .consumerListHead: return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL", "订阅方|范围|通道|最低级别|个人数据")
     case .noAlarms: return ("No alarms", "没有报警")
     case .noPoints: return ("No points", "没有测点")
     case .noDevices: return ("No devices", "没有设备")
+    case .forgotten: return ("{0}: what was learned of it is forgotten", "{0}：已清除学到的参数")
+    case .forgottenPlan:
+      return (
+        "{0}: until the next start of the agent the plan keeps clear of what it once refused",
+        "{0}：代理下次启动前，轮询计划仍避开其曾拒绝的寄存器"
+      )
+    case .stateHeld:
+      return (
+        "{0} is held by an agent that does not answer here; ask it with -c its configuration",
+        "{0} 正被另一代理占用；请用 -c 指定其配置"
+      )
     case .never: return ("never", "从未")
     case .active: return ("active", "活动")
     case .inactive: return ("over", "已恢复")

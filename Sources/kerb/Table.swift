@@ -165,6 +165,9 @@ enum Shown {
     return String(decoding: writer.bytes, as: UTF8.self)
   }
 
+  /// "41 ms"
+  static func milliseconds(_ value: JSONValue?) -> String { value?.double.map { "\(Int($0.rounded())) ms" } ?? "-" }
+
   static func age(ms: JSONValue?) -> String {
     ms?.double.map { span(seconds: $0 / 1_000) } ?? Messages.text(.never)
   }

@@ -96,6 +96,26 @@ struct CommandDeskTests {
     #expect(refusal { _ = try fixture.call("exchange", [("bus", "x"), ("frame", "0103")]) } == "forbidden")
   }
 
+  @Test("forgets what was learned, of one device or of all, for those only who may change things")
+  func forget() throws {
+    let fixture = try fixture()
+    let names = fixture.catalogue.devices.map(\.name)
+    fixture.accessBox.access.withLock { $0 = .read }
+    #expect(refusal { _ = try fixture.call("forget", [("device", "all")]) } == "forbidden")
+    fixture.accessBox.access.withLock { $0 = .change }
+    #expect(refusal { _ = try fixture.call("forget", [("device", "nobody")]) } == "not_found")
+    #expect(refusal { _ = try fixture.call("forget", []) } == "not_found")
+    #expect(fixture.field.reports.withLock { $0.forgotten.isEmpty })
+    fixture.field.change { $0.devices[1].refusedBefore = 2 }
+    let one = try fixture.call("forget", [("device", names[1])])
+    #expect(one["forgotten"] == .array([.string(names[1])]))
+    #expect(one["planned_until_restart"] == .array([.string(names[1])]))
+    #expect(fixture.field.reports.withLock { $0.forgotten } == [1])
+    let all = try fixture.call("forget", [("device", "all")])
+    #expect(all["forgotten"] == .array(names.map { .string($0) }))
+    #expect(all["planned_until_restart"] == .array([]))
+  }
+
   @Test("shows the frames behind the one that was seen last, and they come through whole")
   func frames() throws {
     let fixture = try fixture()

@@ -1,5 +1,6 @@
 // The tools as a person runs them: the built executable, its output and its exit status.
 
+import FieldBus
 import Gateway
 import Glibc
 import StreamCore
@@ -192,6 +193,43 @@ private final class Desk {
     #expect(desk.read("\(desk.folder)/conf.d/consumer-a.toml") == before)
     #expect(access("\(desk.folder)/conf.d/consumer-b.toml", F_OK) != 0)
     #expect(try desk.run("check").status == 0)
+  }
+
+  @Test("Without an agent what was learned is forgotten in the file, unless another agent has it")
+  func forget() throws {
+    let desk = try Desk()
+    let state = "\(desk.folder)/state"
+    mkdir(state, 0o750)
+    defer {
+      for name in ["learned.json", "lock"] { unlink("\(state)/\(name)") }
+      rmdir(state)
+    }
+    desk.write(desk.read(desk.path).replacing("[gateway]\n", with: "[gateway]\nstate = \"\(state)\"\n"), to: desk.path)
+    var learned = LearnedDevice()
+    learned.latency.add(5_000_000)
+    var file = LearnedFile(statePath: state)
+    let isWritten = file.write(["meter": learned])
+    #expect(isWritten)
+
+    let unknown = try desk.run("devices", "--forget", "mater")
+    #expect(unknown.status == 64)
+    #expect(unknown.errors.contains("did you mean meter?"))
+    let lock = open("\(state)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+    #expect(flock(lock, LOCK_EX | LOCK_NB) == 0)
+    let held = try desk.run("devices", "--forget", "meter")
+    #expect(held.status == 69)
+    #expect(held.errors.contains(state))
+    var kept = LearnedFile(statePath: state)
+    let before = kept.read()
+    #expect(before["meter"] == learned)
+    close(lock)
+
+    let outcome = try desk.run("devices", "--forget", "all", "--json")
+    #expect(outcome.output == "{\"forgotten\":[\"meter\"],\"planned_until_restart\":[]}\n")
+    var left = LearnedFile(statePath: state)
+    let after = left.read()
+    #expect(after.isEmpty)
+    #expect(try desk.run("devices", "--forget", "meter", language: "zh_CN.UTF-8").output.contains("meter：已清除"))
   }
 
   @Test("The version is said for people and for programs")

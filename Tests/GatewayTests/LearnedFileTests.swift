@@ -43,6 +43,25 @@ import Testing
     for device in file.read().values { #expect(device.refused.isEmpty) }
   }
 
+  @Test("what is forgotten is gone, and the others' stays")
+  func forget() throws {
+    let folder = try TemporaryFolder()
+    var file = LearnedFile(statePath: folder.path)
+    var isWritten = file.write(some())
+    #expect(isWritten)
+    var again = LearnedFile(statePath: folder.path)
+    isWritten = again.forget(["manhole-1", "nobody"])
+    #expect(isWritten)
+    var last = LearnedFile(statePath: folder.path)
+    let after = last.read()
+    #expect(Array(after.keys) == ["gate \"x\""])
+    isWritten = last.forget(["gate \"x\""])
+    #expect(isWritten)
+    var none = LearnedFile(statePath: folder.path)
+    let nothing = none.read()
+    #expect(nothing.isEmpty)
+  }
+
   @Test("a folder that can't be written is said, not died of")
   func unwritable() {
     var file = LearnedFile(statePath: "/nonexistent/folder")

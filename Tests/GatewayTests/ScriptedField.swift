@@ -13,6 +13,7 @@ final class ScriptedField: FieldView {
     var frames: [LineFrame] = []
     /// What was asked of the buses, and how they answer.
     var asked: [LineRequest] = []
+    var forgotten: [Int] = []
     var answer: @Sendable (LineRequest) -> Result<LineReply, LineFailure> = { _ in .failure(.noReply) }
   }
   let reports: Mutex<Reports>
@@ -47,6 +48,12 @@ final class ScriptedField: FieldView {
   func point(_ index: Int) -> PointReport { reports.withLock { $0.points[index] } }
   func frames(_ bus: Int, after number: Int64) -> [LineFrame] {
     reports.withLock { $0.frames.filter { $0.number > number } }
+  }
+  func forget(_ device: Int, until deadline: Instant) throws(LineFailure) {
+    reports.withLock {
+      $0.forgotten.append(device)
+      $0.devices[device].refusedBefore = 0
+    }
   }
   func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
     let answer = reports.withLock {

@@ -22,6 +22,10 @@ package final class Inbox: @unchecked Sendable {
   struct Slot: BitwiseCopyable {
     var state = State.free
     var isPatient = false
+    /// Not a request for the line: what was learned of a device is to be forgotten.
+    var forgets = false
+    /// That device's number on the bus.
+    var device = 0
     /// 0: answered; else how it failed.
     var failure: UInt8 = 0
     var failureCode: UInt8 = 0
@@ -73,13 +77,29 @@ package final class Inbox: @unchecked Sendable {
   /// Posts, wakes the bus's thread, and waits.
   package func ask(_ request: LineRequest, until deadline: Instant) throws(LineFailure) -> LineReply {
     guard (2...CommandFrame.bytesMax).contains(request.frame.count) else { throw .notPossible }
+    var slot = Slot()
+    slot.isPatient = request.isPatient
+    slot.count = request.frame.count
+    slot.timeoutNs = request.timeoutNs
+    return try ask(slot, request.frame, until: deadline)
+  }
+
+  /// Lets the bus's thread forget what it has learned of a device, and waits until it has.
+  package func forget(device: Int, until deadline: Instant) throws(LineFailure) {
+    var slot = Slot()
+    slot.forgets = true
+    slot.device = device
+    _ = try ask(slot, [], until: deadline)
+  }
+
+  private func ask(_ wanted: Slot, _ frame: [UInt8], until deadline: Instant) throws(LineFailure) -> LineReply {
     kerb_gate_lock(gate)
     defer { kerb_gate_unlock(gate) }
     guard isServed else { throw .notServed }
     var free = 0
     while free < Limits.commandsPerBusMax, slots[free].state != .free { free += 1 }
     guard free < Limits.commandsPerBusMax else { throw .busy }
-    post(request, in: free)
+    post(wanted, frame, in: free)
     while slots[free].state != .answered {
       if kerb_gate_wait_until(gate, deadline.nanoseconds) == 0, slots[free].state != .answered {
         abandon(free)
@@ -93,16 +113,13 @@ package final class Inbox: @unchecked Sendable {
     return LineReply(frame: Array(reply), tookNs: slot.tookNs)
   }
 
-  private func post(_ request: LineRequest, in index: Int) {
-    var slot = Slot()
+  private func post(_ wanted: Slot, _ frame: [UInt8], in index: Int) {
+    var slot = wanted
     slot.state = .posted
-    slot.isPatient = request.isPatient
-    slot.count = request.frame.count
-    slot.timeoutNs = request.timeoutNs
     slot.postedAt = Instant(nanoseconds: kerb_monotonic_ns())
     tickets += 1
     slot.ticket = tickets
-    for (place, byte) in request.frame.enumerated() { self.request(of: index)[place] = byte }
+    for (place, byte) in frame.enumerated() { self.request(of: index)[place] = byte }
     slots[index] = slot
     posted.add(1, ordering: .releasing)
     postCount.add(1, ordering: .releasing)
@@ -131,6 +148,8 @@ package final class Inbox: @unchecked Sendable {
     var timeoutNs: Int64
     var isPatient: Bool
     var postedAt: Instant
+    /// The device of which all that was learned is to be forgotten; nil: a request for the line.
+    var forgets: Int?
     /// Of a read: what it asks for, and the shape of its reply. Nil: replies to it say themselves what they answer.
     var table: RegisterTable
     var address: Int
@@ -154,9 +173,9 @@ package final class Inbox: @unchecked Sendable {
     let slot = slots[best]
     let bytes = requestBytes(best)
     var waiting = Waiting(
-      index: best, unit: Int(bytes[0]), timeoutNs: slot.timeoutNs, isPatient: slot.isPatient, postedAt: slot.postedAt,
-      table: .holding, address: 0, count: 0)
-    for table in RegisterTable.allCases where table.readFunction == bytes[1] && bytes.count == ReplyFrame.requestBytes {
+      index: best, unit: Int(bytes.first ?? 0), timeoutNs: slot.timeoutNs, isPatient: slot.isPatient,
+      postedAt: slot.postedAt, forgets: slot.forgets ? slot.device : nil, table: .holding, address: 0, count: 0)
+    for table in RegisterTable.allCases where bytes.count == ReplyFrame.requestBytes && table.readFunction == bytes[1] {
       waiting.table = table
       waiting.address = Int(bytes[2]) << 8 | Int(bytes[3])
       waiting.count = Int(bytes[4]) << 8 | Int(bytes[5])

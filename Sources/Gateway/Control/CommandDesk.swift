@@ -30,7 +30,7 @@ final class CommandDesk: @unchecked Sendable {
     self.logger = logger
   }
 
-  static let methods = ["read", "write", "exchange", "frames"]
+  static let methods = ["read", "write", "exchange", "frames", "forget"]
 
   /// Answers with a line; false: no such method.
   func answer(
@@ -42,6 +42,7 @@ final class CommandDesk: @unchecked Sendable {
     case "write": write(request, access, reply)
     case "exchange": exchange(request, access, reply)
     case "frames": reply(frames(request))
+    case "forget": forget(request, access, reply)
     default: return false
     }
     return true
@@ -177,6 +178,35 @@ final class CommandDesk: @unchecked Sendable {
         }
         return ControlDesk.error(error.word, "\(name), unit \(frame[0]): \(error.text)")
       }
+    }
+  }
+
+  // MARK: What was learned
+
+  /// Of one device, or of all.
+  private func forget(_ request: JSONValue, _ access: ControlAccess, _ reply: @escaping ([UInt8]) -> Void) {
+    guard access == .change else {
+      return reply(ControlDesk.error("forbidden", "forgetting needs root, the agent's user, or group kerb-admin"))
+    }
+    let name = request["device"]?.string ?? ""
+    let names = configuration.devices.map(\.name)
+    let wanted = name == "all" ? Array(names.indices) : names.indices.filter { names[$0] == name }
+    if wanted.isEmpty { return reply(ControlDesk.error("not_found", PointName.noDevice(name, configuration.devices))) }
+    let (field, logger) = (field, logger)
+    run(reply) {
+      let deadline = Instant(nanoseconds: kerb_monotonic_ns()) + Limits.commandWaitNs
+      var planned: [Int] = []
+      for device in wanted {
+        if field.device(device).refusedBefore > 0 { planned.append(device) }
+        do throws(LineFailure) {
+          try field.forget(device, until: deadline)
+        } catch {
+          return ControlDesk.error(error.word, "\(names[device]): \(error.text); the rest is not forgotten")
+        }
+      }
+      logger.notice("what was learned is forgotten", metadata: ["device": "\(name)"])
+      let (all, held) = (wanted.map { names[$0] }, planned.map { names[$0] })
+      return ControlDesk.result { ForgottenAnswer.write(all, held, into: &$0) }
     }
   }
 

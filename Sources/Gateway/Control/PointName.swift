@@ -25,6 +25,10 @@ package enum PointName {
     return .success(Found(device: devices[index], point: points[place], number: before + place))
   }
 
+  package static func noDevice(_ name: String, _ devices: [DeviceSpec]) -> String {
+    missing("device", name, devices.map(\.name))
+  }
+
   package static func noBus(_ name: String, _ buses: [BusSpec]) -> String { missing("bus", name, buses.map(\.name)) }
 
   private static func missing(_ what: String, _ name: String, _ all: [String], typed: String? = nil) -> String {

@@ -13,5 +13,7 @@ package protocol FieldView: Sendable {
   func point(_ index: Int) -> PointReport
   func frames(_ bus: Int, after number: Int64) -> [LineFrame]
   /// Blocks; not on an event loop.
+  func forget(_ device: Int, until deadline: Instant) throws(LineFailure)
+  /// Blocks; not on an event loop.
   func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply
 }

@@ -41,6 +41,13 @@ package struct LearnedFile {
     return true
   }
 
+  /// What is known of these devices is gone; false: it can't be written.
+  package mutating func forget(_ names: [String]) -> Bool {
+    var devices = read()
+    for name in names { devices[name] = nil }
+    return write(devices)
+  }
+
   private static func write(_ device: LearnedDevice, into json: inout JSONWriter) {
     json.member("latency_mean_ns", device.latency.meanNs)
     json.member("latency_spread_ns", device.latency.spreadNs)
