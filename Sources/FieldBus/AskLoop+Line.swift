@@ -56,6 +56,7 @@ extension AskLoop where Line: ~Copyable {
     let range = first..<(first + Int(machine.units[unit].pointCount))
     pipeline.silence(points: range, at: now)
     for point in range { board.points.putStale(point) }
+    compute(unit, at: now)
     board.device(unit).set(.state, BusBoard.offline)
   }
 

@@ -20,6 +20,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   var lines: LineSplitter
   private let decoder: Decoder
   package internal(set) var pipeline: Pipeline
+  private let links: LinkTable
   private let places: FramePlaces
   let bindings: UnsafeMutablePointer<Binding>
   /// By reading of an ask: the point.
@@ -54,8 +55,8 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   }
 
   package init(
-    layout: BusLayout, port: consuming Line, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
-    alarmStates: [AlarmState], arena: inout Arena
+    layout: BusLayout, port: consuming Line, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
+    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
   ) {
     self.port = port
     self.board = board
@@ -66,6 +67,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     lines = LineSplitter(frame: TextFrame(end: [0x0A], split: nil), arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
+    links = LinkTable(layout, boards: boards, own: board.points, arena: &arena)
     places = FramePlaces(layout, arena: &arena)
     bindings = arena.take(Binding.self, count: layout.size.points, first: Binding.none)
     reads = arena.take(UInt16.self, count: asks.reduce(0) { $0 + $1.points.count }, first: 0)
@@ -265,14 +267,20 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
       }
       accept(point, decoded, at: now)
     }
+    compute(Int(slot.unit), at: now)
     let unit = machine.units[Int(slot.unit)]
     pipeline.evaluate(alarms: Int(unit.firstAlarm)..<(Int(unit.firstAlarm) + Int(unit.alarmCount)), at: now)
+  }
+
+  mutating func compute(_ unit: Int, at now: Instant) {
+    let first = Int(machine.units[unit].firstPoint)
+    board.compute(&pipeline, points: first..<(first + Int(machine.units[unit].pointCount)), at: now)
   }
 
   private mutating func accept(_ point: Int, _ decoded: Decoded, at now: Instant) {
     let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
     pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
-    board.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+    board.show(point, of: pipeline, text: text, at: now)
   }
 
   /// The device is there but doesn't have this: no value, and it says so.
@@ -282,6 +290,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     for read in Int(slot.firstRead)..<(Int(slot.firstRead) + Int(slot.readCount)) {
       accept(Int(reads[read]), nothing, at: now)
     }
+    compute(Int(slot.unit), at: now)
   }
 }
 
@@ -295,7 +304,7 @@ extension AskLoop: BusWork where Line: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one question at most.
   package mutating func step() -> Instant {
     let now = port.now
-    board.tick(&pipeline, at: now)
+    board.tick(&pipeline, links, at: now)
     var until = now
     switch machine.next(at: now) {
     case .open: openPort()

@@ -63,11 +63,13 @@ package enum DeviceCounter: Int, CaseIterable {
 }
 
 /// The latest value of every point of one bus.
-package struct PointBoard: @unchecked Sendable {
+package struct PointBoard: BitwiseCopyable, @unchecked Sendable {
   // Unchecked: every word is atomic; a torn cell is noticed by its version and read again.
 
   // version, raw, quality and text length, read at, four words of text
   private static let cellWords = 8
+  /// A writer is in the cell for some nanoseconds, unless it was put aside there: then nobody waits for it.
+  private static let looksMax = 4
   private let words: UnsafeMutablePointer<Atomic<Int64>>
   package let count: Int
 
@@ -108,6 +110,21 @@ package struct PointBoard: @unchecked Sendable {
     let hadValue = UInt8(truncatingIfNeeded: packed) != Quality.bad.rawValue
     guard hadValue else { return }
     cell[2].store(packed & ~0xFF | Int64(Quality.stale.rawValue), ordering: .relaxed)
+  }
+
+  /// The number in the cell, without its text; nil: it was being written each time.
+  func look(_ point: Int) -> (raw: Int64, quality: Quality, at: Instant)? {
+    let cell = words + point * Self.cellWords
+    for _ in 0..<Self.looksMax {
+      let before = cell[0].load(ordering: .acquiring)
+      let raw = cell[1].load(ordering: .relaxed)
+      let packed = cell[2].load(ordering: .relaxed)
+      let at = cell[3].load(ordering: .relaxed)
+      atomicMemoryFence(ordering: .acquiring)
+      guard before % 2 == 0, cell[0].load(ordering: .relaxed) == before else { continue }
+      return (raw, Quality(rawValue: UInt8(truncatingIfNeeded: packed)) ?? .bad, Instant(nanoseconds: at))
+    }
+    return nil
   }
 
   package func report(_ point: Int) -> PointReport {

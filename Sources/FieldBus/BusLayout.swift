@@ -25,6 +25,10 @@ package struct BusLayout: Sendable {
   package private(set) var whenPrograms: [Program] = []
   package private(set) var clearPrograms: [Program] = []
   package private(set) var programs = ProgramBook()
+  /// Computed points of the bus, by device, inputs before what is made from them.
+  package private(set) var computed: [ComputedRule] = []
+  /// By link of `programs`: where its value comes from.
+  package private(set) var links: [LinkPlace] = []
   package var sentinels: [Int64] = []
 
   package var pointCount: Int { size.points }
@@ -44,7 +48,7 @@ package struct BusLayout: Sendable {
       ("windows", size.windowBytes),
       ("quantiles", size.sketchBytes),
       ("alarms", size.alarmBytes),
-      ("expressions", size.programBytes),
+      ("expressions", size.programBytes + LinkTable.bytes(self)),
       ("requests", requests),
       (
         "counters",
@@ -76,6 +80,8 @@ package struct BusLayout: Sendable {
     latencies = devices.map { learned[$0.name]?.latency ?? Latency() }
     firstPoint = members.map { numbering.firstPoint[$0] }
     firstAlarm = members.map { numbering.firstAlarm[$0] }
+    let names = SiteNames(all)
+    let order = ComputedPoints(names).order
     var local = 0
     for (index, device) in devices.enumerated() {
       for (number, point) in device.points.enumerated() {
@@ -83,20 +89,46 @@ package struct BusLayout: Sendable {
         points.add(point, series: series, firstWindowSeries: numbering.firstWindowSeries[series])
         sentinels += point.invalid
       }
-      let known = device.conditionPoints
-      for alarm in device.alarms {
-        // The configuration was refused if a condition doesn't compile; an empty program never holds.
-        let when = (try? ConditionCompiler.compile(alarm.when, points: known)) ?? []
-        let clear = alarm.clear.flatMap { try? ConditionCompiler.compile($0, points: known) } ?? []
-        whenPrograms.append(programs.place(when, firstPoint: local))
-        clearPrograms.append(programs.place(clear, firstPoint: local))
-        size.alarms += 1
-      }
+      place(members[index], order, names, firstPoint: local)
       local += device.points.count
     }
     points.count(in: &size)
     size.codeWords = programs.code.count
+    size.cells = programs.cells
+    size.links = programs.links.count
+    size.computed = computed.count
+    links = LinkPlace.all(programs.links, of: all)
     for range in plan.requestsOfDevice { addNodes(Array(plan.requests[range])) }
+  }
+
+  /// The expressions of one device. The configuration was refused if one doesn't compile; an empty program never
+  /// holds, and says nothing.
+  private mutating func place(_ number: Int, _ order: [LinkTarget], _ names: SiteNames, firstPoint: Int) {
+    let device = names.devices[number]
+    var restless: Set<String> = []
+    func rests(_ expression: Expression) -> Bool {
+      expression.references.contains { !$0.isForeign && restless.contains($0.name) }
+    }
+    for target in order where target.device == number {
+      guard let text = device.points[target.point].compute, let formula = try? ExpressionParser.parse(text),
+        let compiled = try? ExpressionCompiler.compile(formula, device: number, names: names)
+      else { continue }
+      let program = programs.place(compiled, firstPoint: firstPoint, isRestless: rests(formula))
+      if program.isRestless { restless.insert(device.points[target.point].name) }
+      computed.append(ComputedRule(point: firstPoint + target.point, program: program))
+    }
+    for alarm in device.alarms {
+      for (text, isClear) in [(alarm.when, false), (alarm.clear, true)] {
+        var program = Program()
+        if let text, let condition = try? ExpressionParser.parse(text),
+          let compiled = try? ExpressionCompiler.compile(condition, device: number, names: names)
+        {
+          program = programs.place(compiled, firstPoint: firstPoint, isRestless: rests(condition))
+        }
+        if isClear { clearPrograms.append(program) } else { whenPrograms.append(program) }
+      }
+      size.alarms += 1
+    }
   }
 
   /// Breadth first, so that the parts of one request stand together.
@@ -115,16 +147,5 @@ package struct BusLayout: Sendable {
       waiting = following
     }
     nodesOfDevice.append(first..<nodes.count)
-  }
-}
-
-extension DeviceSpec {
-  /// What the device's conditions may name.
-  package var conditionPoints: [String: ConditionPoint] {
-    var points: [String: ConditionPoint] = [:]
-    for (number, point) in self.points.enumerated() {
-      points[point.name] = ConditionPoint(number: number, isNumber: !point.encoding.hasText)
-    }
-    return points
   }
 }

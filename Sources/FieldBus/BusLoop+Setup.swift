@@ -18,6 +18,7 @@ extension BusLayout {
         alarm += 1
       }
     }
+    for (index, rule) in computed.enumerated() { pipeline.setComputed(index, rule) }
     for (index, word) in programs.code.enumerated() { pipeline.setCode(index, word) }
   }
 }

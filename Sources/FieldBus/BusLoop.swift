@@ -9,6 +9,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   var machine: BusMachine
   private let decoder: Decoder
   package internal(set) var pipeline: Pipeline
+  private let links: LinkTable
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
   let state: BusBoard
@@ -19,12 +20,13 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   private let cycleLength: Int
 
   package init(
-    layout: BusLayout, port: consuming Line, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
-    alarmStates: [AlarmState], arena: inout Arena
+    layout: BusLayout, port: consuming Line, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
+    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
   ) {
     self.port = port
     state = board
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
+    links = LinkTable(layout, boards: boards, own: board.points, arena: &arena)
     machine = BusMachine(
       timing: BusTiming(layout.spec), requests: layout.nodes.count, units: layout.devices.count, arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
@@ -48,7 +50,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
   package mutating func step() -> Instant {
     let now = port.now
-    state.tick(&pipeline, at: now)
+    state.tick(&pipeline, links, at: now)
     var until = now
     let action = machine.next(at: now)
     if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
@@ -209,15 +211,21 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       let decoded = decoder.decode(binding, words)
       accept(Int(binding.point), decoded, at: now)
     }
+    compute(Int(request.unit), at: now)
     let unit = machine.units[Int(request.unit)]
     let firstAlarm = Int(unit.firstAlarm)
     pipeline.evaluate(alarms: firstAlarm..<(firstAlarm + Int(unit.alarmCount)), at: now)
   }
 
+  private mutating func compute(_ unit: Int, at now: Instant) {
+    let first = Int(machine.units[unit].firstPoint)
+    state.compute(&pipeline, points: first..<(first + Int(machine.units[unit].pointCount)), at: now)
+  }
+
   private mutating func accept(_ point: Int, _ decoded: Decoded, at now: Instant) {
     let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
     pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
-    state.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+    state.show(point, of: pipeline, text: text, at: now)
   }
 
   /// The device is there but refuses these registers: no value, and it says so, once there is nothing smaller
@@ -233,6 +241,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     nothing.quality = .bad
     let first = Int(request.firstBinding)
     for index in first..<(first + Int(request.bindingCount)) { accept(Int(bindings[index].point), nothing, at: now) }
+    compute(Int(request.unit), at: now)
   }
 
   private mutating func silence(_ unit: Int, at now: Instant) {
@@ -240,6 +249,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let range = first..<(first + Int(machine.units[unit].pointCount))
     pipeline.silence(points: range, at: now)
     for point in range { state.points.putStale(point) }
+    compute(unit, at: now)
     state.device(unit).set(.state, BusBoard.offline)
   }
 

@@ -93,8 +93,8 @@ package final class Field: @unchecked Sendable {
       let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
       threads.append(thread)
       let piece = LoopPiece(
-        layout: layouts[bus], board: boards[bus], channel: channels[bus], key: pseudonymKey,
-        alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
+        layout: layouts[bus], board: boards[bus], boards: boards.map(\.points), channel: channels[bus],
+        key: pseudonymKey, alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
         bytes: loopMemory[bus].bytes)
       if case .serialPort(let path) = layouts[bus].spec.endpoint, !layouts[bus].spec.busProtocol.isModbus {
         if layouts[bus].isAsked {
@@ -303,6 +303,8 @@ private struct LoopPiece: @unchecked Sendable {
   // Unchecked: the memory is this bus's own, and is touched by its thread only.
   let layout: BusLayout
   let board: BusBoard
+  /// Of all buses: what expressions name of other devices is read there.
+  let boards: [PointBoard]
   let channel: BatchChannel
   let key: [UInt8]
   let alarmStates: [AlarmState]
@@ -313,21 +315,21 @@ private struct LoopPiece: @unchecked Sendable {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return AskLoop(
       layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485),
-      board: board, channel: channel,
+      board: board, boards: boards, channel: channel,
       pseudonymKey: key, alarmStates: alarmStates, arena: &arena)
   }
 
   func makeListener(path: String) -> ListenLoop {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return ListenLoop(
-      layout: layout, path: path, board: board, channel: channel, pseudonymKey: key,
+      layout: layout, path: path, board: board, boards: boards, channel: channel, pseudonymKey: key,
       alarmStates: alarmStates, arena: &arena)
   }
 
   func makeMaster() -> BusLoop<ModbusPort> {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return BusLoop(
-      layout: layout, port: ModbusPort(layout.spec), board: board, channel: channel, pseudonymKey: key,
+      layout: layout, port: ModbusPort(layout.spec), board: board, boards: boards, channel: channel, pseudonymKey: key,
       alarmStates: alarmStates, arena: &arena)
   }
 }

@@ -12,6 +12,7 @@ package struct ListenLoop: ~Copyable {
   private let rule: FrameRule?
   private let decoder: Decoder
   private var pipeline: Pipeline
+  private let links: LinkTable
   private let bindings: UnsafeMutablePointer<Binding>
   private let places: FramePlaces
   private let bytes: UnsafeMutablePointer<UInt8>
@@ -34,8 +35,8 @@ package struct ListenLoop: ~Copyable {
   }
 
   package init(
-    layout: BusLayout, path: String, board: BusBoard, channel: BatchChannel, pseudonymKey: [UInt8],
-    alarmStates: [AlarmState], arena: inout Arena
+    layout: BusLayout, path: String, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
+    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
   ) {
     let frame = layout.devices.first?.frame ?? .text(end: [0x0D, 0x0A], split: nil)
     rule = frame.rule
@@ -49,6 +50,7 @@ package struct ListenLoop: ~Copyable {
     pointCount = layout.size.points
     alarmCount = layout.size.alarms
     bindings = arena.take(Binding.self, count: pointCount, first: Binding.none)
+    links = LinkTable(layout, boards: boards, own: board.points, arena: &arena)
     places = FramePlaces(layout, arena: &arena)
     bytes = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
     var invalid = 0
@@ -67,7 +69,7 @@ package struct ListenLoop: ~Copyable {
     board.device(0).add(.good)
     board.device(0).set(.lastSeenNs, now.nanoseconds)
     board.device(0).set(.state, BusBoard.online)
-    for point in 0..<pointCount {
+    for point in 0..<pointCount where !pipeline.isComputed(point) {
       var decoded = Decoded()
       if rule != nil {
         let data = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.frameLength)
@@ -79,8 +81,9 @@ package struct ListenLoop: ~Copyable {
       }
       let text = UnsafeBufferPointer(start: UnsafePointer(decoder.text), count: decoded.textLength)
       pipeline.accept(point: point, raw: decoded.raw, quality: decoded.quality, text: text, at: now)
-      board.points.put(point, raw: decoded.raw, quality: pipeline.state(of: point).quality, text: text, at: now)
+      board.show(point, of: pipeline, text: text, at: now)
     }
+    board.compute(&pipeline, points: 0..<pointCount, at: now)
     pipeline.evaluate(alarms: 0..<alarmCount, at: now)
     splitter.clear()
   }
@@ -137,6 +140,7 @@ package struct ListenLoop: ~Copyable {
     board.device(0).set(.state, BusBoard.offline)
     pipeline.silence(points: 0..<pointCount, at: now)
     for point in 0..<pointCount { board.points.putStale(point) }
+    board.compute(&pipeline, points: 0..<pointCount, at: now)
   }
 }
 
@@ -145,7 +149,7 @@ extension ListenLoop: BusWork {
 
   package mutating func step() -> Instant {
     let now = port.now
-    board.tick(&pipeline, at: now)
+    board.tick(&pipeline, links, at: now)
     defer {
       board.show(pipeline)
     }

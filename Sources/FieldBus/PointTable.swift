@@ -81,10 +81,12 @@ extension PointRule {
     isDeadbandRelative = spec.isDeadbandRelative
     heartbeatNs = spec.heartbeatNs
     // What speaks when it likes stands until it speaks again.
-    validNs = spec.isOccurrence ? 0 : Swift.max(spec.everyNs * 3, Limits.validNsMin)
+    // What is computed changes when its inputs do, and is bad when they are.
+    validNs = spec.isOccurrence || spec.isComputed ? 0 : Swift.max(spec.everyNs * 3, Limits.validNsMin)
     encoding = spec.encoding
     windowCount = UInt8(spec.windows.count)
     isOccurrence = spec.isOccurrence
+    isComputed = spec.isComputed
   }
 }
 

@@ -108,9 +108,18 @@ package enum Limits {
   package static let coverageGood = 0.5
   /// Seventeen statistics there are, and a window may want them all.
   package static let statisticsPerWindowMax = 17
-  /// Operations in a condition: enough for ten comparisons joined.
+  /// Values and operators in an expression: enough for ten comparisons joined.
   package static let programLengthMax = 48
   package static let programStackMax = 16
+  /// Of age, rising and falling in one expression. A program's cells on its bus are counted in 16 bits: both
+  /// programs of every alarm and one of every point fit.
+  package static let cellsPerProgramMax = 4
+  /// Points of other devices in one expression.
+  package static let linksPerProgramMax = 4
+  /// Points of other devices that the expressions of a bus name: all are looked up before each reading, in 20 µs.
+  package static let linksPerBusMax = 1_024
+  /// What rests on time or on other devices is evaluated at least this often.
+  package static let lookAgainNs: Int64 = 1_000_000_000
   package static let causesPerAlarmMax = 4
 
   // MARK: Memory

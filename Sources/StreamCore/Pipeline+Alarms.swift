@@ -7,6 +7,11 @@ extension Pipeline {
   package mutating func evaluate(alarms range: Range<Int>, at now: Instant) {
     for index in range {
       let rule = alarmRules[index]
+      // An edge is seen once: not before there is room to say so.
+      if rule.when.hasEdges || rule.clear.hasEdges, !roomForEvent() {
+        nextAlarm = Swift.min(nextAlarm, now + Limits.handOverRetryNs)
+        continue
+      }
       let when = rule.when.evaluate(programs, states, at: now).truth
       var clear = Truth.unknown
       if !rule.clear.isEmpty {
@@ -29,6 +34,7 @@ extension Pipeline {
 
   /// Lets alarms come due by the clock alone.
   mutating func tickAlarms(at now: Instant) {
+    if now >= nextLook { nextLook = now + Limits.lookAgainNs }
     nextAlarm = .distantFuture
     evaluate(alarms: 0..<size.alarms, at: now)
     // A change that found no room: look again soon, not at once for ever.

@@ -20,6 +20,7 @@ package struct Pipeline: ~Copyable {
   let alarmRules: UnsafeMutablePointer<AlarmRule>
   let alarms: UnsafeMutablePointer<AlarmMachine>
   let programs: ProgramMemory
+  let computedRules: UnsafeMutablePointer<ComputedRule>
   let channel: BatchChannel
 
   /// Samples and events since start.
@@ -37,6 +38,8 @@ package struct Pipeline: ~Copyable {
   var lostTo = Instant.zero
   var nextWindowEnd = Instant.distantFuture
   var nextAlarm = Instant.distantFuture
+  /// When what rests on time or on other devices is looked at again; nothing does: never.
+  var nextLook = Instant.distantFuture
   /// The store is behind: not before then is a hand-over tried again by the clock.
   var retryHandOverAt = Instant.zero
   /// A batch was handed over since `takeHandedOver()` was last asked.
@@ -59,6 +62,8 @@ package struct Pipeline: ~Copyable {
       code: arena.take(UInt64.self, count: size.codeWords, first: 0),
       links: arena.take(Link.self, count: size.links, first: Link()),
       cells: arena.take(Int64.self, count: size.cells, first: 0))
+    computedRules = arena.take(
+      ComputedRule.self, count: size.computed, first: ComputedRule(point: 0, program: Program()))
   }
 
   // MARK: Set-up, before the thread runs
@@ -89,10 +94,11 @@ package struct Pipeline: ~Copyable {
     precondition(end <= size.windowWords && Int(window.point) < size.points)
     windows[index] = window
   }
-  package func setAlarm(_ index: Int, _ rule: AlarmRule, state: AlarmState) {
+  package mutating func setAlarm(_ index: Int, _ rule: AlarmRule, state: AlarmState) {
     precondition(index >= 0 && index < size.alarms)
     alarmRules[index] = rule
     alarms[index].state = state
+    if rule.when.isRestless || rule.clear.isRestless { nextLook = .zero }
   }
   package func setCode(_ index: Int, _ word: UInt64) {
     precondition(index >= 0 && index < size.codeWords)
@@ -191,7 +197,8 @@ package struct Pipeline: ~Copyable {
 
   /// The device answers no more: its points are bad until they are read again.
   package mutating func silence(points: Range<Int>, at now: Instant) {
-    for point in points where states[point].quality != .bad || !states[point].hasReported {
+    for point in points
+    where !isComputed(point) && (states[point].quality != .bad || !states[point].hasReported) {
       accept(point: point, raw: 0, quality: .bad, text: UnsafeBufferPointer(start: nil, count: 0), at: now)
     }
   }
@@ -199,13 +206,14 @@ package struct Pipeline: ~Copyable {
   /// Lets time pass: closes windows, lets alarms come due, hands an old batch over.
   package mutating func tick(at now: Instant) {
     if now >= nextWindowEnd { closeWindows(at: now) }
-    if now >= nextAlarm { tickAlarms(at: now) }
+    if now >= nextAlarm || now >= nextLook { tickAlarms(at: now) }
     tickBatch(at: now)
   }
 
   /// When `tick` has something to do.
   package var nextDeadline: Instant {
     var deadline = nextWindowEnd < nextAlarm ? nextWindowEnd : nextAlarm
+    if nextLook < deadline { deadline = nextLook }
     let filling = channel.filling
     if !filling.isEmpty {
       var due = filling.info.openedAt + Limits.batchAgeNsMax

@@ -17,6 +17,8 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   package var codeWords = 0
   package var cells = 0
   package var links = 0
+  /// Points that are computed.
+  package var computed = 0
   package init() {}
 
   /// Counts the windows of a point, and what it keeps for its conditioning.
@@ -47,7 +49,7 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   }
   package var programBytes: Int {
     Arena.bytes(of: UInt64.self, count: codeWords) + Arena.bytes(of: Int64.self, count: cells)
-      + Arena.bytes(of: Link.self, count: links)
+      + Arena.bytes(of: Link.self, count: links) + Arena.bytes(of: ComputedRule.self, count: computed)
   }
   package var bytes: Int {
     pointBytes + conditioningBytes + windowBytes + sketchBytes + alarmBytes + programBytes

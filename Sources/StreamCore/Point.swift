@@ -18,6 +18,8 @@ package struct PointRule: BitwiseCopyable, Hashable, Sendable {
   package var isDeadbandRelative = false
   /// Each reading is an event of its own (a card was shown), reported even if it equals the one before.
   package var isOccurrence = false
+  /// Made from others, not read: no silence of the device makes it bad but that of what it is made from.
+  package var isComputed = false
   package init() {}
 
   /// The engineering value.

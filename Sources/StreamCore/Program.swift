@@ -16,9 +16,13 @@ package enum Truth: UInt8, BitwiseCopyable, Sendable {
 }
 
 /// What an expression says: a number and how far it can be trusted; truth is 1 and 0.
-package struct Reading: BitwiseCopyable, Sendable {
+package struct Reading: BitwiseCopyable, Sendable, Equatable {
   package var value: Double
   package var quality: Quality
+  package init(value: Double, quality: Quality) {
+    self.value = value
+    self.quality = quality
+  }
 
   static let unknown = Reading(value: 0, quality: .bad)
   package var isUsable: Bool { quality <= .uncertain }
@@ -74,7 +78,7 @@ package struct Program: BitwiseCopyable, Sendable {
   package var isEmpty: Bool { length == 0 }
 
   /// What it says may change although nothing of its device was read: it is looked at again by the clock.
-  package internal(set) var isRestless: Bool {
+  package var isRestless: Bool {
     get { flags & 1 != 0 }
     set { flags = newValue ? flags | 1 : flags & ~1 }
   }

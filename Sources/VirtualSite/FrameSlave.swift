@@ -86,7 +86,7 @@ struct FrameSlave {
       case .column(let first, let last):
         while columns.count < last { columns.append(0x20) }
         for (place, byte) in said.prefix(last - first + 1).enumerated() { columns[first - 1 + place] = byte }
-      case .register, .byte, .identifier: break
+      case .register, .byte, .identifier, .computed: break
       }
     }
     let numbered = fields.keys.max().map { last in (1...last).map { fields[$0] ?? [] } } ?? []

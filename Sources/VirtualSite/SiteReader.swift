@@ -196,9 +196,11 @@ package struct SiteReader {
   private func profile(_ reader: TableReader, _ line: Int?) -> Profile? {
     guard let id = reader.requiredString("profile") else { return nil }
     guard
-      let profile = profiles.load(
+      var profile = profiles.load(
         id, place: reader.valuePlace("profile"), key: reader.keyPath("profile"), into: diagnostics)
     else { return nil }
+    // A device tells what is read from it; the agent computes the rest.
+    profile.points.removeAll(where: \.isComputed)
     guard let line else { return profile }
     let busProtocol = spec.lines[line].busProtocol
     if let frame = profile.frame {

@@ -32,6 +32,11 @@ for index in 0..<100 {
     })
 }
 profile.points.append(point("f", 100, .f32))
+profile.points.append(
+  point("sum", 0, .f64) {
+    $0.source = .computed
+    $0.compute = "p0 + p1 * 2 - min(f, 3)"
+  })
 profile.points.append(point("card", 102, .text(characters: 16)) { $0.personal = true })
 profile.points.append(point("label", 110, .text(characters: 16)) { $0.heartbeatNs = 1_000_000 })
 
@@ -52,9 +57,17 @@ var busSpec = BusSpec(name: "b", place: place, busProtocol: .modbusRTU, endpoint
 busSpec.format = LineFormat(baud: 115_200)
 var deviceSpec = DeviceSpec(name: "d", place: place, bus: 0, address: 1, profile: "probe/probe", kind: "probe")
 deviceSpec.points = profile.points
-deviceSpec.alarms = [AlarmSpec(name: "high", place: place, when: "p0 > 30000 and p1 >= 0", whenPlace: place)]
+deviceSpec.alarms = [
+  AlarmSpec(name: "high", place: place, when: "p0 > 30000 and p1 >= 0", whenPlace: place),
+  AlarmSpec(name: "old", place: place, when: "age(f) > 1 or rising(sum > 40000) or @d2.p0 > 5", whenPlace: place),
+]
+// On another bus: what is named of it is looked up on a board.
+var neighbour = DeviceSpec(name: "d2", place: place, bus: 1, address: 2, profile: "probe/probe", kind: "probe")
+neighbour.points = [point("p0", 0, .u16)]
 
-let layout = BusLayout(spec: busSpec, bus: 0, devices: [deviceSpec], numbering: Numbering(devices: [deviceSpec]))
+let layout = BusLayout(
+  spec: busSpec, bus: 0, devices: [deviceSpec, neighbour],
+  numbering: Numbering(devices: [deviceSpec, neighbour]))
 let bytes = layout.bytes + 8_192
 let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
 memset(memory, 0, bytes)

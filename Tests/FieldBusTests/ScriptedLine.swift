@@ -166,10 +166,11 @@ final class BusRig {
   var keepsSamples = true
 
   init(
-    spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine, learned: [String: LearnedDevice] = [:]
+    spec: BusSpec, devices: [DeviceSpec], line: consuming ScriptedLine, learned: [String: LearnedDevice] = [:],
+    bus: Int = 0, boards: [PointBoard] = []
   ) {
     layout = BusLayout(
-      spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices), learned: learned)
+      spec: spec, bus: bus, devices: devices, numbering: Numbering(devices: devices), learned: learned)
     let bytes = layout.bytes + 4_096
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
@@ -177,8 +178,8 @@ final class BusRig {
     channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     board = BusBoard(layout: layout, arena: &arena)
     loop = BusLoop(
-      layout: layout, port: line, board: board, channel: channel, pseudonymKey: Self.key, alarmStates: [],
-      arena: &arena)
+      layout: layout, port: line, board: board, boards: boards, channel: channel, pseudonymKey: Self.key,
+      alarmStates: [], arena: &arena)
     loop.start()
   }
 

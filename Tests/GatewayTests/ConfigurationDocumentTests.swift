@@ -48,6 +48,11 @@ struct ConfigurationDocumentTests {
     for line in try text(ofFile: "\(packageRoot)/docs/\(file)").split(separator: "\n") {
       if line.hasPrefix("## ") {
         let heading = line.dropFirst(3)
+        // The first one without a key is that of profiles; others explain.
+        if !heading.hasPrefix("`"), keys["profile"] != nil {
+          section = "explained"
+          continue
+        }
         section = heading.hasPrefix("`") ? heading.filter { !"`[]".contains($0) } : "profile"
         keys[section] = []
         if section != "profile",
@@ -59,7 +64,7 @@ struct ConfigurationDocumentTests {
         keys[section, default: []].insert(String(line.dropFirst(3)[..<end]))
       }
     }
-    return keys.filter { $0.key != "push" }
+    return keys.filter { $0.key != "push" && $0.key != "explained" }
   }
 
   @Test(

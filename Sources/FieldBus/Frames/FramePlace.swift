@@ -42,7 +42,7 @@ struct FramePlaces: ~Copyable {
           names[used] = byte
           used += 1
         }
-      case .register, .byte, .identifier: break
+      case .register, .byte, .identifier, .computed: break
       }
     }
   }
@@ -68,7 +68,7 @@ extension Binding {
     switch spec.source {
     case .byte(let place): offset = place
     case .identifier(_, let place, _): offset = place
-    case .register, .field, .column, .key: break
+    case .register, .field, .column, .key, .computed: break
     }
     self.init(spec, point: point, offset: offset)
   }

@@ -191,18 +191,3 @@ package struct PollPlan: Sendable {
     return costs.prefix(dead).reduce(0) { $0 + $1.lost } + costs.dropFirst(dead).reduce(0) { $0 + $1.living }
   }
 }
-
-extension DeviceSpec {
-  /// Points that an alarm's condition looks at.
-  var watchedPoints: Set<String> {
-    let known = conditionPoints
-    var numbers: Set<Int> = []
-    for alarm in alarms {
-      for text in [alarm.when, alarm.clear].compactMap({ $0 }) {
-        guard let program = try? ConditionCompiler.compile(text, points: known) else { continue }
-        for instruction in program where instruction.code == .point { numbers.insert(Int(instruction.operand)) }
-      }
-    }
-    return Set(numbers.compactMap { $0 < points.count ? points[$0].name : nil })
-  }
-}

@@ -17,7 +17,7 @@ package struct ParsedPoints {
 }
 
 package struct PointParser {
-  private let reader: TableReader
+  let reader: TableReader
   private let form: PointForm
   private let kind: String
 
@@ -42,10 +42,10 @@ package struct PointParser {
 
   /// Nil without a source; what else is wrong is reported, and keeps its default.
   private func point(name: String) -> PointSpec? {
-    reader.notSupported("compute")
-    let source = SourceParser(reader: reader, form: form).source()
-    let ask = ask(source)
-    let type = type(of: source)
+    let formula = formula()
+    let source = reader.has("compute") ? .computed : SourceParser(reader: reader, form: form).source()
+    let ask = source == .computed ? nil : ask(source)
+    let type = source == .computed ? (formula?.isCondition == true ? .bool : .f64) : type(of: source)
     let personal = reader.bool("personal") ?? false
     rejectMeaningless(source: source, type: type, personal: personal, isAsked: ask != nil)
 
@@ -53,6 +53,7 @@ package struct PointParser {
     point.type = type ?? .u16
     point.personal = personal
     point.ask = ask
+    if source == .computed { take(formula, into: &point) }
     if personal, let type, !type.isInteger, !type.isText {
       reader.report("personal", "only a text or an integer can be personal: it becomes a pseudonym")
     }
@@ -346,7 +347,7 @@ package struct PointParser {
   private func interval(_ point: inout PointSpec, _ source: PointSource?) {
     // What speaks when it likes has no interval; a meter's register moves slowly, and its line is slow.
     if let source {
-      if point.isOccurrence { point.everyNs = 0 }
+      if point.isOccurrence || source == .computed { point.everyNs = 0 }
       if source.isMeterItem { point.everyNs = Limits.meterIntervalNs }
     }
     if let every = reader.duration("every", in: 0...Limits.intervalNsMax) {

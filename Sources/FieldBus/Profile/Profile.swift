@@ -72,6 +72,8 @@ package enum PointSource: Hashable, Sendable {
   case byte(Int)
   /// A meter's data item, and where in it the value begins. `unit`: the code that must follow it (CJ/T 188).
   case identifier(UInt32, offset: Int, unit: UInt8?)
+  /// Nothing that is read: it is made from other points.
+  case computed
 
   package var isRegister: Bool { if case .register = self { true } else { false } }
   package var isMeterItem: Bool { if case .identifier = self { true } else { false } }
@@ -79,7 +81,7 @@ package enum PointSource: Hashable, Sendable {
   package var isText: Bool {
     switch self {
     case .field, .column, .key: return true
-    case .register, .byte, .identifier: return false
+    case .register, .byte, .identifier, .computed: return false
     }
   }
 }
@@ -139,6 +141,9 @@ package struct PointSpec: Sendable {
   package var conditioning: ConditioningRule?
   package var personal = false
   package var write: WriteAccess = .no
+  /// Of a computed point: the expression's text, and where it stands.
+  package var compute: String?
+  package var computePlace: SourcePlace?
   /// What is sent for the frame that it is read from; nil: registers, meters, and devices that speak when they like.
   package var ask: AskTemplate?
   package var windows: [WindowSpec] = []
@@ -150,7 +155,8 @@ package struct PointSpec: Sendable {
   }
 
   /// Comes when the device sends it, and is reported each time.
-  package var isOccurrence: Bool { ask == nil && !source.isRegister && !source.isMeterItem }
+  package var isOccurrence: Bool { ask == nil && !source.isRegister && !source.isMeterItem && !isComputed }
+  package var isComputed: Bool { compute != nil }
 }
 
 package struct AlarmSpec: Sendable {

@@ -7,7 +7,7 @@ struct SourceParser {
   let form: PointForm
 
   func source() -> PointSource? {
-    if reader.table["compute"] == nil { reader.require("read") }
+    reader.require("read")
     guard let text = reader.string("read") else { return nil }
     let words = text.split(separator: " ")
     guard let first = words.first, words.count >= 2 else { return refuse(text) }

@@ -1,47 +1,9 @@
-// What can be judged only when the whole is known: conditions against a device's points, intervals against the wire,
-// counts against the limits.
+// What can be judged only when the whole is known: intervals against the wire, counts against the limits.
 
 import FieldBus
 import StreamCore
 
 extension ConfigurationReader {
-  /// The conditions of a device's alarms, over its merged points. A profile's condition is reported once, however many
-  /// devices use it.
-  func checkConditions(of entry: DeviceEntry) {
-    let points = entry.spec.conditionPoints
-    for alarm in entry.spec.alarms {
-      check(alarm.when, alarm.whenPlace, "alarm.\(alarm.name).when", points, entry)
-      if let clear = alarm.clear {
-        check(
-          clear, alarm.clearPlace ?? alarm.place, "alarm.\(alarm.name).clear", points, entry,
-          orElse: ", or leave it out")
-      }
-    }
-  }
-
-  private func check(
-    _ condition: String, _ place: SourcePlace, _ key: String, _ points: [String: ConditionPoint], _ entry: DeviceEntry,
-    orElse: String = ""
-  ) {
-    if condition.allSatisfy(\.isWhitespace) {
-      diagnostics.report(place, key, Self.emptyCondition + orElse)
-      return
-    }
-    // A point that was reported as wrong makes no second mistake where a condition names it.
-    var known = points
-    for name in entry.brokenPoints { known[name] = ConditionPoint(number: 0, isNumber: true) }
-    guard entry.isComplete else { return }
-    do {
-      _ = try ConditionCompiler.compile(condition, points: known)
-    } catch {
-      // The text begins behind its quotation mark.
-      let inside = SourcePlace(file: place.file, line: place.line, column: place.column + 1 + error.column)
-      diagnostics.report(inside, key, error.message)
-    }
-  }
-
-  private static let emptyCondition = "is empty: write a condition, for example \"tilt > 15\""
-
   /// Intervals that the wire of a bus can't carry. Points that were reported are left out: what is impossible without
   /// them is impossible with them.
   func checkTimetable(of busIndex: Int) {

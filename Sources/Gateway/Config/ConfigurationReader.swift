@@ -97,6 +97,7 @@ package struct ConfigurationReader {
     reader.notSupported("push")
     readBuses(reader)
     readDevices(reader)
+    checkExpressions()
     readConsumers(reader)
     reader.finish()
 

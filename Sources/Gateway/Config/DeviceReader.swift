@@ -242,7 +242,6 @@ extension ConfigurationReader {
         entry.spec.alarms.append(alarm)
       }
     }
-    checkConditions(of: entry)
   }
 
   /// A device either speaks when it likes, or is asked for everything.
@@ -257,7 +256,7 @@ extension ConfigurationReader {
       }
       return
     }
-    for point in entry.spec.points where point.ask == nil {
+    for point in entry.spec.points where point.ask == nil && !point.isComputed {
       diagnostics.report(
         point.place, "point.\(point.name).ask",
         "is missing: other points of the device are asked for; give this one an `ask`, or the [frame] one for all")
