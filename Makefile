@@ -63,7 +63,7 @@ soak: setup
 	KERB_TRANSACTIONS=$(or $(TRANSACTIONS),1000000) $(SWIFT) test --skip-build --filter DirtyLine
 
 fuzz: setup
-	scripts/fuzz $$(($(FUZZ_SECONDS) / 5 + 1))
+	scripts/fuzz $$(($(FUZZ_SECONDS) / 6 + 1))
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)

@@ -14,6 +14,8 @@ let benchmarks = { @Sendable in
     benchmark.stopMeasurement()
     blackHole(rig.produced)
   }
+
+  Benchmark.expressions()
 }
 
 final class StreamRig {
