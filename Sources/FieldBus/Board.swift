@@ -58,6 +58,8 @@ package enum DeviceCounter: Int, CaseIterable {
   /// Monotonic nanoseconds of the last good reply; 0: never.
   case lastSeenNs
   case latencyMeanNs, latencySpreadNs, latencyWorstNs, latencyCount
+  /// See `Tolerance`.
+  case silenceStep, silenceLimit, silenceBlames
   /// 1: what earlier runs learned of it was forgotten since the start.
   case forgotten
 }

@@ -16,6 +16,7 @@ package struct BusLayout: Sendable {
   package private(set) var partsOfNode: [Range<Int>] = []
   /// By device of the bus: what was learned earlier.
   package private(set) var latencies: [Latency]
+  package private(set) var tolerances: [Tolerance]
   package var size = PipelineSize()
   /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
   package var firstPoint: [Int]
@@ -78,6 +79,10 @@ package struct BusLayout: Sendable {
     asks = AskPlan(bus: spec, devices: devices)
     plan = PollPlan(bus: spec, devices: devices, refused: devices.map { learned[$0.name]?.refused ?? [] })
     latencies = devices.map { learned[$0.name]?.latency ?? Latency() }
+    tolerances = devices.map {
+      guard let known = learned[$0.name], known.silenceNs == spec.format.silenceNs else { return Tolerance() }
+      return known.tolerance
+    }
     firstPoint = members.map { numbering.firstPoint[$0] }
     firstAlarm = members.map { numbering.firstAlarm[$0] }
     let names = SiteNames(all)

@@ -39,7 +39,7 @@ extension BusLoop where Line: ~Copyable {
     guard state.inbox.take(command.index) else { return }
     machine.forget(device, at: port.now)
     for node in machine.nodes(of: device) { state.clearSplit(node) }
-    publish(machine.units[device].latency, unit: device)
+    publish(learnedOf: device)
     state.device(device).set(.forgotten, 1)
     state.inbox.answer(command.index, count: 0, tookNs: 0)
   }

@@ -47,6 +47,7 @@ extension BusLoop where Line: ~Copyable {
       machine.units[index].firstRequest = UInt32(range.lowerBound)
       machine.units[index].requestCount = UInt32(range.count)
       machine.units[index].latency = layout.latencies[index]
+      machine.units[index].tolerance = layout.tolerances[index]
     }
     var binding = 0
     for (index, request) in layout.nodes.enumerated() {

@@ -44,7 +44,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     machine.start(at: port.now)
     cycleStart = port.now
     cycleLeft = cycleLength
-    for unit in 0..<machine.unitCount { publish(machine.units[unit].latency, unit: unit) }
+    for unit in 0..<machine.unitCount { publish(learnedOf: unit) }
   }
 
   /// Does one thing, and says until when there is nothing to do. Blocks on the line for one transaction at most.
@@ -151,7 +151,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     state.bus.set(.utilisationPpm, meter.ppm(at: ended))
     state.bus.set(.stretchPercent, machine.stretchPercent)
     state.bus.set(.echo, port.hasEcho ? 1 : 0)
-    publish(machine.units[unit].latency, unit: unit)
+    publish(learnedOf: unit)
     countCycle(ended)
   }
 
@@ -196,12 +196,17 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     }
   }
 
-  func publish(_ latency: Latency, unit: Int) {
+  func publish(learnedOf unit: Int) {
     let device = state.device(unit)
+    let latency = machine.units[unit].latency
     device.set(.latencyMeanNs, latency.meanNs)
     device.set(.latencySpreadNs, latency.spreadNs)
     device.set(.latencyWorstNs, latency.worstNs)
     device.set(.latencyCount, Int64(latency.count))
+    let tolerance = machine.units[unit].tolerance
+    device.set(.silenceStep, Int64(tolerance.step))
+    device.set(.silenceLimit, Int64(tolerance.limit))
+    device.set(.silenceBlames, Int64(tolerance.blames))
   }
 
   private mutating func take(_ request: RequestSlot, at now: Instant) {

@@ -10,6 +10,7 @@ extension BusMachine {
     reopenNs = Limits.reopenNsMin
     // Whoever spoke before us may not have finished.
     silenceUntil = now + timing.silenceNs
+    isTidy = false
     quietUntil = now
     noiseSince = .distantFuture
     again = nil
@@ -32,6 +33,7 @@ extension BusMachine {
 
   /// Bytes came in that nobody asked for: wait for silence, but not for ever.
   package mutating func heard(at now: Instant) {
+    isTidy = false
     silenceUntil = Swift.max(silenceUntil, now + timing.silenceNs)
     if noiseSince == .distantFuture { noiseSince = now }
     quietUntil = Swift.min(now + timing.silenceNs, noiseSince + Limits.babbleNsMax)
@@ -50,18 +52,25 @@ extension BusMachine {
 
   /// Somebody else's transaction on this line (a command) is over.
   package mutating func noteForeign(unit: Int, table: RegisterTable, count: Int, failed: Bool, ended: Instant) {
-    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    rest(after: ended, isTidy: false)
     guard failed else { return }
     for index in 0..<unitCount where Int(units[index].address) == unit {
       owe(Shape(table: table, count: count), unit: index, at: ended)
     }
   }
 
+  private mutating func rest(after ended: Instant, isTidy: Bool) {
+    noiseSince = .distantFuture
+    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    self.isTidy = isTidy
+  }
+
   /// `ended`: when the reply was complete, or given up.
   package mutating func completed(_ request: Int, _ outcome: Outcome, started: Instant, ended: Instant) -> UnitChange {
     let unit = Int(requests[request].unit)
-    noiseSince = .distantFuture
-    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    let isEarly = started < silenceUntil
+    let isPrompt = started < silenceUntil + timing.silenceNs
+    rest(after: ended, isTidy: outcome.isReply)
     if units[unit].state == .offline { probeBudgetNs -= ended - started }
     switch outcome {
     case .failed(.portLost):
@@ -73,16 +82,16 @@ extension BusMachine {
       requests[request].strikes = 0
       learn(unit, tookNs: ended - started, wireNs: requests[request].wireNs)
       schedule(request, at: ended)
-      return answered(unit, except: request, at: ended)
+      return answered(unit, except: request, promptly: isPrompt, at: ended)
     case .failed(.refused(let code)):
       schedule(request, at: ended)
       refused(request, code: code, at: ended)
-      return answered(unit, except: request, at: ended)
+      return answered(unit, except: request, promptly: isPrompt, at: ended)
     case .failed(let failure):
       owe(requests[request].shape, unit: unit, at: ended)
-      strike(request, at: ended)
+      if !isEarly { strike(request, at: ended) }
       if requests[request].isActive { standIn(for: request, at: ended) }
-      return failed(unit, failure, frameNs: requests[request].wireNs, ended: ended)
+      return failed(unit, failure, frameNs: requests[request].wireNs, early: isEarly, ended: ended)
     }
   }
 
@@ -90,18 +99,17 @@ extension BusMachine {
   package mutating func completedFence(
     unit: Int, table: RegisterTable, count: Int, _ outcome: Outcome, started: Instant, ended: Instant
   ) -> UnitChange {
-    noiseSince = .distantFuture
-    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    rest(after: ended, isTidy: false)
     if units[unit].state == .offline { probeBudgetNs -= ended - started }
     switch outcome {
     case .failed(.portLost):
       lost(at: ended)
       return .none
     case .good, .failed(.refused):
-      return answered(unit, except: -1, at: ended)
+      return answered(unit, except: -1, promptly: false, at: ended)
     case .failed(let failure):
       owe(Shape(table: table, count: count), unit: unit, at: ended)
-      return failed(unit, failure, frameNs: 0, ended: ended)
+      return failed(unit, failure, frameNs: 0, early: false, ended: ended)
     }
   }
 
@@ -111,8 +119,7 @@ extension BusMachine {
   package mutating func noteForeignTransaction(
     unit address: Int, shape: Shape?, _ outcome: Outcome, replyNs: Int64, ended: Instant
   ) {
-    noiseSince = .distantFuture
-    silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    rest(after: ended, isTidy: false)
     if case .failed(.corruptReply) = outcome, !timing.isNumbered { quietUntil = ended + replyNs / 2 + timing.silenceNs }
     for unit in 0..<unitCount where Int(units[unit].address) == address {
       switch outcome {
@@ -131,7 +138,8 @@ extension BusMachine {
   }
 
   /// The unit spoke: it is there, and what it owes is fenced off.
-  mutating func answered(_ unit: Int, except request: Int, at now: Instant) -> UnitChange {
+  mutating func answered(_ unit: Int, except request: Int, promptly: Bool, at now: Instant) -> UnitChange {
+    if timing.learnsSilence { units[unit].tolerance.answered(promptly: promptly) }
     if again == unit { again = nil }
     fenceOff(unit)
     units[unit].attempts = 0
@@ -145,9 +153,15 @@ extension BusMachine {
     return .cameOnline
   }
 
-  mutating func failed(_ unit: Int, _ failure: ReadFailure, frameNs: Int64, ended: Instant) -> UnitChange {
+  mutating func failed(
+    _ unit: Int, _ failure: ReadFailure, frameNs: Int64, early: Bool, ended: Instant
+  ) -> UnitChange {
     // Of a broken reply the rest may still be on its way.
     if case .corruptReply = failure, !timing.isNumbered { quietUntil = ended + frameNs / 2 + timing.silenceNs }
+    if timing.learnsSilence, units[unit].tolerance.failed(early: early) {
+      again = unit
+      return .none
+    }
     units[unit].attempts = Swift.min(units[unit].attempts + 1, 100)
     // One lost reply is noise, whatever the configuration says of retries.
     if Int(units[unit].attempts) <= Swift.max(1, timing.retries), units[unit].state != .offline {
@@ -235,6 +249,7 @@ extension BusMachine {
   /// owes stays owed.
   package mutating func forget(_ unit: Int, at now: Instant) {
     units[unit].latency = Latency()
+    units[unit].tolerance = Tolerance()
     for request in nodes(of: unit) {
       requests[request].wasGood = false
       requests[request].refusals = 0

@@ -4,8 +4,9 @@
 //   unit:  unknown ──good──▶ online ──fails, retries used up──▶ offline ──good probe──▶ online
 //
 // Invariants:
-//  1. A request starts no sooner than the silence t3.5 (and the configured turnaround) after the last byte
-//     seen.
+//  1. A request starts no sooner than the silence t3.5 (and the configured turnaround) after the last byte seen. Where
+//     the bus learns (`Tolerance`), a unit that has answered so far gets what it has proved to bear, behind a whole
+//     reply only: a failure, noise, a command, another's fence bring the whole silence back at once.
 //  2. The fence. RTU replies carry no number: only unit, function and length tell what a reply answers.
 //     While a unit owes a reply (it came not at all, or broken), nothing of the same shape (function,
 //     length) is asked of it, so whatever comes, however late, can't be taken for another request's reply.
@@ -37,6 +38,16 @@ package enum Outcome: Equatable {
   case failed(ReadFailure)
 }
 
+extension Outcome {
+  /// A whole frame of the unit that was asked.
+  var isReply: Bool {
+    switch self {
+    case .good, .failed(.refused): true
+    case .failed: false
+    }
+  }
+}
+
 /// What the loop tells the rest of the house after a transaction.
 package enum UnitChange: Equatable {
   case none
@@ -60,6 +71,8 @@ package struct BusMachine: ~Copyable {
   var noiseSince = Instant.distantFuture
   /// The earliest start of the next request.
   package internal(set) var silenceUntil = Instant.zero
+  /// The last thing on the line was a whole reply: the silence may be shortened.
+  var isTidy = false
   /// The unit to be tried again before all others.
   var again: Int?
   /// Time that probes of offline units may take; grows with 2 % of all time.
@@ -114,12 +127,21 @@ package struct BusMachine: ~Copyable {
     }
     for unit in 0..<unitCount { consider(unit, at: now, &choice) }
     guard choice.request >= 0 else { return .wait(until: choice.nextAt) }
-    if silenceUntil > now { return .wait(until: silenceUntil) }
+    let ready = choice.needsFence ? silenceUntil : silenceEnd(before: Int(requests[choice.request].unit))
+    if ready > now { return .wait(until: ready) }
     if choice.needsFence, let fence = fence(Int(requests[choice.request].unit), for: choice.request, at: now) {
       return fence
     }
     stretchPercent = Swift.max(100, choice.stretchPercent)
     return .transact(request: choice.request)
+  }
+
+  /// When a request to that unit may start.
+  func silenceEnd(before unit: Int) -> Instant {
+    guard timing.learnsSilence, isTidy, units[unit].state == .online, units[unit].attempts == 0 else {
+      return silenceUntil
+    }
+    return silenceUntil + -units[unit].tolerance.savedNs(of: timing.silenceNs)
   }
 
   struct Choice {

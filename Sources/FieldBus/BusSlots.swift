@@ -12,6 +12,8 @@ package struct BusTiming: BitwiseCopyable, Sendable {
   package var retries: Int
   /// The protocol numbers its transactions (Modbus TCP): a late reply can't be mistaken, invariant 2 is not needed.
   package var isNumbered: Bool
+  /// The silence before a request shrinks to what each unit proves to bear.
+  package var learnsSilence: Bool
 
   package init(_ bus: BusSpec) {
     isNumbered = bus.busProtocol == .modbusTCP
@@ -20,6 +22,7 @@ package struct BusTiming: BitwiseCopyable, Sendable {
     turnaroundNs = bus.turnaroundNs
     timeoutNs = bus.responseTimeoutNs
     retries = bus.retries
+    learnsSilence = bus.silence == .learned && !isNumbered
   }
 }
 
@@ -92,6 +95,7 @@ package struct UnitSlot: BitwiseCopyable {
   package var backoffNs: Int64 = 0
   package var probeAt = Instant.zero
   package var latency = Latency()
+  package var tolerance = Tolerance()
   package init() {}
 
   subscript(debt index: Int) -> Debt {

@@ -164,6 +164,10 @@ package final class Field: @unchecked Sendable {
           known.refused.append(
             RefusedSpan(table: request.table, address: request.address, count: request.count))
         }
+        if layout.spec.silence == .learned {
+          known.tolerance = tolerance(bus: bus, device: index)
+          known.silenceNs = layout.spec.format.silenceNs
+        }
         if known != LearnedDevice() { result[device.name] = known }
       }
     }
@@ -197,6 +201,12 @@ package final class Field: @unchecked Sendable {
     latency.worstNs = counters[.latencyWorstNs]
     latency.count = UInt32(clamping: counters[.latencyCount])
     return latency
+  }
+
+  private func tolerance(bus: Int, device: Int) -> Tolerance {
+    let counters = boards[bus].device(device)
+    return Tolerance(
+      step: Int(counters[.silenceStep]), limit: Int(counters[.silenceLimit]), blames: Int(counters[.silenceBlames]))
   }
 
   // MARK: Reports
@@ -266,6 +276,11 @@ package final class Field: @unchecked Sendable {
     report.timeoutMs =
       Double(latency.isKnown ? Swift.min(latency.boundNs, spec.responseTimeoutNs) : spec.responseTimeoutNs) / 1e6
     let nodes = layouts[place.bus].nodesOfDevice[place.device]
+    if spec.silence == .learned {
+      let silenceNs = spec.format.silenceNs
+      report.silenceMs =
+        Double(silenceNs - tolerance(bus: place.bus, device: place.device).savedNs(of: silenceNs)) / 1e6
+    }
     report.refusedBefore = refusedBefore(bus: place.bus, device: place.device).count
     report.refusedRequests = report.refusedBefore + nodes.count { boards[place.bus].isSplit($0) }
     return report

@@ -66,6 +66,8 @@ package struct DeviceReport: Sendable {
   /// frames' own time.
   package var latencyMs = 0.0
   package var timeoutMs = 0.0
+  /// The silence before a request to it, in milliseconds; nil: the bus does not learn it.
+  package var silenceMs: Double?
   /// Requests that it refuses as a whole: read in parts since.
   package var refusedRequests = 0
   /// Of these, those that the plan has kept clear of since the start.

@@ -9,7 +9,7 @@ package struct LineCounts: Sendable, Hashable {
   /// Frames that arrived whole and were addressed to a device that we have.
   package var requests = 0
   package var replies = 0
-  /// Requests that began before t3.5 of silence, and were ignored.
+  /// Requests that began before t3.5 of silence, or before that of their device, and were ignored.
   package var early = 0
   /// Wrong checksum or length, or to a unit that is not there.
   package var foreign = 0
@@ -39,14 +39,19 @@ struct LineDevices {
   /// Something on the line answers questions.
   var isAsked: Bool { devices.contains { $0.spec.profile.isAsked } }
 
-  mutating func answer(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
+  /// `gapNs`: the silence before the frame.
+  mutating func answer(_ frame: [UInt8], atNs time: Int64, gapNs: Int64 = .max) -> [Emission] {
     guard slave != nil else { return answerFrame(frame, atNs: time) }
     guard let slave, let request = RequestFrame(frame, framing: framing), let index = byUnit[request.unit] else {
       counts.foreign += 1
       return []
     }
-    counts.requests += 1
     let device = devices[index]
+    guard gapNs >= device.spec.silenceNs else {
+      counts.early += 1
+      return []
+    }
+    counts.requests += 1
     let fault = device.faultOfNextRequest()
     if case .silent = fault?.kind { return [] }
     device.refresh(atNs: time)

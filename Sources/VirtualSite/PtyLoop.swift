@@ -61,7 +61,7 @@ final class PtyLoop {
     switch wire.next(at: now) {
     case .answer(let frame, let endedAt):
       // The silence that ends a request is also what a slave waits before it speaks.
-      let emissions = line.devices.withLock { $0.answer(frame, atNs: now - line.startedAt) }
+      let emissions = line.devices.withLock { $0.answer(frame, atNs: now - line.startedAt, gapNs: wire.gapNs) }
       wire.plan(emissions, endedAt: endedAt)
       return
     case .write(let bytes):
@@ -92,8 +92,9 @@ final class PtyLoop {
       let baud = kerb_tty_baud(master)
       if baud > 0, Int(baud) != line.spec.format.baud { return }
     }
+    let early = wire.early
     wire.received(Array(buffer.prefix(count)), at: arrived)
-    line.devices.withLock { $0.counts.early = wire.early }
+    if wire.early > early { line.devices.withLock { $0.counts.early += wire.early - early } }
   }
 
   /// What the port's buffer doesn't take is lost, as on a UART.

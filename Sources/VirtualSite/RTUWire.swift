@@ -38,6 +38,8 @@ package struct RTUWire {
   private var frame: [UInt8] = []
   private var frameEnd: Int64 = 0
   private var ignoring = false
+  /// The silence before the frame that has begun, or that was complete last; none before it: for ever.
+  package private(set) var gapNs = Int64.max
   private var outbox: [Planned] = []
   private var sending: Sending?
   /// The end of the last emission, and of the silence after it.
@@ -63,6 +65,7 @@ package struct RTUWire {
   package mutating func received(_ bytes: [UInt8], at now: Int64) {
     if frame.isEmpty {
       frameEnd = now
+      gapNs = sending != nil ? 0 : busyUntil == 0 ? .max : Swift.max(0, now - busyUntil)
       ignoring = strict && (sending != nil || now < quietUntil)
       if ignoring { early += 1 }
     }

@@ -146,7 +146,7 @@ package struct SiteReader {
         details(&device, reader)
         spec.devices.append(device)
       } else {
-        reader.ignore("signal", "registers", "holes", "speaks_every")
+        reader.ignore("signal", "registers", "holes", "speaks_every", "silence")
       }
       reader.finish()
     }
@@ -218,7 +218,7 @@ package struct SiteReader {
 
   private func details(_ device: inout SiteDevice, _ reader: TableReader) {
     if device.profile.frame != nil {
-      reader.reject(["registers", "holes"], because: "has no meaning for a device without registers")
+      reader.reject(["registers", "holes", "silence"], because: "has no meaning for a device without registers")
     }
     if device.profile.isAsked {
       let what = device.profile.frame == nil ? "a Modbus device" : "this device"
@@ -226,6 +226,7 @@ package struct SiteReader {
     } else {
       device.speaksEveryNs = reader.duration("speaks_every", in: Limits.speaksEveryNsMin...Limits.intervalNsMax) ?? 0
     }
+    device.silenceNs = reader.duration("silence", in: 0...Limits.turnaroundNsMax) ?? 0
     device.holes = reader.choice("holes") ?? .zero
     for member in reader.members("registers", of: "a table such as { \"holding 5\" = 42, \"coil 3\" = true }") ?? [] {
       if let register = fixed(member, reader) { device.registers.append(register) }

@@ -86,6 +86,9 @@ package struct SiteDevice: Sendable {
   package var signals: [String: Signal]
   package var registers: [FixedRegister]
   package var holes = Holes.zero
+  /// Requests that come sooner than this after the last byte on the line are ignored, on Modbus RTU. On a
+  /// strict line that is t3.5 for all.
+  package var silenceNs: Int64 = 0
   /// Mean time between two lines of text that a serial device sends by itself; 0: only at events.
   package var speaksEveryNs: Int64 = 0
 

@@ -11,8 +11,9 @@ struct Devices: ParsableCommand {
     commandName: "devices",
     abstract: "Every device: on which bus, whether it answers, how often it failed, what was learned of it.",
     discussion: """
-      What is learned of a device is kept over restarts: how long it thinks, and what it refuses to be asked in one
-      piece. After a device was exchanged for another, let it be learned anew with --forget. Needs root or group
+      What is learned of a device is kept over restarts: how long it thinks, what it refuses to be asked in one
+      piece, and, on a bus with silence = "learned", how short a silence it bears. After a device was exchanged for
+      another, let it be learned anew with --forget. Needs root or group kerb-admin where an agent runs.
       kerb-admin where an agent runs.
 
       Example:
@@ -33,7 +34,7 @@ struct Devices: ParsableCommand {
     if let forget { return try showForgotten(Forgetting(files: files).forget(forget)) }
     let devices = try Agent(options: files).ask("devices")
     if json { return show(devices) }
-    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7, 8, 9])
+    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7, 8, 9, 10])
     for device in devices.array ?? [] {
       let state = device["state"]?.string ?? ""
       let colour: Colour = state == "online" ? .green : state == "offline" ? .red : .yellow
@@ -43,6 +44,7 @@ struct Devices: ParsableCommand {
         Cell(device["address"]?.string ?? Shown.integer(device["address"])), Cell(state, colour),
         Cell(Shown.age(ms: device["age_ms"])), Cell(Shown.integer(device["good"])), Cell("\(failed)"),
         Cell(Shown.milliseconds(device["timeout_ms"])), Cell(Shown.integer(device["refused_requests"])),
+        Cell(device["silence_ms"]?.double.map { "\(Shown.tenths($0)) ms" } ?? "-"),
       ])
     }
     show(table.rows.isEmpty ? [Messages.text(.noDevices)] : table.lines())

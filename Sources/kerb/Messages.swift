@@ -85,8 +85,8 @@ enum Message {
     case .pointsHead: return ("POINT|VALUE|UNIT|QUALITY|AGE", "测点|值|单位|质量|时间")
     case .devicesHead:
       return (
-        "DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED|WAITS|REFUSES",
-        "设备|类型|总线|地址|状态|最近|成功|失败|等待|拒绝"
+        "DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED|WAITS|REFUSES|SILENCE",
+        "设备|类型|总线|地址|状态|最近|成功|失败|等待|拒绝|静默"
       )
     case .consumerListHead: return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL", "订阅方|范围|通道|最低级别|个人数据")
     case .noAlarms: return ("No alarms", "没有报警")

@@ -61,9 +61,18 @@ struct Plan: ParsableCommand {
       let dead = (1...Swift.max(1, Swift.min(3, layout.devices.count))).map {
         "\(tenths(Double(layout.plan.cycleNs(dead: $0)) / 1e6)) ms with \($0)"
       }
+      print("  silence before a request: \(silence(layout))")
       print("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
     print("")
+  }
+
+  private func silence(_ layout: BusLayout) -> String {
+    let spec = layout.spec
+    let whole = "\(tenths(Double(spec.format.silenceNs) / 1e6)) ms"
+    if spec.silence == .standard { return whole }
+    let least = layout.plan.cycleNs - Int64(layout.plan.requests.count) * spec.format.silenceNs
+    return "\(whole), learned down to none: a full cycle then takes \(tenths(Double(least) / 1e6)) ms"
   }
 
   private func showAsks(_ layout: BusLayout) {
@@ -134,6 +143,10 @@ struct Plan: ParsableCommand {
     let isModbus = layout.spec.busProtocol.isModbus
     json.member("utilisation", isModbus ? layout.plan.utilisation : layout.asks.utilisation)
     json.member("cycle_ms", Double(isModbus ? layout.plan.cycleNs : layout.asks.cycleNs) / 1e6)
+    if layout.spec.busProtocol.isRTU {
+      json.member("silence", layout.spec.silence.rawValue)
+      json.member("silence_ms", Double(layout.spec.format.silenceNs) / 1e6)
+    }
     json.key("cycle_dead_ms")
     json.array { list in
       for dead in 1...Swift.max(1, layout.devices.count) {

@@ -36,9 +36,18 @@ struct ScriptedLine: Port, ~Copyable {
   var keepsSent = true
   var sentCount = 0
   var largestCount = 0
+  /// The silence that a unit needs before a request; it does not hear what comes sooner.
+  var needsNs: (_ unit: Int) -> Int64 = { _ in 0 }
+  /// By unit: requests that came too soon.
+  var missed: [Int: Int] = [:]
+  /// The silences before requests, by unit; kept as `sent` is.
+  var gaps: [Int: [Int64]] = [:]
+  private var lastByteAt: Int64 = -1_000_000_000
   /// Bytes come in all the time.
   var babbles = false
   var isThere = true
+  /// How an open fails while it is not there.
+  var openFailure = PortFailure.missing(2)
   var opens: [Int64] = []
   private var onTheWay: [Frame] = []
   private let answer: (_ unit: Int, _ address: Int, _ number: Int) -> Answer
@@ -56,7 +65,7 @@ struct ScriptedLine: Port, ~Copyable {
 
   mutating func open() throws(PortFailure) {
     opens.append(nowNs)
-    if !isThere { throw .missing(2) }
+    if !isThere { throw openFailure }
   }
 
   mutating func close() { onTheWay = [] }
@@ -77,6 +86,13 @@ struct ScriptedLine: Port, ~Copyable {
     if keepsSent { sent.append((nowNs, unit, address)) }
     sentCount += 1
     largestCount = Swift.max(largestCount, count)
+    let gapNs = nowNs - lastByteAt
+    if keepsSent { gaps[unit, default: []].append(gapNs) }
+    if gapNs < needsNs(unit) {
+      missed[unit, default: 0] += 1
+      nowNs += timeoutNs
+      throw .noReply
+    }
     let honest = (0..<count).map { value(unit, address + $0) }
     switch answer(unit, address, sentCount) {
     case .reply(let afterNs):
@@ -105,6 +121,7 @@ struct ScriptedLine: Port, ~Copyable {
     }
     onTheWay.removeFirst()
     nowNs = Swift.max(nowNs, first.arrives)
+    lastByteAt = nowNs
     if first.isCorrupt { throw .corruptReply(.checksum) }
     if first.unit != unit { throw .corruptReply(.wrongUnit) }
     if let refusal = first.refusal { throw .refused(refusal) }

@@ -33,6 +33,7 @@ struct ConfigurationReaderTests {
     response_timeout = "250ms"
     turnaround = "10ms"
     rs485 = "kernel-inverted"
+    silence = "learned"
     retries = 3
 
     [[bus]]
@@ -127,6 +128,7 @@ struct ConfigurationReaderTests {
     #expect(buses[0].responseTimeoutNs == 250_000_000)
     #expect(buses[0].turnaroundNs == 10_000_000)
     #expect(buses[0].retries == 3)
+    #expect(buses.map(\.silence) == [.learned, .standard, .standard])
     #expect(buses.map(\.rs485) == [.kernelInverted, .off, .off])
 
     let devices = configuration.devices

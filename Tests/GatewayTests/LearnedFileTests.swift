@@ -11,6 +11,8 @@ import Testing
     device.refused = [
       RefusedSpan(table: .input, address: 7, count: 12), RefusedSpan(table: .coil, address: 0, count: 1),
     ]
+    device.tolerance = Tolerance(step: 5, limit: 6, blames: 2)
+    device.silenceNs = 3_645_831
     var other = LearnedDevice()
     other.latency.add(5)
     return ["manhole-1": device, "gate \"x\"": other]
@@ -35,12 +37,18 @@ import Testing
       "", "{", "[]", "{\"devices\":[]}", "{\"devices\":{\"a\":{\"refused\":[{\"table\":\"x\"}]}}}",
       "{\"devices\":{\"a\":{\"refused\":[{\"table\":\"input\",\"address\":-1,\"count\":3}]}}}",
       "{\"devices\":{\"a\":{\"refused\":[{\"table\":\"input\",\"address\":1,\"count\":99999}]}}}",
+      "{\"devices\":{\"a\":{\"silence_of_ns\":1750000,\"silence_step\":9,\"silence_limit\":9}}}",
+      "{\"devices\":{\"a\":{\"silence_of_ns\":1750000,\"silence_step\":3,\"silence_limit\":2}}}",
+      "{\"devices\":{\"a\":{\"silence_of_ns\":1750000,\"silence_step\":-1,\"silence_blames\":999999999999}}}",
     ])
   func damaged(text: String) throws {
     let folder = try TemporaryFolder()
     try folder.write("learned.json", text)
     var file = LearnedFile(statePath: folder.path)
-    for device in file.read().values { #expect(device.refused.isEmpty) }
+    for device in file.read().values {
+      #expect(device.refused.isEmpty)
+      #expect(device.tolerance == Tolerance())
+    }
   }
 
   @Test("what is forgotten is gone, and the others' stays")

@@ -9,54 +9,6 @@ import VirtualSite
 /// whatever the fault, no register's value is taken for another's, and the line comes back when the fault ends.
 @Suite("The agent on a faulty line", .serialized)
 struct AgentOnLineTests {
-  private final class Rig {
-    let memory: UnsafeMutableRawPointer
-    let board: BusBoard
-    let channel: BatchChannel
-    var loop: BusLoop<ModbusPort>
-    var good = 0
-    var wrong = 0
-
-    init(link: String, devices: [DeviceSpec]) {
-      var spec = BusSpec(name: "b", place: .inCode, busProtocol: .modbusRTU, endpoint: .serialPort(path: link))
-      spec.format.baud = 9_600
-      spec.responseTimeoutNs = 60_000_000
-      let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
-      let bytes = layout.bytes + 8_192
-      memory = .allocate(byteCount: bytes, alignment: 64)
-      memset(memory, 0, bytes)
-      var arena = Arena(memory: memory, capacityBytes: bytes)
-      channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
-      board = BusBoard(layout: layout, arena: &arena)
-      loop = BusLoop(
-        layout: layout, port: ModbusPort(spec), board: board, channel: channel,
-        pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
-      loop.start()
-    }
-
-    deinit { memory.deallocate() }
-
-    /// Turns until `isDone` or the deadline; every Good value is compared with its register's.
-    func run(atMostMs: Int64, truth: [UInt16: ClosedRange<Int64>], until isDone: (Rig) -> Bool = { _ in false }) {
-      let deadline = kerb_monotonic_ns() + atMostMs * 1_000_000
-      while kerb_monotonic_ns() < deadline, !isDone(self) {
-        let until = loop.step()
-        loop.handOver()
-        while let batch = channel.next() {
-          for index in 0..<batch.sampleCount {
-            let sample = batch.sample(index)
-            guard sample.quality == .good else { continue }
-            good += 1
-            if truth[sample.series]?.contains(sample.raw) != true { wrong += 1 }
-          }
-          channel.release()
-        }
-        let waitNs = Swift.min(until.nanoseconds, deadline) - kerb_monotonic_ns()
-        if waitNs > 0 { _ = poll(nil, 0, Int32((waitNs + 999_999) / 1_000_000)) }
-      }
-    }
-  }
-
   /// Two units, two far registers each, that look alike on the wire; each register moves within a band of its own.
   private func site() throws -> (RunningLine, [DeviceSpec], [UInt16: ClosedRange<Int64>]) {
     var virtual: [SiteDevice] = []
@@ -97,7 +49,7 @@ struct AgentOnLineTests {
   func fault(name: String, kind: Fault.Kind) throws {
     let (line, specs, truth) = try site()
     defer { line.end() }
-    let rig = Rig(link: line.link, devices: specs)
+    let rig = LineRig(link: line.link, devices: specs)
     rig.run(atMostMs: 5_000, truth: truth) { $0.good >= 20 }
     #expect(rig.good >= 20, "\(name): before")
     line.site.inject("d1", Fault(kind))
@@ -116,7 +68,7 @@ struct AgentOnLineTests {
     let (line, specs, truth) = try site()
     defer { line.end() }
     for unit in 1...2 { line.site.inject("d\(unit)", Fault(.echo)) }
-    let rig = Rig(link: line.link, devices: specs)
+    let rig = LineRig(link: line.link, devices: specs)
     rig.run(atMostMs: 15_000, truth: truth) { $0.good >= 40 }
     #expect(rig.good >= 40)
     #expect(rig.wrong == 0)

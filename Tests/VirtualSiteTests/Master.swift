@@ -109,14 +109,14 @@ struct RunningLine {
   var link: String { folder + "/line" }
 
   init(
-    _ devices: [SiteDevice], paced: Bool = false, strict: Bool? = nil, turnaroundNs: Int64 = 0,
-    busProtocol: BusProtocol = .modbusRTU, events: [SiteEvent] = [],
+    _ devices: [SiteDevice], format: LineFormat = LineFormat(), paced: Bool = false, strict: Bool? = nil,
+    turnaroundNs: Int64 = 0, busProtocol: BusProtocol = .modbusRTU, events: [SiteEvent] = [],
     report: @escaping @Sendable (SiteHappening) -> Void = { _ in }
   ) throws {
     folder = temporaryFolder()
     let line = SiteLine(
-      name: "line", busProtocol: busProtocol, end: .link(path: folder + "/line"), paced: paced, strict: strict,
-      turnaroundNs: turnaroundNs)
+      name: "line", busProtocol: busProtocol, end: .link(path: folder + "/line"), format: format, paced: paced,
+      strict: strict, turnaroundNs: turnaroundNs)
     site = try VirtualSite(SiteSpec(lines: [line], devices: devices, events: events), report: report)
     try site.start()
   }

@@ -81,4 +81,25 @@ struct RTUWireTests {
     wire.received(Array(Self.request.suffix(1)), at: 10)
     #expect(wire.next(at: 10) == .answer(Self.request, endedAt: 10))
   }
+
+  @Test("knows the silence before a request: none while a reply is on its way, for ever before the first byte")
+  func gap() {
+    var wire = RTUWire(SiteLine(name: "l", end: .link(path: "l"), strict: false))
+    wire.received(Self.request, at: 0)
+    #expect(wire.gapNs == .max)
+    let ended = 8 * Self.character + Self.silence
+    #expect(wire.next(at: ended) == .answer(Self.request, endedAt: ended))
+    wire.plan([Emission(bytes: [1, 2])], endedAt: ended)
+    let through = ended + 2 * Self.character
+    #expect(wire.next(at: through) == .write([1, 2]))
+    wire.received(Self.request, at: through + 900_000)
+    #expect(wire.gapNs == 900_000)
+    let again = through + 900_000 + ended
+    #expect(wire.next(at: again) == .answer(Self.request, endedAt: again))
+    #expect(wire.gapNs == 900_000)
+    wire.plan([Emission(bytes: [1, 2])], endedAt: again)
+    #expect(wire.next(at: again) == .wait(until: again + Self.character))
+    wire.received(Self.request, at: again + 1_000)
+    #expect(wire.gapNs == 0)
+  }
 }

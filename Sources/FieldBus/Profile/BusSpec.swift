@@ -37,6 +37,14 @@ package enum RS485Mode: String, Sendable, CaseIterable {
   case kernelInverted = "kernel-inverted"
 }
 
+/// How long a line rests before a request.
+package enum SilenceRule: String, Sendable, CaseIterable {
+  /// Three and a half characters.
+  case standard
+  /// As little as each unit proves to bear.
+  case learned
+}
+
 /// Baud, parity and stop bits: what a character costs on the wire.
 package struct LineFormat: Sendable, Hashable {
   package var baud = 9600
@@ -73,6 +81,7 @@ package struct BusSpec: Sendable {
   package var turnaroundNs: Int64 = 0
   package var retries = 1
   package var rs485 = RS485Mode.off
+  package var silence = SilenceRule.standard
 
   package init(name: String, place: SourcePlace, busProtocol: BusProtocol, endpoint: BusEndpoint) {
     self.name = name

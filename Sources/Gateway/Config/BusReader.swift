@@ -28,13 +28,13 @@ extension ConfigurationReader {
       var spec = BusSpec(
         name: name ?? "", place: reader.table.place, busProtocol: busProtocol ?? .modbusRTU,
         endpoint: .serialPort(path: ""))
-      reader.notSupported("silence")
       if let endpoint = endpoint(reader, busProtocol) {
         spec.endpoint = endpoint
         claim(endpoint, reader, &ports)
       }
       spec.format = lineFormat(reader, busProtocol)
       spec.rs485 = reader.choice("rs485") ?? .off
+      spec.silence = reader.choice("silence") ?? .standard
       if busProtocol?.isMeter == true { spec.responseTimeoutNs = Limits.meterResponseNs }
       timing(&spec, reader)
       reader.finish()
@@ -60,8 +60,12 @@ extension ConfigurationReader {
     case .modbusRTU: reader.reject(["host"], because: "has no meaning for modbus-rtu: name a serial port with port")
     case .modbusRTUTCP:
       reader.reject(["port", "rs485"], because: "has no meaning for modbus-rtu-tcp: write host = \"10.0.0.7:4001\"")
-    case .modbusTCP: reader.reject(line, because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
+      reader.reject(["silence"], because: "has no meaning for modbus-rtu-tcp: the server keeps the line's silence")
+    case .modbusTCP:
+      reader.reject(
+        line + ["silence"], because: "has no meaning for modbus-tcp: write host = \"10.0.0.7:502\"")
     case .serial, .dlt645, .cjt188:
+      reader.reject(["silence"], because: "has no meaning for \(word): its frames are found by their bytes")
       reader.reject(["host"], because: "has no meaning for \(word): name a serial port with port")
     }
     return found

@@ -215,6 +215,7 @@ extension JSONWriter {
     member("exceptions", device.exceptions)
     member("latency_ms", device.latencyMs)
     member("timeout_ms", device.timeoutMs)
+    if let silenceMs = device.silenceMs { member("silence_ms", silenceMs) }
     member("refused_requests", device.refusedRequests)
   }
 

@@ -53,6 +53,12 @@ package struct LearnedFile {
     json.member("latency_spread_ns", device.latency.spreadNs)
     json.member("latency_worst_ns", device.latency.worstNs)
     json.member("replies", Int64(device.latency.count))
+    if device.silenceNs > 0 {
+      json.member("silence_of_ns", device.silenceNs)
+      json.member("silence_step", device.tolerance.step)
+      json.member("silence_limit", device.tolerance.limit)
+      json.member("silence_blames", device.tolerance.blames)
+    }
     json.key("refused")
     json.array { list in
       for span in device.refused {
@@ -72,6 +78,12 @@ package struct LearnedFile {
     device.latency.spreadNs = Swift.min(positive("latency_spread_ns"), Limits.responseTimeoutNsMax)
     device.latency.worstNs = Swift.min(positive("latency_worst_ns"), Limits.responseTimeoutNsMax)
     device.latency.count = UInt32(clamping: positive("replies"))
+    device.silenceNs = positive("silence_of_ns")
+    if device.silenceNs > 0 {
+      device.tolerance = Tolerance(
+        step: Int(clamping: positive("silence_step")), limit: Int(clamping: positive("silence_limit")),
+        blames: Int(clamping: positive("silence_blames")))
+    }
     for span in value["refused"]?.array ?? [] {
       guard let word = span["table"]?.string, let table = RegisterTable.allCases.first(where: { "\($0)" == word }),
         let address = span["address"]?.integer, let count = span["count"]?.integer,

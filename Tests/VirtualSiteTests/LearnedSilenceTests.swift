@@ -1,0 +1,55 @@
+import FieldBus
+import StreamCore
+import Testing
+import VirtualSite
+
+/// A bus that learns its silences, against virtual units that bear different ones, in real time.
+@Suite("The agent that learns its silences", .serialized)
+struct LearnedSilenceTests {
+  @Test("leaves out what tolerant units don't need, and keeps strict ones online and their values right")
+  func mixed() throws {
+    let format = LineFormat(baud: 38_400)
+    // Unit 1 needs nothing, unit 2 the standard's silence, unit 3 a half of it.
+    let needs: [Int64] = [0, format.silenceNs, format.silenceNs / 2]
+    var virtual: [SiteDevice] = []
+    var specs: [DeviceSpec] = []
+    var truth: [UInt16: ClosedRange<Int64>] = [:]
+    for unit in 1...3 {
+      var points: [PointSpec] = []
+      var signals: [String: Signal] = [:]
+      for (number, address) in [0, 500].enumerated() {
+        var spec = point("p\(address)", .holding, address)
+        spec.everyNs = 0
+        points.append(spec)
+        let low = unit * 1_000 + number * 100
+        signals["p\(address)"] = Signal(.walk(low: Double(low), high: Double(low + 90), periodNs: 200_000_000))
+        truth[UInt16((unit - 1) * 2 + number)] = Int64(low)...Int64(low + 90)
+      }
+      var device = SiteDevice(name: "d\(unit)", address: unit, profile: profile(points), signals: signals)
+      device.silenceNs = needs[unit - 1]
+      virtual.append(device)
+      var spec = DeviceSpec(name: "d\(unit)", place: .inCode, bus: 0, address: unit, profile: "", kind: "k")
+      spec.points = points
+      specs.append(spec)
+    }
+    let line = try RunningLine(virtual, format: format, paced: true, strict: false)
+    defer { line.end() }
+    let rig = LineRig(link: line.link, devices: specs) {
+      $0.format = format
+      $0.silence = .learned
+    }
+    rig.run(atMostMs: 20_000, truth: truth) { rig in
+      for unit in 0..<3 where rig.board.device(unit)[.state] == BusBoard.offline { return true }
+      return rig.board.device(0)[.silenceStep] == 8 && rig.board.device(1)[.silenceLimit] == 0
+        && rig.board.device(2)[.silenceBlames] > 0 && rig.board.device(2)[.good] >= 800
+    }
+    #expect(rig.wrong == 0)
+    for unit in 0..<3 { #expect(rig.board.device(unit)[.state] == BusBoard.online, "unit \(unit + 1)") }
+    #expect(rig.board.device(0)[.silenceStep] >= 7)
+    #expect(rig.board.device(0)[.timeouts] <= 1)
+    #expect(rig.board.device(1)[.silenceStep] == 0)
+    #expect((2...4).contains(rig.board.device(2)[.silenceLimit]))
+    let early = line.site.counts(line: "line").early
+    #expect(early >= 2 && early <= 12, "\(early) requests came too early for a unit")
+  }
+}
