@@ -18,13 +18,25 @@ extension BusMachine {
     return barred < 0 ? nil : fence(unit, for: barred, at: now)
   }
 
+  /// Of a device that hears every second request only, what is sent in front of one that matters. If it is not
+  /// answered, the request itself is the retry.
+  mutating func knock(for request: Int, at now: Instant) -> BusAction? {
+    let unit = Int(requests[request].unit)
+    guard units[unit].wantsKnock, units[unit].state == .online, let action = fence(unit, for: request, at: now)
+    else { return nil }
+    knocked = unit
+    return action
+  }
+
   /// A read of a shape that is not owed, if the device has one: of the unit's own requests the cheapest such
   /// one, else the barred one made shorter or longer.
   func fence(_ unit: Int, for request: Int, at now: Instant) -> BusAction? {
     let first = Int(units[unit].firstRequest)
     var best = -1
     for index in first..<(first + Int(units[unit].requestCount)) where requests[index].isActive {
-      guard !isBarred(requests[index].shape, unit: unit, at: now) else { continue }
+      guard requests[index].shape != requests[request].shape,
+        !isBarred(requests[index].shape, unit: unit, at: now)
+      else { continue }
       if best < 0 || requests[index].wireNs < requests[best].wireNs { best = index }
     }
     if best >= 0 {
@@ -37,7 +49,8 @@ extension BusMachine {
     // Shorter is always answered; longer only where there is more to read.
     var count = 1
     while count <= Swift.min(largest, Int(barred.count) + 4 * step) {
-      if !isBarred(Shape(table: barred.table, count: count), unit: unit, at: now) {
+      let shape = Shape(table: barred.table, count: count)
+      if shape != barred.shape, !isBarred(shape, unit: unit, at: now) {
         let room = Limits.registersPerTable - count
         return .fence(unit: unit, table: barred.table, address: Swift.min(Int(barred.address), room), count: count)
       }

@@ -77,6 +77,8 @@ extension BusMachine {
       lost(at: ended)
       return .none
     case .good:
+      units[unit].isFencedLast = false
+      units[unit].lockstep = 0
       requests[request].wasGood = true
       requests[request].refusals = 0
       requests[request].strikes = 0
@@ -88,6 +90,7 @@ extension BusMachine {
       refused(request, code: code, at: ended)
       return answered(unit, except: request, promptly: isPrompt, at: ended)
     case .failed(let failure):
+      noteLockstep(unit)
       owe(requests[request].shape, unit: unit, at: ended)
       if !isEarly { strike(request, at: ended) }
       if requests[request].isActive { standIn(for: request, at: ended) }
@@ -106,8 +109,13 @@ extension BusMachine {
       lost(at: ended)
       return .none
     case .good, .failed(.refused):
+      // A knock that is answered was none.
+      if knocked == unit { units[unit].wantsKnock = false } else { units[unit].isFencedLast = true }
+      knocked = nil
       return answered(unit, except: -1, promptly: false, at: ended)
     case .failed(let failure):
+      knocked = nil
+      units[unit].isFencedLast = false
       owe(Shape(table: table, count: count), unit: unit, at: ended)
       return failed(unit, failure, frameNs: 0, early: false, ended: ended)
     }
@@ -175,6 +183,15 @@ extension BusMachine {
       units[unit].backoffNs == 0 ? 1_000_000_000 : Swift.min(units[unit].backoffNs * 2, Limits.backoffNsMax)
     units[unit].probeAt = ended + units[unit].backoffNs
     return wasOffline ? .none : .wentOffline
+  }
+
+  private mutating func noteLockstep(_ unit: Int) {
+    units[unit].lockstep = units[unit].isFencedLast ? Swift.min(units[unit].lockstep + 1, 100) : 0
+    units[unit].isFencedLast = false
+    if units[unit].lockstep >= 2 {
+      units[unit].wantsKnock = true
+      units[unit].lockstep = 0
+    }
   }
 
   mutating func learn(_ unit: Int, tookNs: Int64, wireNs: Int64) {

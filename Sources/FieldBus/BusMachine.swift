@@ -13,7 +13,9 @@
 //     The debt is over when both are true: the unit has answered a request of another shape (a device
 //     answers in order), and four response timeouts have passed (a bridge on the way may not). Meanwhile the
 //     request's parts stand in for it; if a unit has nothing of another shape, a read is made for that
-//     alone, and its values go nowhere. The line rests for none of this.
+//     alone, and its values go nowhere. The line rests for none of this. (A device that hears every second
+//     request only would answer all fences and no request: once that shows, a read that goes nowhere is put
+//     in front of each request.)
 //  3. An offline unit is asked only its cheapest request; all probes of a bus together take at most 2 % of
 //     it.
 //  4. Among what is due, what an alarm watches goes first, by earliest deadline; then what is most overdue
@@ -73,6 +75,8 @@ package struct BusMachine: ~Copyable {
   package internal(set) var silenceUntil = Instant.zero
   /// The last thing on the line was a whole reply: the silence may be shortened.
   var isTidy = false
+  /// The unit that is being knocked at.
+  var knocked: Int?
   /// The unit to be tried again before all others.
   var again: Int?
   /// Time that probes of offline units may take; grows with 2 % of all time.
@@ -129,6 +133,7 @@ package struct BusMachine: ~Copyable {
     guard choice.request >= 0 else { return .wait(until: choice.nextAt) }
     let ready = choice.needsFence ? silenceUntil : silenceEnd(before: Int(requests[choice.request].unit))
     if ready > now { return .wait(until: ready) }
+    if let knock = knock(for: choice.request, at: now) { return knock }
     if choice.needsFence, let fence = fence(Int(requests[choice.request].unit), for: choice.request, at: now) {
       return fence
     }

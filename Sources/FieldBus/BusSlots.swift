@@ -94,6 +94,12 @@ package struct UnitSlot: BitwiseCopyable {
   package var debts: (Debt, Debt, Debt, Debt) = (Debt(), Debt(), Debt(), Debt())
   package var backoffNs: Int64 = 0
   package var probeAt = Instant.zero
+  /// The last of its transactions was a fence, and was answered.
+  package var isFencedLast = false
+  /// Requests in a row that went unanswered right behind such a fence.
+  package var lockstep: UInt8 = 0
+  /// It hears every second request only: a read that goes nowhere comes first.
+  package var wantsKnock = false
   package var latency = Latency()
   package var tolerance = Tolerance()
   package init() {}

@@ -1,4 +1,5 @@
 import FieldBus
+import Glibc
 import StreamCore
 import Testing
 
@@ -89,6 +90,58 @@ import Testing
     rig.run(untilNs: 7 * second)
     #expect(rig.board.bus[.state] == BusBoard.running)
     #expect(rig.board.bus[.problem] == 0)
+  }
+
+  @Test(
+    "FAULTS 12: a port that is busy, forbidden or not there is tried again every two seconds, and says why",
+    arguments: [EBUSY, EACCES, ENOENT])
+  func notOpened(code: Int32) {
+    var line = ScriptedLine()
+    line.isThere = false
+    line.openFailure = PortFailure(code)
+    switch (code, line.openFailure) {
+    case (EBUSY, .busy), (EACCES, .forbidden), (ENOENT, .missing): break
+    default: Issue.record("\(code) is taken for \(line.openFailure)")
+    }
+    let rig = BusRig(spec: bus(), devices: [device(1, registers: [0])], line: line)
+    rig.run(untilNs: 60 * second)
+    #expect(rig.board.bus[.state] == BusBoard.lost)
+    #expect(rig.board.bus[.problem] == Int64(code))
+    #expect(rig.board.device(0)[.state] == BusBoard.offline)
+    #expect(rig.sent.isEmpty)
+    let opens = rig.opens
+    #expect(opens.count >= 29 && opens.count <= 40, "\(opens.count) opens in a minute")
+    #expect(zip(opens, opens.dropFirst()).allSatisfy { $1 - $0 <= 2 * second })
+    rig.setThere(true)
+    rig.run(untilNs: 63 * second)
+    #expect(rig.board.bus[.problem] == 0)
+    #expect(rig.board.device(0)[.state] == BusBoard.online)
+  }
+
+  @Test("FAULTS 16: a device that answers every second request stays online, and its values keep their interval")
+  func everySecond() {
+    var devices = [device(1, registers: [0, 50]), device(2, registers: [0])]
+    for index in devices.indices {
+      for point in devices[index].points.indices { devices[index].points[point].heartbeatNs = second }
+    }
+    var asked = 0
+    let line = ScriptedLine(answer: { unit, _, _ in
+      guard unit == 1 else { return .reply(afterNs: 20 * millisecond) }
+      asked += 1
+      return asked % 2 == 1 ? .silence : .reply(afterNs: 20 * millisecond)
+    })
+    let rig = BusRig(spec: bus(), devices: devices, line: line)
+    for tick in 20...3_000 {
+      rig.run(untilNs: Int64(tick) * 100 * millisecond)
+      #expect(rig.board.device(0)[.state] != BusBoard.offline, "at \(tick) tenths of a second")
+    }
+    rig.finish()
+    let truth: [UInt16: Int64] = [0: 1_000, 1: 1_050, 2: 2_000]
+    for sample in rig.samples where sample.quality == .good { #expect(sample.raw == truth[sample.series]) }
+    for series in 0..<3 {
+      let count = rig.samples.count { $0.series == UInt16(series) && $0.quality == .good }
+      #expect(count >= 270, "series \(series): \(count) of 300")
+    }
   }
 
   @Test("on overload what an alarm watches keeps its interval, and the rest stretches evenly")

@@ -96,7 +96,7 @@ extension TextPort: FramePort {}
 
 extension PortFailure {
   /// By errno.
-  init(_ code: Int32) {
+  package init(_ code: Int32) {
     switch code {
     case EBUSY, EWOULDBLOCK: self = .busy(code)
     case EACCES, EPERM: self = .forbidden(code)

@@ -1,0 +1,124 @@
+import CLinux
+import FieldBus
+import Glibc
+import StreamCore
+import Testing
+
+/// The doors to a line, on real ttys.
+@Suite("A port", .serialized)
+struct PortTests {
+  private final class Pty {
+    private(set) var master: Int32 = -1
+    let path: String
+
+    init() {
+      var name = [CChar](repeating: 0, count: 128)
+      #expect(kerb_pty_open(&master, &name, 128) == 0)
+      path = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    deinit { pull() }
+
+    func pull() {
+      if master >= 0 { close(master) }
+      master = -1
+    }
+  }
+
+  private static func spec(_ path: String) -> BusSpec {
+    BusSpec(name: "b", place: nowhere, busProtocol: .modbusRTU, endpoint: .serialPort(path: path))
+  }
+
+  private static var descriptors: Int {
+    guard let folder = opendir("/proc/self/fd") else { return 0 }
+    defer { closedir(folder) }
+    var count = 0
+    while readdir(folder) != nil { count += 1 }
+    return count
+  }
+
+  private static func failure(_ body: () throws(PortFailure) -> Void) -> PortFailure? {
+    do throws(PortFailure) {
+      try body()
+      return nil
+    } catch { return error }
+  }
+
+  private static func loss(_ body: () throws(ReadFailure) -> Void) -> Int32? {
+    do throws(ReadFailure) {
+      try body()
+      return nil
+    } catch {
+      if case .portLost(let code) = error { return code }
+      return 0
+    }
+  }
+
+  @Test("FAULTS 12: says what is not there, what somebody else has, and what is no line; and keeps nothing open")
+  func notOpened() {
+    let pty = Pty()
+    let holder = open(pty.path, O_RDWR | O_NOCTTY | O_CLOEXEC)
+    #expect(flock(holder, LOCK_EX | LOCK_NB) == 0)
+    defer { close(holder) }
+    let cases: [(String, PortFailure)] = [
+      ("/dev/kerb-no-such-port", .missing(ENOENT)), (pty.path, .busy(EWOULDBLOCK)), ("/dev/null", .failed(ENOTTY)),
+    ]
+    for (path, wanted) in cases {
+      var modbus = ModbusPort(Self.spec(path))
+      var text = TextPort(path: path, format: LineFormat())
+      var before = 0
+      for round in 0..<20 {
+        #expect(Self.failure { () throws(PortFailure) in try modbus.open() } == wanted, "\(path)")
+        #expect(Self.failure { () throws(PortFailure) in try text.open() } == wanted, "\(path)")
+        // Other suites run beside this one: what leaks shows as one or two a round.
+        if round == 0 { before = Self.descriptors }
+      }
+      #expect(Self.descriptors < before + 15, "\(path)")
+    }
+  }
+
+  @Test("FAULTS 13: loses its line, and says so, whatever is done on it after the other side has gone")
+  func gone() throws {
+    for act in 0..<3 {
+      let pty = Pty()
+      var modbus = ModbusPort(Self.spec(pty.path))
+      try modbus.open()
+      pty.pull()
+      let began = kerb_monotonic_ns()
+      let code = Self.loss { () throws(ReadFailure) in
+        let words = UnsafeMutablePointer<UInt16>.allocate(capacity: 4)
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 512)
+        defer {
+          words.deallocate()
+          bytes.deallocate()
+        }
+        switch act {
+        case 0: _ = try modbus.drain()
+        case 1:
+          try modbus.read(unit: 1, table: .holding, address: 0, count: 1, timeoutNs: 3_000_000_000, into: words)
+        default:
+          let frame = CommandFrame.read(unit: 1, .holding, address: 0, count: 1)
+          _ = try frame.withUnsafeBufferPointer { (frame) throws(ReadFailure) in
+            try modbus.exchange(frame, timeoutNs: 3_000_000_000, into: bytes)
+          }
+        }
+      }
+      #expect(code ?? 0 != 0, "act \(act)")
+      #expect(kerb_monotonic_ns() - began < 1_000_000_000, "act \(act): at once, not after the timeout")
+      modbus.close()
+    }
+    let pty = Pty()
+    var text = TextPort(path: pty.path, format: LineFormat(), writes: true)
+    try text.open()
+    pty.pull()
+    let byte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+    byte.initialize(to: 0x55)
+    defer { byte.deallocate() }
+    let deadline = Instant(nanoseconds: kerb_monotonic_ns()) + 3_000_000_000
+    let heard = Self.loss { () throws(ReadFailure) in _ = try text.read(into: byte, capacity: 1, until: deadline) }
+    #expect(heard ?? 0 != 0)
+    let said = Self.loss { () throws(ReadFailure) in try text.send(byte, count: 1) }
+    #expect(said ?? 0 != 0)
+    #expect(deadline.nanoseconds - kerb_monotonic_ns() > 2_000_000_000, "at once, not at the deadline")
+  }
+}
