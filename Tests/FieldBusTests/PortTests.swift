@@ -1,7 +1,8 @@
 import CLinux
-import FieldBus
+@testable import FieldBus
 import Glibc
 import StreamCore
+import TestSupport
 import Testing
 
 /// The doors to a line, on real ttys.
@@ -120,5 +121,35 @@ struct PortTests {
     let said = Self.loss { () throws(ReadFailure) in try text.send(byte, count: 1) }
     #expect(said ?? 0 != 0)
     #expect(deadline.nanoseconds - kerb_monotonic_ns() > 2_000_000_000, "at once, not at the deadline")
+  }
+
+  @Test("goes by libserialport to what the system lists as a device, links followed, and by termios to all else")
+  func way() throws {
+    let pty = Pty()
+    let folder = try TemporaryFolder()
+    let classes = "\(folder.path)/class"
+    // As sysfs has it: a UART with its device, a console without one, and a folder for neither.
+    for name in ["", "/ttyS7", "/ttyS7/device", "/tty3"] { #expect(mkdir(classes + name, 0o755) == 0) }
+    defer { for name in ["/ttyS7/device", "/ttyS7", "/tty3", ""] { rmdir(classes + name) } }
+    let link = "\(folder.path)/by-path"
+    defer { unlink(link) }
+    func way(_ path: String) -> SerialDoor.Way { SerialDoor.way(to: path, classes: classes) }
+    #expect(way("/dev/ttyS7") == .library(path: "/dev/ttyS7"))
+    #expect(way("/dev/tty3") == .termios(path: "/dev/tty3"))
+    #expect(way("/dev/ttyUSB99") == .termios(path: "/dev/ttyUSB99"))
+    #expect(way(pty.path) == .termios(path: pty.path))
+    // A link that leads to a pty, and one to a device that has gone.
+    #expect(symlink(pty.path, link) == 0)
+    #expect(way(link) == .termios(path: link))
+    unlink(link)
+    #expect(symlink("/dev/null", link) == 0)
+    #expect(mkdir("\(classes)/null", 0o755) == 0 && mkdir("\(classes)/null/device", 0o755) == 0)
+    defer {
+      rmdir("\(classes)/null/device")
+      rmdir("\(classes)/null")
+    }
+    #expect(way(link) == .library(path: "/dev/null"))
+    // What the system lists here is found by the true path, too.
+    for port in SerialPorts.all() { #expect(SerialDoor.way(to: port.path) == .library(path: port.path)) }
   }
 }

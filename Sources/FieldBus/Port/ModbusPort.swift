@@ -97,13 +97,7 @@ package struct ModbusPort: Port, ~Copyable {
   }
 
   private func newRTU(_ path: String) -> OpaquePointer? {
-    let parity: CChar =
-      switch format.parity {
-      case .none: 0x4E
-      case .even: 0x45
-      case .odd: 0x4F
-      }
-    return modbus_new_rtu(path, Int32(format.baud), parity, 8, Int32(format.stopBits))
+    modbus_new_rtu(path, Int32(format.baud), format.parity.letter, 8, Int32(format.stopBits))
   }
 
   private mutating func takeLock() throws(PortFailure) {

@@ -1,4 +1,4 @@
-// A serial line of bytes: opened with termios, as a pty or a UART, listened to, or asked. Used on the bus's thread.
+// A serial line of bytes, listened to, or asked. Used on the bus's thread.
 
 import CLinux
 import Glibc
@@ -9,7 +9,8 @@ package struct TextPort: ~Copyable {
   private let format: LineFormat
   private let writes: Bool
   private let rs485: RS485Mode
-  /// -1: not open.
+  private var door: SerialDoor?
+  /// The door's; -1: not open.
   private(set) var descriptor: Int32 = -1
 
   /// `writes`: something is asked on it.
@@ -20,32 +21,15 @@ package struct TextPort: ~Copyable {
     self.rs485 = rs485
   }
 
-  deinit { if descriptor >= 0 { Glibc.close(descriptor) } }
-
   package var now: Instant { Instant(nanoseconds: kerb_monotonic_ns()) }
 
   package mutating func open() throws(PortFailure) {
     close()
-    let opened = Glibc.open(path, (writes ? O_RDWR : O_RDONLY) | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
-    if opened < 0 { throw PortFailure(errno) }
-    descriptor = opened
-    let parity: CChar =
-      switch format.parity {
-      case .none: 0x4E
-      case .even: 0x45
-      case .odd: 0x4F
-      }
-    let locked = kerb_fd_flock(opened)
-    let raw = locked == 0 ? kerb_tty_raw(opened, Int32(format.baud), parity, Int32(format.stopBits)) : 0
-    if locked != 0 || raw != 0 {
-      close()
-      throw locked != 0 ? .busy(-locked) : .failed(-raw)
-    }
-    _ = kerb_tty_exclusive(opened)
-    // An adapter that can't be hurried is used as it is.
-    _ = kerb_tty_low_latency(opened)
+    let door = try SerialDoor(path: path, format: format, writes: writes)
+    descriptor = door.descriptor
+    self.door = consume door
     guard rs485 != .off else { return }
-    let switched = kerb_tty_rs485(opened, rs485 == .kernelInverted ? 1 : 0)
+    let switched = kerb_tty_rs485(descriptor, rs485 == .kernelInverted ? 1 : 0)
     // Adapters that switch by themselves, and ptys, have no such mode: that is fine.
     if switched == 0 || switched == -ENOTTY { return }
     close()
@@ -53,7 +37,7 @@ package struct TextPort: ~Copyable {
   }
 
   package mutating func close() {
-    if descriptor >= 0 { Glibc.close(descriptor) }
+    door = nil
     descriptor = -1
   }
 
