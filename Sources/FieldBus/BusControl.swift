@@ -17,14 +17,12 @@ package final class BusControl: @unchecked Sendable {
   // Unchecked: the gate is a C mutex and condition, everything else is atomic.
   let inbox: Inbox
   private let counters: Counters<BusCounter>
-  private let asked = Atomic<Int>(BusControl.run)
+  private let asked = Atomic<Int>(Order.run.rawValue)
   private let paused = Atomic<Bool>(false)
   /// The store's gate: signalled when a batch was handed over.
   private let storeGate: OpaquePointer
 
-  private static let run = 0
-  private static let pause = 1
-  private static let stop = 2
+  enum Order: Int { case run, pause, stop }
 
   package init(board: BusBoard, storeGate: OpaquePointer) {
     inbox = board.inbox
@@ -33,38 +31,36 @@ package final class BusControl: @unchecked Sendable {
     moved()
   }
 
-  package func stop() { ask(Self.stop) }
+  package func stop() { ask(.stop) }
   /// The bus hands over what it has and rests, until `resume()`.
-  package func pause() { ask(Self.pause) }
-  package func resume() { ask(Self.run) }
+  package func pause() { ask(.pause) }
+  package func resume() { ask(.run) }
   package var isPaused: Bool { paused.load(ordering: .acquiring) }
 
-  private func ask(_ what: Int) {
+  private func ask(_ what: Order) {
     kerb_gate_lock(inbox.gate)
-    if asked.load(ordering: .relaxed) != Self.stop { asked.store(what, ordering: .relaxed) }
+    if order != .stop { asked.store(what.rawValue, ordering: .relaxed) }
     inbox.wake()
     kerb_gate_unlock(inbox.gate)
   }
 
   // MARK: Bus thread only
 
-  var isStopping: Bool { asked.load(ordering: .relaxed) == Self.stop }
-  var shouldPause: Bool { asked.load(ordering: .relaxed) == Self.pause }
+  var order: Order { Order(rawValue: asked.load(ordering: .relaxed)) ?? .run }
 
   func setPaused(_ value: Bool) { paused.store(value, ordering: .releasing) }
 
   /// At the begin of every turn.
   func moved() { counters.set(.pulse, kerb_monotonic_ns()) }
 
-  /// Waits until the deadline, or until somebody asks something. `posts`: how many commands were seen so far; a
-  /// new one ends the wait, one that waits for its turn does not. `descriptor`: bytes on it end the wait, too;
-  /// -1: none.
-  func wait(until deadline: Instant, posts: Int64, listeningOn descriptor: Int32) {
+  /// Waits until the deadline, or until somebody asks something. `order`: what the thread has acted on.
+  /// `posts`: how many commands were seen so far; a new one ends the wait, one that waits for its turn does
+  /// not. `descriptor`: bytes on it end the wait, too; -1: none.
+  func wait(until deadline: Instant, order: Order, posts: Int64, listeningOn descriptor: Int32) {
     counters.set(.pulse, deadline.nanoseconds)
-    let seen = asked.load(ordering: .relaxed)
     kerb_gate_lock(inbox.gate)
     defer { kerb_gate_unlock(inbox.gate) }
-    while asked.load(ordering: .relaxed) == seen, seen != Self.stop, inbox.posts == posts {
+    while self.order == order, inbox.posts == posts {
       if descriptor >= 0 {
         inbox.waitForBell(or: descriptor, until: deadline)
         return

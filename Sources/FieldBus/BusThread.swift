@@ -48,22 +48,24 @@ package final class BusThread: @unchecked Sendable {
   private static func run<Loop: BusWork & ~Copyable>(_ loop: inout Loop, _ control: BusControl) {
     loop.start()
     control.inbox.open()
-    while !control.isStopping {
+    while true {
       control.moved()
-      let posts = control.inbox.posts
-      if control.shouldPause {
+      // What is asked from here on ends the wait below.
+      let (order, posts) = (control.order, control.inbox.posts)
+      if order == .stop { break }
+      if order == .pause {
         control.inbox.failAll(.notServed)
         loop.handOver()
         control.wakeStore()
         control.setPaused(true)
-        control.wait(until: .distantFuture, posts: posts, listeningOn: -1)
+        control.wait(until: .distantFuture, order: order, posts: posts, listeningOn: -1)
         continue
       }
       control.setPaused(false)
       let until = loop.step()
       if loop.takeHandedOver() { control.wakeStore() }
       if until.nanoseconds > kerb_monotonic_ns() {
-        control.wait(until: until, posts: posts, listeningOn: loop.listensOn)
+        control.wait(until: until, order: order, posts: posts, listeningOn: loop.listensOn)
       }
     }
     control.inbox.close()
