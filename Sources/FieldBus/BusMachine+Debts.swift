@@ -68,7 +68,7 @@ extension BusMachine {
   }
 
   func debt(of shape: Shape, unit: Int, at now: Instant) -> Debt? {
-    guard !timing.isNumbered else { return nil }
+    guard !timing.isNumbered, now < units[unit].owesUntil else { return nil }
     for index in 0..<Self.debtsMax {
       let debt = units[unit][debt: index]
       if debt.shape == shape, debt.stands(at: now) { return debt }
@@ -93,6 +93,7 @@ extension BusMachine {
     debt.until = now + 4 * timing.timeoutNs
     debt.giveUpAt = now + Limits.owedNsMax
     units[unit][debt: place] = debt
+    units[unit].owesUntil = debt.giveUpAt
   }
 
   /// The unit answered something that can't be what is owed.

@@ -11,6 +11,7 @@ extension BusMachine {
     // Whoever spoke before us may not have finished.
     silenceUntil = now + timing.silenceNs
     isTidy = false
+    settledAt = .distantFuture
     quietUntil = now
     noiseSince = .distantFuture
     again = nil
@@ -34,6 +35,7 @@ extension BusMachine {
   /// Bytes came in that nobody asked for: wait for silence, but not for ever.
   package mutating func heard(at now: Instant) {
     isTidy = false
+    settledAt = .distantFuture
     silenceUntil = Swift.max(silenceUntil, now + timing.silenceNs)
     if noiseSince == .distantFuture { noiseSince = now }
     quietUntil = Swift.min(now + timing.silenceNs, noiseSince + Limits.babbleNsMax)
@@ -62,6 +64,7 @@ extension BusMachine {
   private mutating func rest(after ended: Instant, isTidy: Bool) {
     noiseSince = .distantFuture
     silenceUntil = ended + timing.silenceNs + timing.turnaroundNs
+    settledAt = .distantFuture
     self.isTidy = isTidy
   }
 
@@ -265,6 +268,7 @@ extension BusMachine {
   /// All that was learned of a unit since the plan was made: it is asked as if it had never been met. What it
   /// owes stays owed.
   package mutating func forget(_ unit: Int, at now: Instant) {
+    settledAt = .distantFuture
     units[unit].latency = Latency()
     units[unit].tolerance = Tolerance()
     for request in nodes(of: unit) {

@@ -75,6 +75,10 @@ package struct BusMachine: ~Copyable {
   package internal(set) var silenceUntil = Instant.zero
   /// The last thing on the line was a whole reply: the silence may be shortened.
   var isTidy = false
+  /// What was chosen while the line had to rest, and since when it may start: not looked for again at the
+  /// rest's end. Any transaction, noise or command undoes it.
+  var settled = Choice()
+  var settledAt = Instant.distantFuture
   /// The unit that is being knocked at.
   var knocked: Int?
   /// The unit to be tried again before all others.
@@ -129,10 +133,19 @@ package struct BusMachine: ~Copyable {
       }
       again = nil
     }
-    for unit in 0..<unitCount { consider(unit, at: now, &choice) }
-    guard choice.request >= 0 else { return .wait(until: choice.nextAt) }
+    if settledAt <= now, requests[settled.request].isActive {
+      choice = settled
+    } else {
+      for unit in 0..<unitCount { consider(unit, at: now, &choice) }
+      guard choice.request >= 0 else { return .wait(until: choice.nextAt) }
+    }
     let ready = choice.needsFence ? silenceUntil : silenceEnd(before: Int(requests[choice.request].unit))
-    if ready > now { return .wait(until: ready) }
+    if ready > now {
+      settled = choice
+      settledAt = ready
+      return .wait(until: ready)
+    }
+    settledAt = .distantFuture
     if let knock = knock(for: choice.request, at: now) { return knock }
     if choice.needsFence, let fence = fence(Int(requests[choice.request].unit), for: choice.request, at: now) {
       return fence

@@ -92,6 +92,8 @@ package struct UnitSlot: BitwiseCopyable {
   package var firstAlarm: UInt16 = 0
   package var alarmCount: UInt16 = 0
   package var debts: (Debt, Debt, Debt, Debt) = (Debt(), Debt(), Debt(), Debt())
+  /// No debt stands from then on.
+  package var owesUntil = Instant.zero
   package var backoffNs: Int64 = 0
   package var probeAt = Instant.zero
   /// The last of its transactions was a fence, and was answered.
