@@ -62,4 +62,6 @@ func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
 /// One JSON object on a line of its own.
 func show(_ members: [(String, any CustomStringConvertible)]) {
   print("{" + members.map { "\"\($0.0)\":\($0.1)" }.joined(separator: ",") + "}")
+  // At once, in a pipe too.
+  fflush(nil)
 }

@@ -24,9 +24,9 @@ func threadCpuNs() -> Int64 {
 }
 
 @MainActor func measureAgent(
-  _ spec: BusSpec, _ devices: [DeviceSpec], warmUp: Int64 = 2
+  _ spec: BusSpec, _ devices: [DeviceSpec], learned: [String: LearnedDevice] = [:]
 ) -> Measured {
-  let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices))
+  let layout = BusLayout(spec: spec, bus: 0, devices: devices, numbering: Numbering(devices: devices), learned: learned)
   let bytes = layout.bytes + 8_192
   let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
   defer { memory.deallocate() }
@@ -49,7 +49,7 @@ func threadCpuNs() -> Int64 {
       kerb_gate_unlock(gate)
     }
   }
-  while board.bus[.good] < warmUp { turn() }
+  while board.bus[.good] < 2 { turn() }
   let failed = board.bus[.transactions] - board.bus[.good]
   let (good, ideal, cpu) = (board.bus[.good], board.bus[.idealNs], threadCpuNs())
   let began = kerb_monotonic_ns()
@@ -119,9 +119,7 @@ func threadCpuNs() -> Int64 {
 }
 
 /// A loop in C on libmodbus's own calls.
-@MainActor func measureLibrary(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> (
-  share: Double, cpuUs: Double
-) {
+@MainActor func measureLibrary(_ link: String, _ format: LineFormat, _ plan: PollPlan) -> Measured {
   let requests = plan.requests.flatMap {
     [Int32($0.unit), Int32($0.table.readFunction), Int32($0.address), Int32($0.count)]
   }
