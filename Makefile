@@ -6,13 +6,14 @@ SECONDS ?= 30
 FUZZ_SECONDS = $(if $(filter-out file,$(origin SECONDS)),$(SECONDS),3600)
 VENV := .venv
 
-.PHONY: demo test build release bench soak fuzz setup setup-test clean help
+.PHONY: demo test build release bench soak torture fuzz setup setup-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
 	@echo 'make test     all tests'
 	@echo 'make build    debug build        make release  release build, Swift libraries linked in, stripped'
 	@echo 'make bench    benchmarks         make soak     a million transactions on a dirty line (TRANSACTIONS=N)'
+	@echo 'make torture  the store, its power cut and killed at any moment (CUTS=1000 KILLS=10000)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make clean    remove what was built'
 
@@ -40,6 +41,7 @@ test: setup-test $(VENV)/ready
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build
 	scripts/fuzz-short
+	scripts/torture 25 200
 	$(SWIFT) build -c release --product kerb
 	$(SWIFT) build -c release --product allocation-probe
 	$(VENV)/bin/python -m pytest -v Tests/Acceptance
@@ -61,6 +63,12 @@ bench: release
 soak: setup
 	$(SWIFT) build --build-tests
 	KERB_TRANSACTIONS=$(or $(TRANSACTIONS),1000000) $(SWIFT) test --skip-build --filter DirtyLine
+
+# The store: power cuts on a disk of its own, and kills; then cuts that are computed, at any write.
+torture: setup
+	scripts/torture $(or $(CUTS),1000) $(or $(KILLS),10000)
+	$(SWIFT) build --build-tests
+	KERB_CUTS=$(or $(CUTS),1000) $(SWIFT) test --skip-build --filter CutTests
 
 fuzz: setup
 	scripts/fuzz $$(($(FUZZ_SECONDS) / 6 + 1))

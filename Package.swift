@@ -55,10 +55,15 @@ var targets: [Target] = [
     name: "allocation-probe",
     dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CLinux", "CMallocCount"],
     path: "Tests/AllocationProbe", swiftSettings: strict),
+  // Faults and cuts for the store: a file system for SQLite, and the loops that end it ten thousand times.
+  .target(name: "CFaultVFS", dependencies: ["CSQLite"], path: "Tests/CFaultVFS"),
+  .executableTarget(
+    name: "torture", dependencies: ["Store", "StreamCore", "CLinux", "CFaultVFS"], path: "Tests/Torture",
+    swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
-  .testTarget(name: "StoreTests", dependencies: ["Store"], swiftSettings: strict),
+  .testTarget(name: "StoreTests", dependencies: ["Store", "CFaultVFS"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway", "CZlib", "TestSupport"], swiftSettings: strict),
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),

@@ -8,6 +8,11 @@ struct Opening {
   var epochFloor: UInt32
   var bootID: String
   var catalogue: [UInt8]
+  /// What the telemetry's ring is known by, and the versions of the catalogue that it has the fingerprints of.
+  var mark: UInt32 = 0
+  var fingerprints: [UInt32: Int64] = [:]
+  /// The highest version that a block may name.
+  var versionFloor: UInt32 = 0
   /// The oldest telemetry block's; 0: there is none.
   var oldestEpoch: UInt32
   var oldestCatalogue: UInt32
@@ -16,22 +21,34 @@ struct Opening {
 extension AlarmLog {
   /// Begins an epoch: one commit, before anything else is stored. Returns it and the catalogue's version.
   func begin(_ opening: Opening, configuration: StoreConfiguration) throws(StoreFailure) -> (UInt32, UInt32) {
-    let before = try connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0
-    var logged: UInt32 = 0
-    for alarm in try states() { logged = max(logged, alarm.epoch) }
-    let epoch = max(UInt32(truncatingIfNeeded: before), opening.epochFloor, logged) + 1
+    let epoch = try nextEpoch(above: opening.epochFloor)
     var version: UInt32 = 0
     try connection.transaction { () throws(StoreFailure) in
       try addEpoch(epoch, bootID: opening.bootID)
-      version = try catalogueVersion(of: opening.catalogue)
+      try recognise(opening)
+      version = try addCatalogue(opening)
       try forget(opening, epoch: epoch, version: version)
       try settleAlarms(configuration.alarmNames)
       try settleConsumers(configuration.consumers)
+      try set("mark", Int64(opening.mark))
+      // Updated in place at a stop on a full disk: the row must be there.
+      if try number("unsaved") == nil { try set("unsaved", 0) }
     }
+    // A WAL that is lost must not take the epoch along: it would begin once more.
+    try connection.bringHome()
     return (epoch, version)
   }
 
   // MARK: Epochs
+
+  /// Greater than every epoch that anything stored speaks of.
+  func nextEpoch(above floor: UInt32) throws(StoreFailure) -> UInt32 {
+    let before = try connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0
+    var logged: UInt32 = 0
+    for alarm in try states() { logged = max(logged, alarm.epoch) }
+    if newest > 0, let event = try event(newest) { logged = max(logged, event.epoch) }
+    return max(UInt32(truncatingIfNeeded: before), floor, logged) + 1
+  }
 
   /// The monotonic clock goes on through restarts of the agent: an epoch of the same boot has the same offset.
   private func addEpoch(_ epoch: UInt32, bootID: String) throws(StoreFailure) {
@@ -66,17 +83,42 @@ extension AlarmLog {
 
   // MARK: Catalogue
 
-  /// The newest version if it is the same, else a new one.
-  private func catalogueVersion(of catalogue: [UInt8]) throws(StoreFailure) -> UInt32 {
-    let newest = UInt32(
-      truncatingIfNeeded: try connection.integer(of: "SELECT max(version) FROM catalogues") ?? 0)
-    if newest > 0, try self.catalogue(newest) == catalogue { return newest }
-    let statement = try Statement("INSERT INTO catalogues(version, checksum, bytes) VALUES (?, ?, ?)", on: connection)
-    // Blocks of a log that was lost may still name versions: theirs are not used again.
-    let version = max(newest, UInt32(truncatingIfNeeded: try number("catalogue") ?? 0)) + 1
+  /// What 32 bits of checksum and the length say of a catalogue: stands in telemetry.db too.
+  static func fingerprint(of catalogue: [UInt8]) -> Int64 {
+    Int64(catalogue.count) << 32 | Int64(catalogue.withUnsafeBytes { Checksum.crc32c($0) })
+  }
+
+  /// A log that was lost took the catalogues along. Blocks that were made with the one of today are told by its
+  /// fingerprint, and can be understood again.
+  private func recognise(_ opening: Opening) throws(StoreFailure) {
+    let own = Self.fingerprint(of: opening.catalogue)
+    for (version, fingerprint) in opening.fingerprints where fingerprint == own && version > 0 {
+      if try catalogue(version) == nil { try keep(opening.catalogue, as: version) }
+    }
+  }
+
+  func keep(_ catalogue: [UInt8], as version: UInt32) throws(StoreFailure) {
+    let statement = try Statement(
+      "INSERT OR REPLACE INTO catalogues(version, checksum, bytes) VALUES (?, ?, ?)", on: connection)
     statement.bind(1, Int64(version))
     statement.bind(2, Int64(catalogue.withUnsafeBytes { Checksum.crc32c($0) }))
     try statement.run(3, bytes: catalogue)
+  }
+
+  /// The version that `opening`'s catalogue has or would get: the newest if it is the same, else a new one.
+  func version(for opening: Opening) throws(StoreFailure) -> UInt32 {
+    let newest = UInt32(
+      truncatingIfNeeded: try connection.integer(of: "SELECT max(version) FROM catalogues") ?? 0)
+    // Blocks of a log that was lost may still name versions: theirs are not used again.
+    let given = max(newest, UInt32(truncatingIfNeeded: try number("catalogue") ?? 0), opening.versionFloor)
+    if newest > 0, newest == given, try catalogue(newest) == opening.catalogue { return newest }
+    return given + 1
+  }
+
+  private func addCatalogue(_ opening: Opening) throws(StoreFailure) -> UInt32 {
+    let version = try version(for: opening)
+    guard try catalogue(version) != opening.catalogue else { return version }
+    try keep(opening.catalogue, as: version)
     try set("catalogue", Int64(version))
     return version
   }

@@ -11,16 +11,16 @@ import StreamCore
 
 final class AlarmLog {
   let connection: Connection
-  private let writing: Statement
+  let writing: Statement
   private let reading: Statement
   private let filling: Statement
   private let changing: Statement
   private let keeping: Statement
   private let alarmNames: [String]
   let slots: Int64
-  private(set) var filled: Int64
+  var filled: Int64
   /// The newest durable sequence.
-  private(set) var newest: Int64 = 0
+  var newest: Int64 = 0
   private var record = [UInt8](repeating: 0, count: AlarmRecord.bytes)
 
   /// Rows of 96 bytes, 38 to a page; one is kept free for the tree.
@@ -32,14 +32,22 @@ final class AlarmLog {
     return Int64((configuration.alarmBytes + rest) / Limits.pageBytes) + 64
   }
 
-  init(path: String, configuration: StoreConfiguration, interruption: Interruption?) throws(StoreFailure) {
-    connection = try Connection.open(
-      path: path, pagesMax: Self.pagesMax(configuration), cacheKiB: Limits.alarmCacheKiB)
+  /// A file that is read only is read as it is.
+  init(
+    path: String, configuration: StoreConfiguration, interruption: Interruption? = nil, isReadOnly: Bool = false
+  ) throws(StoreFailure) {
+    if isReadOnly {
+      connection = try Connection.open(
+        reading: path, vfs: configuration.vfs, cacheKiB: Limits.alarmCacheKiB)
+    } else {
+      connection = try Connection.open(
+        path: path, vfs: configuration.vfs, pagesMax: Self.pagesMax(configuration), cacheKiB: Limits.alarmCacheKiB)
+    }
     try Schema.alarms.apply(to: connection)
     if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
     alarmNames = configuration.alarmNames
     let wanted = Self.slots(bytes: configuration.alarmBytes)
-    try connection.execute("INSERT OR IGNORE INTO meta VALUES ('slots', \(wanted))")
+    if !isReadOnly { try connection.execute("INSERT OR IGNORE INTO meta VALUES ('slots', \(wanted))") }
     guard let slots = try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'"), slots > 0,
       slots <= Self.slots(bytes: Limits.alarmBytesMax)
     else { throw .corrupt(code: SQLITE_CORRUPT) }
@@ -63,7 +71,7 @@ final class AlarmLog {
   }
 
   /// The log and the states are one commit: the greater of both covers a damaged end of either.
-  private func findNewest() throws(StoreFailure) -> Int64 {
+  func findNewest() throws(StoreFailure) -> Int64 {
     let found = try RotatedSearch.newest(slots: slots) { (slot) throws(StoreFailure) in try look(slot) }
     var newest = (found.number ?? -1) + 1 + found.doubtful
     for alarm in try states() { newest = max(newest, alarm.sequence) }
@@ -109,12 +117,19 @@ final class AlarmLog {
   }
 
   func storeID() throws(StoreFailure) -> String? {
-    try connection.text(of: "SELECT value FROM meta WHERE name = 'store'")
+    try text("store")
   }
 
-  func set(storeID: String) throws(StoreFailure) {
-    let statement = try Statement("INSERT OR REPLACE INTO meta VALUES ('store', ?)", on: connection)
-    statement.bind(1, storeID)
+  func text(_ name: String) throws(StoreFailure) -> String? {
+    let statement = try Statement("SELECT value FROM meta WHERE name = ?", on: connection)
+    statement.bind(1, name)
+    return try statement.first { (row) throws(StoreFailure) in row.text(0) }
+  }
+
+  func set(_ name: String, _ value: String) throws(StoreFailure) {
+    let statement = try Statement("INSERT OR REPLACE INTO meta VALUES (?, ?)", on: connection)
+    statement.bind(1, name)
+    statement.bind(2, value)
     try statement.run()
   }
 

@@ -6,6 +6,7 @@ import StreamCore
 enum AlarmRecord {
   static let bytes = 96
   private static let magic: UInt32 = 0x4B42_524C  // "LRBK" in a dump
+  static let firstByte: UInt8 = 0x4C
   private static let checkedFrom = 8
   private static let causesAt = 48
   private static let causeBytes = 12

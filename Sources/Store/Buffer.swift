@@ -4,12 +4,14 @@
 //                     |         | fails
 //                     +<--------+  kept, tried again; when its memory is full, counted as lost
 //
-// A lane is `good`, `full` (kept and tried again), or `failing` (its file is closed and opened again).
+// A lane is `good`, `full` (kept and tried again), or `failing` or `read-only` (its file is closed, opened again if it
+// can be, and read meanwhile if it can be): BufferRecovery.
 //
 // Invariants:
 //  1. Only what is durable is served; `durable` moves after a commit and never back.
 //  2. One lane's trouble does not hold up the other: alarms commit while telemetry can't.
 //  3. After a failed commit or sync its handle is not used again, unless the file is merely full.
+//  4. An epoch that nobody could write down is only a plan: nothing of it is stored or served.
 
 import CLinux
 import CSQLite
@@ -24,26 +26,27 @@ final class Buffer {
   var intake: Intake
   var cursors: [String: Cursor] = [:]
   var anyonesPlace: ReadingPlace?
-  private(set) var storeID: String
-  private(set) var epoch: UInt32
-  private(set) var catalogueVersion: UInt32
-  private(set) var durable: Position
+  var storeID: String
+  var epoch: UInt32
+  var catalogueVersion: UInt32
+  var durable: Position
   private(set) var commits: Int64 = 0
-  private(set) var failures: Int64 = 0
-  private(set) var lastFailure: StoreFailure?
-  private var ringRetryNs: Int64 = 0
-  private var logRetryNs: Int64 = 0
-  private var ringState = StoreState.good
-  private var logState = StoreState.good
-  private var isRingDamaged = false
-  private var isLogDamaged = false
-  private var mustBeginAnew = false
+  var failures: Int64 = 0
+  var lastFailure: StoreFailure?
+  var ringRetryNs: Int64 = 0
+  var logRetryNs: Int64 = 0
+  var ringState = StoreState.good
+  var logState = StoreState.good
+  var isRingDamaged = false
+  var isLogDamaged = false
+  /// The files are open for reading at most: the next epoch begins with them.
+  var mustBeginAnew: Bool
   private var prepareNs: Int64 = 0
   private var prepareState = StoreState.good
   private var cursorsDueNs: Int64
   private var keptTelemetry: Int64 = 0
-  private var clockOffsetNs: Int64?
-  private var isClockKept = true
+  var clockOffsetNs: Int64?
+  var isClockKept = true
 
   init(
     configuration: StoreConfiguration, channels: [BatchChannel], interruption: Interruption
@@ -51,20 +54,26 @@ final class Buffer {
     self.configuration = configuration
     self.channels = channels
     folder = try StateFolder(path: configuration.statePath)
-    let files = try BufferFiles(
-      folder: folder, configuration: configuration, interruption: interruption, floor: Floor())
+    let (files, failure) = try Self.files(folder, configuration, interruption)
     ring = files.ring
     log = files.log
-    lastFailure = files.resizeFailure
+    mustBeginAnew = failure != nil
+    lastFailure = failure ?? files.resizeFailure
     storeID = files.storeID
     epoch = files.epoch
     catalogueVersion = files.catalogueVersion
     durable = Position(alarms: files.log.newest, telemetry: files.place.firstSequence - 1)
     intake = Intake(seriesCount: configuration.seriesCount, place: files.place)
     let now = kerb_monotonic_ns()
-    intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now))
+    intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
     cursorsDueNs = now + Limits.cursorCommitNs
     cursors = try Self.cursors(configuration.consumers, files)
+    if let failure {
+      ringFailed(failure)
+      logFailed(failure)
+      (ring, log) = (files.ring, files.log)
+      return
+    }
     try files.log.keep(cursors, durable: highWater)
     for name in cursors.keys { cursors[name]?.committed() }
   }
@@ -82,7 +91,7 @@ final class Buffer {
   }
 
   /// The last sequences that were given out and may be known to someone.
-  private var highWater: Position {
+  var highWater: Position {
     var high = durable
     for cursor in cursors.values { high.telemetry = max(high.telemetry, cursor.held.telemetry) }
     return high
@@ -97,8 +106,8 @@ final class Buffer {
 
   var state: StoreState {
     let states = [ringState, logState, prepareState]
-    if states.contains(.failing) { return .failing }
-    return states.contains(.full) ? .full : .good
+    for worst in [StoreState.failing, .readOnly, .full] where states.contains(worst) { return worst }
+    return .good
   }
 
   // MARK: One turn
@@ -129,6 +138,18 @@ final class Buffer {
     } while !isBlocked && channels.contains { $0.waiting > 0 }
   }
 
+  /// The end: everything, and what the disk does not take is written down as a loss, where that needs no room.
+  func close() {
+    finish()
+    guard !intake.isEmpty, let log, !log.connection.isReadOnly, intake.end > highWater.telemetry else { return }
+    do throws(StoreFailure) {
+      try log.connection.transaction { () throws(StoreFailure) in
+        try log.set("telemetry", intake.end)
+        try log.set("unsaved", intake.end)
+      }
+    } catch { logFailed(error) }
+  }
+
   /// Commits what is due; everything if `all`.
   func commit(all: Bool) {
     let now = kerb_monotonic_ns()
@@ -149,7 +170,8 @@ final class Buffer {
   }
 
   private func commitAlarms(_ now: Int64, isForced: Bool) {
-    guard !intake.events.isEmpty || log == nil, logState == .good || isForced || now >= logRetryNs else { return }
+    guard !intake.events.isEmpty || log == nil || logState != .good else { return }
+    guard logState == .good || isForced || now >= logRetryNs else { return }
     do throws(StoreFailure) {
       let log = try openedLog()
       if !intake.events.isEmpty {
@@ -162,6 +184,7 @@ final class Buffer {
     } catch {
       logRetryNs = now + Limits.storeRetryNs
       logFailed(error)
+      readOn()
     }
   }
 
@@ -177,6 +200,7 @@ final class Buffer {
     } catch {
       ringRetryNs = now + Limits.storeRetryNs
       ringFailed(error)
+      readOn()
     }
   }
 
@@ -203,7 +227,7 @@ final class Buffer {
   }
 
   private func keepClock() {
-    guard let clockOffsetNs, !isClockKept, let log, logState == .good else { return }
+    guard let clockOffsetNs, !isClockKept, let log, logState == .good, !mustBeginAnew else { return }
     do throws(StoreFailure) {
       try log.setClock(clockOffsetNs, epoch: epoch)
       isClockKept = true
@@ -214,7 +238,8 @@ final class Buffer {
   private func keepCursors(_ now: Int64, isForced: Bool) {
     cursorsDueNs = now + Limits.cursorCommitNs
     let isProgress = isForced && highWater.telemetry != keptTelemetry
-    guard let log, isProgress || cursors.values.contains(where: { $0.isChanged }) else { return }
+    guard let log, !log.connection.isReadOnly else { return }
+    guard isProgress || cursors.values.contains(where: { $0.isChanged }) else { return }
     do throws(StoreFailure) {
       try log.keep(cursors, durable: highWater)
       commits += 1
@@ -226,105 +251,6 @@ final class Buffer {
       cursorsDueNs = now + Limits.storeRetryNs
       logFailed(error)
     }
-  }
-
-  // MARK: Failures
-
-  private func note(_ failure: StoreFailure) {
-    lastFailure = failure
-    if !failure.isFull { failures += 1 }
-  }
-
-  /// Whoever calls this may still hold the failed file in a variable; so it is only let go here, and opened again, or
-  /// replaced, by the next commit.
-  func ringFailed(_ failure: StoreFailure) {
-    note(failure)
-    ringState = failure.isFull ? .full : .failing
-    if failure.isFull { return }
-    ring = nil
-    if failure.isCorrupt { isRingDamaged = true }
-  }
-
-  func logFailed(_ failure: StoreFailure) {
-    note(failure)
-    logState = failure.isFull ? .full : .failing
-    if failure.isFull { return }
-    log = nil
-    if failure.isCorrupt { isLogDamaged = true }
-  }
-
-  private func openedRing() throws(StoreFailure) -> TelemetryRing {
-    if let ring { return ring }
-    // A new ring needs the log: both get a new id.
-    guard let log else { throw unavailable }
-    if isRingDamaged {
-      try folder.quarantine([StateFolder.telemetry])
-      isRingDamaged = false
-    }
-    let opened = try TelemetryRing(
-      path: folder.file(StateFolder.telemetry), bytes: configuration.telemetryBytes,
-      seriesCount: configuration.seriesCount, interruption: nil)
-    switch try opened.storeID() {
-    case storeID: dropStored(opened.newest)
-    case nil:
-      // Sequences go on, so that a position that someone is just about to acknowledge means nothing still to come.
-      storeID = try BufferFiles.renew(log, opened)
-      moveIntake(to: opened)
-    default: throw .corrupt(code: SQLITE_NOTADB)
-    }
-    ring = opened
-    return opened
-  }
-
-  /// A commit that failed may have reached the file all the same: those blocks are the very same, and not repeated.
-  private func dropStored(_ stored: BlockInfo?) {
-    guard let stored else { return }
-    let same = intake.sealed.prefix { $0.epoch == stored.epoch && $0.number <= stored.number }
-    intake.blocksCommitted(same.count)
-    durable.telemetry = max(durable.telemetry, stored.last)
-  }
-
-  private func openedLog() throws(StoreFailure) -> AlarmLog {
-    if let log { return log }
-    if isLogDamaged {
-      // The ring can't be understood without the log: both go.
-      ring = nil
-      try folder.quarantine([StateFolder.alarms, StateFolder.telemetry])
-      (isLogDamaged, isRingDamaged, mustBeginAnew) = (false, false, true)
-    }
-    if mustBeginAnew { return try beginAnew() }
-    let opened = try AlarmLog(
-      path: folder.file(StateFolder.alarms), configuration: configuration, interruption: nil)
-    guard try opened.storeID() == storeID else { throw .corrupt(code: SQLITE_NOTADB) }
-    let arrived = Int(clamping: opened.newest - durable.alarms)
-    if arrived > 0 { intake.eventsCommitted(min(arrived, intake.events.count)) }
-    opened.raise(to: durable.alarms)
-    log = opened
-    return opened
-  }
-
-  private func beginAnew() throws(StoreFailure) -> AlarmLog {
-    let files = try BufferFiles(
-      folder: folder, configuration: configuration, interruption: nil,
-      floor: Floor(position: highWater, epoch: epoch))
-    mustBeginAnew = false
-    ring = files.ring
-    log = files.log
-    storeID = files.storeID
-    epoch = files.epoch
-    catalogueVersion = files.catalogueVersion
-    isClockKept = clockOffsetNs == nil
-    moveIntake(to: files.ring)
-    return files.log
-  }
-
-  /// Gives what waits a place in a new ring.
-  private func moveIntake(to ring: TelemetryRing) {
-    var place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
-    place.firstSequence = highWater.telemetry + 1
-    intake.move(to: place)
-    for name in cursors.keys { cursors[name]?.place = nil }
-    anyonesPlace = nil
   }
 
   // MARK: Preparation

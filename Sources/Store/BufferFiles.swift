@@ -1,12 +1,17 @@
 // The two files as one store: opened together, found to belong together, begun with a new epoch. On the store thread.
 //
 //   open alarm.db, telemetry.db  ->  same store?  ->  epoch + 1, catalogue, rows (one commit)  ->  service
+//        | damaged, missing            | no                | can't be written
+//        v                             v                   v
+//   quarantine, salvage           a new id            read only: no epoch begins
 //
 // Invariants:
 //  1. A file that is damaged or belongs to another store is moved away, never written to.
 //  2. A store that lost a file gets a new id, so that no id of the old one comes again with other content.
+//  3. Before anything of an epoch is stored, both databases have it, not only their WALs.
 
 import CSQLite
+import Glibc
 import StreamCore
 
 /// What was given out before, by files that may be no more.
@@ -23,8 +28,9 @@ struct BufferFiles {
   var catalogueVersion: UInt32
   /// Place of the next block in the ring.
   var place: BlockInfo
-  /// Sequences before that place that were given out and are in no block.
+  /// Sequences before that place that were given out and are in no block, and what became of them.
   var vanished: Int64
+  var vanishedReason: GapReason
   /// The ring keeps its old size, because of this.
   var resizeFailure: StoreFailure?
 
@@ -32,60 +38,100 @@ struct BufferFiles {
     folder: borrowing StateFolder, configuration: StoreConfiguration, interruption: Interruption?, floor: Floor
   ) throws(StoreFailure) {
     resizeFailure = try Resizing.settle(folder, configuration)
-    let log = try Self.openLog(folder, configuration, interruption)
-    let (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
+    log = try Self.openLog(folder, configuration, interruption)
+    (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
+    folder.salvageIsDone()
     log.raise(to: floor.position.alarms)
-    let oldest = try ring.oldest()
-    let opening = Opening(
-      epochFloor: max(floor.epoch, ring.newest?.epoch ?? 0), bootID: bootID(), catalogue: configuration.catalogue,
-      oldestEpoch: oldest?.epoch ?? 0, oldestCatalogue: oldest?.catalogueVersion ?? 0)
+    let opening = try Self.opening(ring, floor, configuration)
     (epoch, catalogueVersion) = try log.begin(opening, configuration: configuration)
-    self.ring = ring
-    self.log = log
-    self.storeID = storeID
+    try ring.note(epoch: epoch, version: catalogueVersion, of: configuration.catalogue)
+    (place, vanished, vanishedReason) = try Self.place(ring, log, floor, epoch, catalogueVersion)
+  }
 
+  /// A store that can be read and not be written: it is served as it is. Its next epoch begins when it can be written.
+  init(reading folder: borrowing StateFolder, configuration: StoreConfiguration) throws(StoreFailure) {
+    log = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration, isReadOnly: true)
+    ring = try TelemetryRing(
+      path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
+      seriesCount: configuration.seriesCount, isReadOnly: true)
+    guard let id = try log.storeID(), try ring.storeID() == id else { throw .corrupt(code: SQLITE_CORRUPT) }
+    storeID = id
+    let opening = try Self.opening(ring, Floor(), configuration)
+    epoch = try log.nextEpoch(above: opening.epochFloor)
+    catalogueVersion = try log.version(for: opening)
+    (place, vanished, vanishedReason) = try Self.place(ring, log, Floor(), epoch, catalogueVersion)
+  }
+
+  private static func opening(
+    _ ring: TelemetryRing, _ floor: Floor, _ configuration: StoreConfiguration
+  ) throws(StoreFailure) -> Opening {
+    let oldest = try ring.oldest()
+    let fingerprints = try ring.fingerprints()
+    let versions = max(fingerprints.keys.max() ?? 0, ring.newest?.catalogueVersion ?? 0)
+    return Opening(
+      epochFloor: max(floor.epoch, ring.newest?.epoch ?? 0, try ring.notedEpoch()), bootID: bootID(),
+      catalogue: configuration.catalogue, mark: ring.mark, fingerprints: fingerprints, versionFloor: versions,
+      oldestEpoch: oldest?.epoch ?? 0, oldestCatalogue: oldest?.catalogueVersion ?? 0)
+  }
+
+  private static func place(
+    _ ring: TelemetryRing, _ log: AlarmLog, _ floor: Floor, _ epoch: UInt32, _ version: UInt32
+  ) throws(StoreFailure) -> (BlockInfo, Int64, GapReason) {
     var known = max(floor.position.telemetry, try log.number("telemetry") ?? 0)
     for case let cursor? in try log.cursors().values { known = max(known, cursor.held.telemetry) }
     let stored = ring.newest?.last ?? 0
     known = max(known, stored + ring.doubtful * Int64(Limits.samplesPerBlockMax))
-    place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
-    vanished = 0
-    if ring.newest == nil {
+    var place = ring.nextPlace(epoch: epoch, catalogueVersion: version)
+    guard ring.newest != nil else {
       place.firstSequence = known + 1
-    } else {
-      vanished = known - stored
+      return (place, 0, .damaged)
     }
+    // What a stop on a full disk could not save was counted, and is a loss for want of room, not by damage.
+    let isUnsaved = try log.number("unsaved") == known
+    return (place, known - stored, isUnsaved ? .overflow : .damaged)
   }
 
-  private static func openLog(
+  static func openLog(
     _ folder: borrowing StateFolder, _ configuration: StoreConfiguration, _ interruption: Interruption?
   ) throws(StoreFailure) -> AlarmLog {
     let path = folder.file(StateFolder.alarms)
+    var log: AlarmLog
     do throws(StoreFailure) {
-      return try AlarmLog(path: path, configuration: configuration, interruption: interruption)
+      log = try AlarmLog(path: path, configuration: configuration, interruption: interruption)
     } catch {
       guard error.isCorrupt else { throw error }
-      // Without the log nobody knows what the telemetry means: the catalogues are in it.
-      try folder.quarantine([StateFolder.alarms, StateFolder.telemetry])
-      return try AlarmLog(path: path, configuration: configuration, interruption: interruption)
+      try folder.quarantine([StateFolder.alarms])
+      log = try AlarmLog(path: path, configuration: configuration, interruption: interruption)
     }
+    // A log without an id is new: what can be had of the old one goes into it first.
+    if try log.storeID() == nil, let set = folder.unsalvaged(StateFolder.alarms) {
+      try log.salvage(from: set, configuration: configuration)
+    }
+    return log
   }
 
-  private static func openRing(
-    _ folder: borrowing StateFolder, _ configuration: StoreConfiguration, _ interruption: Interruption?
+  static func openRing(
+    _ folder: borrowing StateFolder, _ configuration: StoreConfiguration, _ log: AlarmLog,
+    _ interruption: Interruption?
   ) throws(StoreFailure) -> TelemetryRing {
-    let path = folder.file(StateFolder.telemetry)
-    do throws(StoreFailure) {
-      return try TelemetryRing(
-        path: path, bytes: configuration.telemetryBytes, seriesCount: configuration.seriesCount,
-        interruption: interruption)
-    } catch {
-      guard error.isCorrupt else { throw error }
-      try folder.quarantine([StateFolder.telemetry])
-      return try TelemetryRing(
-        path: path, bytes: configuration.telemetryBytes, seriesCount: configuration.seriesCount,
-        interruption: interruption)
+    func opened() throws(StoreFailure) -> TelemetryRing {
+      try TelemetryRing(
+        path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
+        seriesCount: configuration.seriesCount, interruption: interruption)
     }
+    if access(folder.file(StateFolder.telemetry), F_OK) == 0 {
+      do throws(StoreFailure) {
+        return try opened()
+      } catch {
+        guard error.isCorrupt else { throw error }
+        try folder.quarantine([StateFolder.telemetry])
+      }
+    }
+    if let set = folder.unsalvaged(StateFolder.telemetry), let mark = try log.number("mark") {
+      try RingSalvage.restore(
+        from: set, into: folder, mark: UInt32(truncatingIfNeeded: mark), configuration: configuration)
+    }
+    return try opened()
   }
 
   /// The ring that belongs to the log, and the id of both.
@@ -93,31 +139,38 @@ struct BufferFiles {
     _ log: AlarmLog, _ folder: borrowing StateFolder, _ configuration: StoreConfiguration,
     _ interruption: Interruption?
   ) throws(StoreFailure) -> (TelemetryRing, String) {
-    var ring: TelemetryRing? = try openRing(folder, configuration, interruption)
-    let ringID = try ring?.storeID()
+    var found: TelemetryRing? = try openRing(folder, configuration, log, interruption)
+    let ringID = try found?.storeID()
     let logID = try log.storeID()
-    if let ring, let logID, ringID == logID { return (ring, logID) }
-    if let ring, let logID, ringID == nil, try log.number("paired") != 1 {
-      // A cut in the middle of the first start.
-      try ring.adopt(storeID: logID)
-      try log.set("paired", 1)
-      return (ring, logID)
+    if let ring = found, let logID {
+      if ringID == logID { return (ring, logID) }
+      // A cut in the middle of the first start, or of giving both a new id.
+      let adopting = try log.text("adopting")
+      if try log.number("paired") != 1, ringID == nil || ringID == adopting {
+        try ring.adopt(storeID: logID)
+        try log.set("paired", 1)
+        return (ring, logID)
+      }
+      // It came from elsewhere. A ring whose log is lost stays: its blocks name their catalogue by themselves.
+      if ringID != nil {
+        found = nil
+        try folder.quarantine([StateFolder.telemetry])
+      }
     }
-    if ringID != nil {
-      ring = nil
-      try folder.quarantine([StateFolder.telemetry])
-    }
-    let own: TelemetryRing
-    if let ring { own = ring } else { own = try openRing(folder, configuration, interruption) }
-    return (own, try renew(log, own))
+    let ring: TelemetryRing
+    if let found { ring = found } else { ring = try openRing(folder, configuration, log, interruption) }
+    return (ring, try renew(log, ring))
   }
 
   /// A new id for both, the log first: until the ring has it too, `paired` says that the ring is still to come.
   static func renew(_ log: AlarmLog, _ ring: TelemetryRing) throws(StoreFailure) -> String {
     let fresh = freshStoreID()
+    let before = try ring.storeID() ?? ""
     try log.connection.transaction { () throws(StoreFailure) in
-      try log.set(storeID: fresh)
+      try log.set("store", fresh)
+      try log.set("adopting", before)
       try log.set("paired", 0)
+      try log.set("mark", Int64(ring.mark))
     }
     try ring.adopt(storeID: fresh)
     try log.set("paired", 1)

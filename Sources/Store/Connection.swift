@@ -21,22 +21,46 @@ struct ThreadOwner {
   }
 }
 
+/// What a handle's commits and failures leave behind for whoever uses it next; shared with its statements.
+final class HandleState {
+  /// Frames in the WAL after the last commit.
+  var frames: Int32 = 0
+  /// A read, write or sync failed: nothing more is written or synced through this handle.
+  private(set) var hasFailed = false
+
+  func failure(_ database: OpaquePointer, _ path: String) -> StoreFailure {
+    let failure = StoreFailure(database: database, path: path)
+    switch failure {
+    case .io, .unusable, .readOnly: hasFailed = true
+    default: break
+    }
+    return failure
+  }
+}
+
 package struct Connection: ~Copyable {
   let raw: OpaquePointer
   package let path: String
+  package let isReadOnly: Bool
+  let state = HandleState()
   let owner = ThreadOwner()
 
-  private init(raw: OpaquePointer, path: String) {
+  private init(raw: OpaquePointer, path: String, isReadOnly: Bool) {
     self.raw = raw
     self.path = path
+    self.isReadOnly = isReadOnly
   }
 
   deinit {
     owner.check()
+    guard !isReadOnly, !state.hasFailed else {
+      _ = sqlite3_close_v2(raw)
+      return
+    }
     // A limit would make SQLite truncate the kept WAL at close; a full disk could then not be written to at the next
     // start.
     _ = sqlite3_exec(raw, "PRAGMA journal_size_limit = -1", nil, nil, nil)
-    let isWhole = Self.checkpoint(raw)
+    let isWhole = checkpoint(SQLITE_CHECKPOINT_FULL) == SQLITE_OK
     _ = sqlite3_close_v2(raw)
     if isWhole { invalidateLog() }
   }
@@ -54,54 +78,96 @@ package struct Connection: ~Copyable {
   }
 
   /// Opens or makes the file. `pagesMax` bounds it; `cacheKiB` is what SQLite may keep of it in memory.
-  package static func open(path: String, pagesMax: Int64, cacheKiB: Int) throws(StoreFailure) -> Connection {
-    var raw: OpaquePointer?
-    let flags =
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE
-      | SQLITE_OPEN_EXRESCODE
-    let code = sqlite3_open_v2(path, &raw, flags, nil)
-    guard code == SQLITE_OK, let raw else {
-      sqlite3_close_v2(raw)
-      throw .unusable(path: path, code: code)
-    }
-    let connection = Connection(raw: raw, path: path)
+  /// `vfs`: SQLite's file system of that name; nil: its own.
+  package static func open(
+    path: String, vfs: String? = nil, pagesMax: Int64, cacheKiB: Int
+  ) throws(StoreFailure) -> Connection {
+    let connection = try open(path, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: vfs)
     try connection.prepareFile(pagesMax: pagesMax, cacheKiB: cacheKiB)
     return connection
   }
 
-  private func prepareFile(pagesMax: Int64, cacheKiB: Int) throws(StoreFailure) {
-    try execute("PRAGMA page_size = \(Limits.pageBytes)")
+  /// Opens a file that can't be written, with what is in its WAL, and touches neither. `unix-none` takes no locks: such
+  /// a file could not be given any, and the folder has one owner anyway.
+  package static func open(
+    reading path: String, vfs: String? = nil, cacheKiB: Int
+  ) throws(StoreFailure) -> Connection {
+    let connection = try open(path, flags: SQLITE_OPEN_READONLY, vfs: vfs ?? "unix-none")
+    try connection.prepareHandle(cacheKiB: cacheKiB)
+    try connection.execute("PRAGMA query_only = ON")
+    return connection
+  }
+
+  private static func open(_ path: String, flags: Int32, vfs: String?) throws(StoreFailure) -> Connection {
+    var raw: OpaquePointer?
+    let all = flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE
+    let code = sqlite3_open_v2(path, &raw, all, vfs)
+    guard code == SQLITE_OK, let raw else {
+      sqlite3_close_v2(raw)
+      throw .unusable(path: path, code: code)
+    }
+    return Connection(raw: raw, path: path, isReadOnly: flags & SQLITE_OPEN_READONLY != 0)
+  }
+
+  private func prepareHandle(cacheKiB: Int) throws(StoreFailure) {
     // Before WAL: then the index of the WAL is on the heap and there is no -shm file (sqlite.org/wal.html, section 8).
     try execute("PRAGMA locking_mode = EXCLUSIVE")
-    try execute("PRAGMA auto_vacuum = NONE")
     try execute("PRAGMA trusted_schema = OFF")
     try execute("PRAGMA mmap_size = 0")
     try execute("PRAGMA temp_store = MEMORY")
     try execute("PRAGMA cell_size_check = ON")
     try execute("PRAGMA cache_size = -\(cacheKiB)")
+  }
+
+  private func prepareFile(pagesMax: Int64, cacheKiB: Int) throws(StoreFailure) {
+    try execute("PRAGMA page_size = \(Limits.pageBytes)")
+    try prepareHandle(cacheKiB: cacheKiB)
+    try execute("PRAGMA auto_vacuum = NONE")
+    // Closing only closes: what is worth doing before, `deinit` does, and not on a handle that has failed.
+    _ = kerb_sqlite_keep_log(raw)
     let mode = try text(of: "PRAGMA journal_mode = WAL")
     guard mode == "wal" else { throw .unusable(path: path, code: SQLITE_CANTOPEN) }
     try execute("PRAGMA synchronous = FULL")
-    try execute("PRAGMA wal_autocheckpoint = \(Limits.walPages)")
     try execute("PRAGMA journal_size_limit = \(Limits.walBytesKept)")
     try execute("PRAGMA max_page_count = \(pagesMax)")
     // A prepared WAL is worth keeping: SQLite would delete it at close.
     var keep: Int32 = 1
     _ = sqlite3_file_control(raw, "main", SQLITE_FCNTL_PERSIST_WAL, &keep)
+    watchLog()
     guard try integer(of: "PRAGMA page_size") == Int64(Limits.pageBytes) else { throw .corrupt(code: SQLITE_NOTADB) }
+    try settle()
   }
 
-  private static func checkpoint(_ raw: OpaquePointer) -> Bool {
+  /// SQLite's own automatic checkpoint keeps its failures to itself and would sync again on the same handle at the next
+  /// commit; so this one only counts, and `transaction` does the rest.
+  private func watchLog() {
+    _ = sqlite3_wal_hook(
+      raw,
+      { context, _, _, frames in
+        if let context { Unmanaged<HandleState>.fromOpaque(context).takeUnretainedValue().frames = frames }
+        return SQLITE_OK
+      }, Unmanaged.passUnretained(state).toOpaque())
+  }
+
+  /// Brings what the WAL holds into the database, so that nothing is served that only the kernel's memory has: a
+  /// process that was killed between write and sync leaves such frames, and so does a failed sync, whose pages a second
+  /// one would pass over. Writing them to another place and syncing that is not a second sync of the same.
+  private func settle() throws(StoreFailure) {
+    let code = checkpoint(SQLITE_CHECKPOINT_FULL)
+    guard code == SQLITE_OK || code & 0xFF == SQLITE_FULL else { throw failure() }
+  }
+
+  private func checkpoint(_ mode: Int32) -> Int32 {
     var frames: Int32 = -1
     var copied: Int32 = -2
-    let code = sqlite3_wal_checkpoint_v2(raw, nil, SQLITE_CHECKPOINT_FULL, &frames, &copied)
-    return code == SQLITE_OK && frames == copied
+    let code = sqlite3_wal_checkpoint_v2(raw, nil, mode, &frames, &copied)
+    return code == SQLITE_OK && frames != copied ? SQLITE_BUSY : code
   }
 
-  /// Copies the WAL into the database and syncs it. False: not all of it.
-  func isCheckpointed() throws(StoreFailure) -> Bool {
+  /// Copies the WAL into the database and syncs it: a lost WAL takes nothing along then.
+  func bringHome() throws(StoreFailure) {
     owner.check()
-    return Self.checkpoint(raw)
+    guard checkpoint(SQLITE_CHECKPOINT_FULL) == SQLITE_OK else { throw failure() }
   }
 
   /// Statements without rows and without parameters.
@@ -121,6 +187,12 @@ package struct Connection: ~Copyable {
       _ = sqlite3_exec(raw, "ROLLBACK", nil, nil, nil)
       throw error
     }
+    guard state.frames >= Int32(Limits.walPages) else { return }
+    state.frames = 0
+    let code = checkpoint(SQLITE_CHECKPOINT_PASSIVE)
+    // On a full disk the commits stay in the WAL; it is tried again after as many more. Any other failure is the
+    // caller's, although the commit stands: it will find that on reopening.
+    guard code == SQLITE_OK || code & 0xFF == SQLITE_FULL else { throw failure() }
   }
 
   package func integer(of sql: String) throws(StoreFailure) -> Int64? {
@@ -137,5 +209,5 @@ package struct Connection: ~Copyable {
   package var changes: Int { Int(sqlite3_changes(raw)) }
 
   /// What the last call's result asks of the caller.
-  func failure() -> StoreFailure { StoreFailure(database: raw, path: path) }
+  func failure() -> StoreFailure { state.failure(raw, path) }
 }

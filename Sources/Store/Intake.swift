@@ -64,9 +64,12 @@ struct Intake {
   }
 
   /// Sequences that were given out by a ring whose end is gone.
-  mutating func addDamage(count: Int64, at: Instant) {
-    writer.addLoss(Loss(count: count, fromMs: at.milliseconds, toMs: at.milliseconds, reason: .damaged))
+  mutating func addDamage(count: Int64, at: Instant, reason: GapReason) {
+    writer.addLoss(Loss(count: count, fromMs: at.milliseconds, toMs: at.milliseconds, reason: reason))
   }
+
+  /// The last sequence of all that waits, once it has a place.
+  var end: Int64 { place.firstSequence - 1 + (writer.loss?.count ?? 0) + Int64(writer.sampleCount) }
 
   /// Seals the open block. False: it is empty, or no room is left for another sealed one.
   mutating func seal() -> Bool {

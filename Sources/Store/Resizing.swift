@@ -15,18 +15,16 @@ import Glibc
 import StreamCore
 
 enum Resizing {
-  private static let draft = "telemetry.new"
-
   /// Both files have the configuration's number of slots afterwards, or are as they were: then the answer says why.
   /// Damage is left to those who open the files for service.
   static func settle(
     _ folder: borrowing StateFolder, _ configuration: StoreConfiguration
   ) throws(StoreFailure) -> StoreFailure? {
-    remove(folder.file(draft))
+    RingDraft.discard(folder)
     let log = resizeLog(folder, configuration)
     // The old ring is closed when this returns: two connections must never meet in one file.
     let ring = resizeRing(folder, configuration)
-    try conclude(folder)
+    try RingDraft.conclude(folder)
     return log ?? ring
   }
 
@@ -36,7 +34,7 @@ enum Resizing {
     let path = folder.file(StateFolder.alarms)
     guard access(path, F_OK) == 0 else { return nil }
     do throws(StoreFailure) {
-      let log = try AlarmLog(path: path, configuration: configuration, interruption: nil)
+      let log = try AlarmLog(path: path, configuration: configuration)
       try log.resize(to: AlarmLog.slots(bytes: configuration.alarmBytes))
       return nil
     } catch {
@@ -49,68 +47,27 @@ enum Resizing {
   ) -> StoreFailure? {
     let path = folder.file(StateFolder.telemetry)
     guard access(path, F_OK) == 0 else { return nil }
-    let copyPath = folder.file(draft)
     do throws(StoreFailure) {
       let old = try TelemetryRing(
-        path: path, bytes: configuration.telemetryBytes, seriesCount: configuration.seriesCount, interruption: nil)
+        path: path, vfs: configuration.vfs, bytes: configuration.telemetryBytes,
+        seriesCount: configuration.seriesCount)
       let wanted = TelemetryRing.slots(bytes: configuration.telemetryBytes)
       guard wanted != old.slots, let storeID = try old.storeID() else { return nil }
       if wanted > old.slots, old.hasNotComeRound {
         try old.set(slots: wanted)
         return nil
       }
-      try copy(old, to: copyPath, slots: wanted, bytes: configuration.telemetryBytes, storeID: storeID)
-      unlink(copyPath + "-wal")
-      guard try old.isCheckpointed() else { throw .io(code: SQLITE_IOERR) }
+      let draft = RingDraft(
+        path: RingDraft.path(in: folder), vfs: configuration.vfs, slots: wanted, bytes: configuration.telemetryBytes,
+        mark: old.mark, storeID: storeID, notes: try old.notes())
+      try draft.write(old.numbers.map { max($0.lowerBound, $0.upperBound - wanted + 1)...$0.upperBound }) {
+        (number) throws(StoreFailure) in try old.raw(number)
+      }
+      try old.connection.bringHome()
       return nil
     } catch {
-      remove(copyPath)
+      RingDraft.discard(folder)
       return error.isFull ? error : nil
-    }
-  }
-
-  /// Puts the new file, if one was made, in the old one's place; the old one is closed. The WAL goes first: the
-  /// database has all of it, and the new one must never meet it.
-  private static func conclude(_ folder: borrowing StateFolder) throws(StoreFailure) {
-    let path = folder.file(StateFolder.telemetry)
-    guard access(folder.file(draft), F_OK) == 0 else { return }
-    guard unlink(path + "-wal") == 0 || errno == ENOENT else { throw .unusable(path: path + "-wal", code: -errno) }
-    StateFolder.sync(folder.path)
-    guard rename(folder.file(draft), path) == 0 else { throw .unusable(path: path, code: -errno) }
-    StateFolder.sync(folder.path)
-  }
-
-  private static func remove(_ path: String) {
-    for suffix in ["-wal", "-shm", ""] { unlink(path + suffix) }
-  }
-
-  private static func copy(
-    _ old: TelemetryRing, to path: String, slots: Int64, bytes: Int, storeID: String
-  ) throws(StoreFailure) {
-    let pages = Int64(bytes / Limits.pageBytes)
-    let connection = try Connection.open(path: path, pagesMax: pages, cacheKiB: Limits.telemetryCacheKiB)
-    try Schema.telemetry.apply(to: connection)
-    let numbers = old.numbers.map { max($0.lowerBound, $0.upperBound - slots + 1)...$0.upperBound }
-    let meta = try Statement(
-      "INSERT INTO meta VALUES ('store', ?1), ('slots', ?2), ('mark', ?3), ('origin', ?4)", on: connection)
-    meta.bind(1, storeID)
-    meta.bind(2, slots)
-    meta.bind(3, Int64(old.mark))
-    meta.bind(4, numbers?.lowerBound ?? 0)
-    try meta.run()
-    guard let numbers else { return }
-    let insert = try Statement("INSERT INTO ring(slot, block) VALUES (?, ?)", on: connection)
-    var next = numbers.lowerBound
-    while next <= numbers.upperBound {
-      let end = min(numbers.upperBound, next + Int64(Limits.prefillSlotsPerStep) - 1)
-      try connection.transaction { () throws(StoreFailure) in
-        for number in next...end {
-          insert.bind(1, number - numbers.lowerBound)
-          // A block that can't be read stays a hole: its neighbours tell what is missing.
-          try insert.run(2, bytes: try old.raw(number) ?? [UInt8](repeating: 0, count: Limits.blockBytes))
-        }
-      }
-      next = end + 1
     }
   }
 }

@@ -46,6 +46,8 @@ struct Schema {
     let objects = try connection.integer(of: "SELECT count(*) FROM sqlite_schema") ?? 0
     let isNew = version == 0 && application == 0 && objects == 0
     guard isNew || application == Int64(applicationID), version >= 0 else { throw .corrupt(code: SQLITE_NOTADB) }
+    // Programs count their steps one by one; what is far beyond is a flipped bit.
+    guard version <= 1_000 else { throw .corrupt(code: SQLITE_NOTADB) }
     guard version <= Int64(steps.count) else {
       throw .newer(path: connection.path, version: Int32(truncatingIfNeeded: version))
     }

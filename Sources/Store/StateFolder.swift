@@ -18,8 +18,11 @@ struct StateFolder: ~Copyable {
 
   init(path: String) throws(StoreFailure) {
     let file = path + "/lock"
-    let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw .unusable(path: file, code: -errno) }
+    var descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    let isReadOnly = descriptor < 0 && errno == EROFS
+    // Locks are the kernel's: they need no file that can be written.
+    if isReadOnly { descriptor = open(file, O_RDONLY | O_CLOEXEC) }
+    guard descriptor >= 0 else { throw Self.failure(file, isReadOnly ? EROFS : errno) }
     let outcome = kerb_fd_flock(descriptor)
     guard outcome == 0 else {
       let holder = Self.content(of: descriptor)
@@ -31,7 +34,8 @@ struct StateFolder: ~Copyable {
     let isWritten = name.withUTF8 { bytes in
       ftruncate(descriptor, 0) == 0 && pwrite(descriptor, bytes.baseAddress, bytes.count, 0) == bytes.count
     }
-    guard isWritten || errno == ENOSPC || errno == EDQUOT else {
+    // Only a hint for whoever comes second: a sick disk is met again where it matters.
+    guard isWritten || isReadOnly || [ENOSPC, EDQUOT, EIO, EROFS].contains(errno) else {
       let code = -errno
       close(descriptor)
       throw .unusable(path: file, code: code)
@@ -44,6 +48,17 @@ struct StateFolder: ~Copyable {
 
   func file(_ name: String) -> String { path + "/" + name }
 
+  /// False: its file system is mounted read-only.
+  var isWritable: Bool { access(path, W_OK) == 0 || errno != EROFS }
+
+  static func failure(_ path: String, _ code: Int32) -> StoreFailure {
+    switch code {
+    case EROFS: return .readOnly(path: path)
+    case ENOSPC, EDQUOT: return .full
+    default: return .unusable(path: path, code: -code)
+    }
+  }
+
   private static func content(of descriptor: Int32) -> String {
     var bytes = [UInt8](repeating: 0, count: 128)
     let count = pread(descriptor, &bytes, bytes.count, 0)
@@ -55,14 +70,12 @@ struct StateFolder: ~Copyable {
     // An empty set would push a real one out.
     guard names.contains(where: { access(file($0), F_OK) == 0 }) else { return }
     let all = file("quarantine")
-    guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw .unusable(path: all, code: -errno) }
+    guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw Self.failure(all, errno) }
     let set = try freeSet(in: all)
     for name in names {
       for suffix in ["-wal", "-shm", ""] {
         let from = file(name) + suffix
-        guard rename(from, set + "/" + name + suffix) == 0 || errno == ENOENT else {
-          throw .unusable(path: from, code: -errno)
-        }
+        guard rename(from, set + "/" + name + suffix) == 0 || errno == ENOENT else { throw Self.failure(from, errno) }
       }
     }
     Self.sync(set)
@@ -78,15 +91,38 @@ struct StateFolder: ~Copyable {
     for number in 1...Limits.quarantineMax {
       let set = "\(all)/\(number)"
       if mkdir(set, 0o750) == 0 { return set }
-      guard errno == EEXIST else { throw .unusable(path: set, code: -errno) }
+      guard errno == EEXIST else { throw Self.failure(set, errno) }
     }
     throw .unusable(path: last, code: -EEXIST)
+  }
+
+  private static let done = "salvaged"
+
+  /// The newest quarantined set that has `name` and whose good parts have not been taken out yet.
+  func unsalvaged(_ name: String) -> String? {
+    for number in stride(from: Limits.quarantineMax, through: 1, by: -1) {
+      let set = file("quarantine/\(number)")
+      if access("\(set)/\(name)", F_OK) == 0, access("\(set)/\(Self.done)", F_OK) != 0 { return set }
+    }
+    return nil
+  }
+
+  /// What could be taken out of the quarantined sets has been.
+  func salvageIsDone() {
+    for number in 1...Limits.quarantineMax {
+      let set = file("quarantine/\(number)")
+      guard access(set, F_OK) == 0, access("\(set)/\(Self.done)", F_OK) != 0 else { continue }
+      let mark = open("\(set)/\(Self.done)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
+      if mark >= 0 { close(mark) }
+      Self.sync(set)
+    }
   }
 
   private static func removeSet(_ set: String) {
     for name in [telemetry, alarms] {
       for suffix in ["-wal", "-shm", ""] { unlink(set + "/" + name + suffix) }
     }
+    unlink("\(set)/\(done)")
     rmdir(set)
   }
 

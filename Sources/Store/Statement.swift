@@ -11,6 +11,7 @@ package struct Statement: ~Copyable {
   private let raw: OpaquePointer
   private let database: OpaquePointer
   private let path: String
+  private let state: HandleState
   private let owner: ThreadOwner
 
   package init(_ sql: String, on connection: borrowing Connection) throws(StoreFailure) {
@@ -21,6 +22,7 @@ package struct Statement: ~Copyable {
     raw = prepared
     database = connection.raw
     path = connection.path
+    state = connection.state
     owner = connection.owner
   }
 
@@ -68,7 +70,7 @@ package struct Statement: ~Copyable {
     switch sqlite3_step(raw) {
     case SQLITE_ROW: return try read(Row(raw: raw))
     case SQLITE_DONE: return nil
-    default: throw StoreFailure(database: database, path: path)
+    default: throw state.failure(database, path)
     }
   }
 
@@ -79,7 +81,7 @@ package struct Statement: ~Copyable {
       switch sqlite3_step(raw) {
       case SQLITE_ROW: try read(Row(raw: raw))
       case SQLITE_DONE: return
-      default: throw StoreFailure(database: database, path: path)
+      default: throw state.failure(database, path)
       }
     }
   }

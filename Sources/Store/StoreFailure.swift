@@ -10,11 +10,16 @@ extension StoreFailure {
     case SQLITE_FULL: self = .full
     case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt(code: code)
     case SQLITE_BUSY, SQLITE_LOCKED: self = .held(by: "another program that has \(path) open")
-    case SQLITE_CANTOPEN, SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH: self = .unusable(path: path, code: code)
+    case SQLITE_READONLY: self = .readOnly(path: path)
+    case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_AUTH: self = .unusable(path: path, code: code)
     case SQLITE_IOERR:
       // A quota shows as EDQUOT in a write (SQLITE_IOERR_WRITE, 3), which SQLite does not take for «full».
       let system = sqlite3_system_errno(database)
-      self = code >> 8 == 3 && (system == EDQUOT || system == ENOSPC) ? .full : .io(code: code)
+      if code >> 8 == 3 && (system == EDQUOT || system == ENOSPC) {
+        self = .full
+      } else {
+        self = system == EROFS ? .readOnly(path: path) : .io(code: code)
+      }
     default: self = .io(code: code)
     }
   }
@@ -38,6 +43,9 @@ extension StoreFailure: CustomStringConvertible {
     case .unusable(let path, let code):
       return "\(path) can't be opened or written (\(Self.text(of: code))). Check that the folder exists, is on a "
         + "writable file system and belongs to the user that runs kerb."
+    case .readOnly(let path):
+      return "\(path) can't be written: its file system is read-only. What is stored is served, new records wait in "
+        + "memory. Look for disk errors in the kernel's log (dmesg); a worn medium must be replaced."
     case .newer(let path, let version):
       return "\(path) was written by a newer kerb (format \(version)). Install that version again, or "
         + "move the file away."

@@ -139,7 +139,7 @@ package final class StoreThread: @unchecked Sendable {
       kerb_gate_unlock(gate)
 
       if isLast {
-        buffer.finish()
+        buffer.close()
       } else {
         buffer.drain()
         buffer.commit(all: false)

@@ -16,10 +16,12 @@ package struct StoreConfiguration: Sendable {
   package var alarmNames: [String]
   /// Names of the consumers; each gets its cursors.
   package var consumers: [String]
+  /// SQLite's file system of that name; nil: its own. Tests put their faults there.
+  package var vfs: String?
 
   package init(
     statePath: String, telemetryBytes: Int, alarmBytes: Int, commitNs: Int64, catalogue: [UInt8], seriesCount: Int,
-    alarmNames: [String], consumers: [String]
+    alarmNames: [String], consumers: [String], vfs: String? = nil
   ) {
     self.statePath = statePath
     self.telemetryBytes = telemetryBytes
@@ -29,6 +31,7 @@ package struct StoreConfiguration: Sendable {
     self.seriesCount = seriesCount
     self.alarmNames = alarmNames
     self.consumers = consumers
+    self.vfs = vfs
   }
 }
 
@@ -38,6 +41,8 @@ package enum StoreFailure: Error, Sendable {
   case held(by: String)
   /// The folder or a file can't be opened or made. Don't start. `code` is SQLite's, or a negated errno.
   case unusable(path: String, code: Int32)
+  /// The file system can't be written: serve what can be read, and try again.
+  case readOnly(path: String)
   /// Disk or quota is full: keep, and try again.
   case full
   /// A read, write or sync failed: close, reopen, verify.
@@ -232,7 +237,13 @@ package struct StoreOpening: Sendable {
 }
 
 package enum StoreState: String, Sendable {
-  case good, full, failing
+  case good
+  /// Disk or quota is full: telemetry waits in memory, alarms are still stored.
+  case full
+  /// The file system is read-only: what is stored is served, everything new waits in memory.
+  case readOnly = "read-only"
+  /// Reading or writing fails: what can be read is served, everything new waits in memory.
+  case failing
 }
 
 package struct StoreReport: Sendable {

@@ -16,7 +16,7 @@ import CSQLite
 import StreamCore
 
 final class TelemetryRing {
-  private let connection: Connection
+  let connection: Connection
   private let writing: Statement
   private let reading: Statement
   private let filling: Statement
@@ -37,14 +37,22 @@ final class TelemetryRing {
     return pages - 6 - pages / 128
   }
 
-  /// `slots`: of a new file; a file that exists has its own.
-  init(path: String, bytes: Int, seriesCount: Int, interruption: Interruption?) throws(StoreFailure) {
+  /// `bytes`: of a new file; a file that exists has its own number of slots. One that is read only is read as it is.
+  init(
+    path: String, vfs: String? = nil, bytes: Int, seriesCount: Int, interruption: Interruption? = nil,
+    isReadOnly: Bool = false
+  ) throws(StoreFailure) {
     let pagesMax = Int64(bytes / Limits.pageBytes)
-    connection = try Connection.open(path: path, pagesMax: pagesMax, cacheKiB: Limits.telemetryCacheKiB)
+    if isReadOnly {
+      connection = try Connection.open(reading: path, vfs: vfs, cacheKiB: Limits.telemetryCacheKiB)
+    } else {
+      connection = try Connection.open(
+        path: path, vfs: vfs, pagesMax: pagesMax, cacheKiB: Limits.telemetryCacheKiB)
+    }
     try Schema.telemetry.apply(to: connection)
     if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
     let wanted = Self.slots(bytes: bytes)
-    if try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'") == nil {
+    if !isReadOnly, try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'") == nil {
       let fresh = UInt32.random(in: 1 ... .max)
       // One statement, so one transaction.
       try connection.execute("INSERT INTO meta VALUES ('slots', \(wanted)), ('mark', \(fresh)), ('origin', 0)")
@@ -78,19 +86,6 @@ final class TelemetryRing {
 
   private func slot(of number: Int64) -> Int64 { (number - origin) % slots }
 
-  // MARK: What it belongs to
-
-  /// Identity of the store whose alarms and cursors go with this ring; nil in a new file.
-  func storeID() throws(StoreFailure) -> String? {
-    try connection.text(of: "SELECT value FROM meta WHERE name = 'store'")
-  }
-
-  func adopt(storeID: String) throws(StoreFailure) {
-    let statement = try Statement("INSERT OR REPLACE INTO meta VALUES ('store', ?)", on: connection)
-    statement.bind(1, storeID)
-    try statement.run()
-  }
-
   // MARK: Another size
 
   /// The first lap is not over: slots can be added behind it.
@@ -106,9 +101,6 @@ final class TelemetryRing {
       bytes.count == Limits.blockBytes ? [UInt8](bytes) : nil
     } ?? nil
   }
-
-  /// Everything that is in the WAL is in the database too, durably.
-  func isCheckpointed() throws(StoreFailure) -> Bool { try connection.isCheckpointed() }
 
   // MARK: Writing
 

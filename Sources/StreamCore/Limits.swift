@@ -226,6 +226,15 @@ package enum Limits {
   package static let epochsMax = 4_096
   /// All stored versions of the catalogue together. 2,000 points take about 200 KiB.
   package static let catalogueBytesMax = 8 << 20
+  /// Fingerprints of catalogues that stand in telemetry.db: 40 bytes each, in a page that is there anyway.
+  package static let fingerprintsMax = 64
+  /// Slots of a new ring that are written in one commit, while nothing else waits for the disk: 1 MiB.
+  package static let draftSlotsPerStep = 256
+  /// Looking for what is good in a damaged file may delay the start, or stop the store thread, by so much, and writing
+  /// it again by as much: what buses and alarms bring meanwhile fits into memory on all but the fastest lines.
+  package static let salvageNs: Int64 = 10_000_000_000
+  /// Blocks that are taken out of a damaged ring, the newest: 128 MiB; their places take 768 KiB of memory meanwhile.
+  package static let salvageBlocksMax = 32_768
   /// Damaged stores that are kept for an autopsy.
   package static let quarantineMax = 3
 

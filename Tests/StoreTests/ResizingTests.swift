@@ -100,6 +100,6 @@ struct ResizingTests {
   private func shrink(_ folder: Folder, to slots: Int64) throws { try reopened(folder).resize(to: slots) }
 
   private func reopened(_ folder: Folder) throws -> AlarmLog {
-    try AlarmLog(path: folder.file("alarm.db"), configuration: configuration(folder), interruption: nil)
+    try AlarmLog(path: folder.file("alarm.db"), configuration: configuration(folder))
   }
 }

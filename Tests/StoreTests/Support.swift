@@ -74,11 +74,12 @@ func copyStore(from: Folder, to: Folder) {
 
 func configuration(
   _ folder: Folder, telemetryBytes: Int = 1 << 20, alarmBytes: Int = 1 << 20, consumers: [String] = ["platform"],
-  catalogue: [UInt8] = Array("first".utf8), alarmNames: [String] = ["manhole-1/cover-open", "hall-2/smoke"]
+  catalogue: [UInt8] = Array("first".utf8), alarmNames: [String] = ["manhole-1/cover-open", "hall-2/smoke"],
+  vfs: String? = nil
 ) -> StoreConfiguration {
   StoreConfiguration(
     statePath: folder.path, telemetryBytes: telemetryBytes, alarmBytes: alarmBytes, commitNs: 600_000_000_000,
-    catalogue: catalogue, seriesCount: 64, alarmNames: alarmNames, consumers: consumers)
+    catalogue: catalogue, seriesCount: 64, alarmNames: alarmNames, consumers: consumers, vfs: vfs)
 }
 
 /// Buses without devices, and a store that they hand over to.

@@ -43,7 +43,6 @@ struct TelemetryRingTests {
       #expect(try connection.text(of: "PRAGMA locking_mode") == "exclusive")
       #expect(try connection.text(of: "PRAGMA journal_mode") == "wal")
       #expect(try connection.integer(of: "PRAGMA synchronous") == 2)
-      #expect(try connection.integer(of: "PRAGMA wal_autocheckpoint") == Int64(Limits.walPages))
       #expect((200...1_000).contains(Limits.walPages))
       #expect(try connection.integer(of: "PRAGMA journal_size_limit") == Int64(Limits.walBytesKept))
       #expect(Limits.walBytesKept >= Limits.walPages * 4_120)
