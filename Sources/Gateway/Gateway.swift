@@ -250,13 +250,14 @@ package final class Gateway {
 
   private func makeFolder(_ path: String, mode: mode_t) throws(StartFailure) {
     // Only the last step: a missing parent is a mistake in the path.
-    if mkdir(path, mode) != 0, errno != EEXIST {
+    if mkdir(path, mode) != 0, errno != EEXIST, access(path, F_OK) != 0 {
       let code = errno
       throw StartFailure(
         text: "\(path): \(String(cString: strerror(code))); make the folder and give it to the agent's user",
         exitCode: code == EACCES || code == EPERM ? StartFailure.permission : StartFailure.inputOutput)
     }
-    guard access(path, R_OK | W_OK | X_OK) == 0 else {
+    // A read-only file system is no reason to stand still: the store serves what it has and says so.
+    guard access(path, R_OK | W_OK | X_OK) == 0 || (errno == EROFS && access(path, R_OK | X_OK) == 0) else {
       throw StartFailure(
         text: "\(path): \(String(cString: strerror(errno))); give the folder to the agent's user",
         exitCode: StartFailure.permission)

@@ -21,6 +21,7 @@ final class AlarmLog {
   var filled: Int64
   /// The newest durable sequence.
   var newest: Int64 = 0
+  private var isHome = false
   private var record = [UInt8](repeating: 0, count: AlarmRecord.bytes)
 
   /// Rows of 96 bytes, 38 to a page; one is kept free for the tree.
@@ -67,6 +68,7 @@ final class AlarmLog {
       """,
       on: connection)
     filled = try connection.integer(of: "SELECT max(slot) + 1 FROM alarm_log") ?? 0
+    isHome = filled >= slots
     newest = try findNewest()
   }
 
@@ -183,7 +185,7 @@ final class AlarmLog {
 
   // MARK: Preparation
 
-  var isPrepared: Bool { filled >= slots }
+  var isPrepared: Bool { filled >= slots && isHome }
 
   func prepare(_ count: Int) throws(StoreFailure) {
     let end = min(slots, filled + Int64(count))
@@ -195,6 +197,10 @@ final class AlarmLog {
       }
     }
     filled = end
+    guard filled >= slots else { return }
+    // Only now the file has its full size: what was in the WAL could still fail for want of room.
+    try connection.bringHome()
+    isHome = true
   }
 
   // MARK: Cursors

@@ -37,6 +37,9 @@ struct BufferFiles {
   init(
     folder: borrowing StateFolder, configuration: StoreConfiguration, interruption: Interruption?, floor: Floor
   ) throws(StoreFailure) {
+    for name in [StateFolder.alarms, StateFolder.telemetry] {
+      try folder.removeForeignLog(name, vfs: configuration.vfs)
+    }
     resizeFailure = try Resizing.settle(folder, configuration)
     log = try Self.openLog(folder, configuration, interruption)
     (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
@@ -148,6 +151,7 @@ struct BufferFiles {
       let adopting = try log.text("adopting")
       if try log.number("paired") != 1, ringID == nil || ringID == adopting {
         try ring.adopt(storeID: logID)
+        try ring.connection.bringHome()
         try log.set("paired", 1)
         return (ring, logID)
       }
@@ -172,7 +176,9 @@ struct BufferFiles {
       try log.set("paired", 0)
       try log.set("mark", Int64(ring.mark))
     }
+    try log.connection.bringHome()
     try ring.adopt(storeID: fresh)
+    try ring.connection.bringHome()
     try log.set("paired", 1)
     return fresh
   }

@@ -82,7 +82,7 @@ package struct Connection: ~Copyable {
   package static func open(
     path: String, vfs: String? = nil, pagesMax: Int64, cacheKiB: Int
   ) throws(StoreFailure) -> Connection {
-    let connection = try open(path, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: vfs)
+    let connection = try open(path, at: path, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: vfs)
     try connection.prepareFile(pagesMax: pagesMax, cacheKiB: cacheKiB)
     return connection
   }
@@ -92,16 +92,38 @@ package struct Connection: ~Copyable {
   package static func open(
     reading path: String, vfs: String? = nil, cacheKiB: Int
   ) throws(StoreFailure) -> Connection {
-    let connection = try open(path, flags: SQLITE_OPEN_READONLY, vfs: vfs ?? "unix-none")
+    try open(reading: path, at: path, flags: SQLITE_OPEN_READONLY, vfs: vfs, cacheKiB: cacheKiB)
+  }
+
+  /// The database as it is without its WAL.
+  static func open(withoutLog path: String, vfs: String?, cacheKiB: Int) throws(StoreFailure) -> Connection {
+    var address = "file:"
+    for byte in path.utf8 {
+      switch byte {
+      case 0x23, 0x25, 0x3F, 0x80...: address += "%" + String(byte, radix: 16)
+      default: address.unicodeScalars.append(Unicode.Scalar(byte))
+      }
+    }
+    return try open(
+      reading: path, at: address + "?immutable=1", flags: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, vfs: vfs,
+      cacheKiB: cacheKiB)
+  }
+
+  private static func open(
+    reading path: String, at address: String, flags: Int32, vfs: String?, cacheKiB: Int
+  ) throws(StoreFailure) -> Connection {
+    let connection = try open(path, at: address, flags: flags, vfs: vfs ?? "unix-none")
     try connection.prepareHandle(cacheKiB: cacheKiB)
     try connection.execute("PRAGMA query_only = ON")
     return connection
   }
 
-  private static func open(_ path: String, flags: Int32, vfs: String?) throws(StoreFailure) -> Connection {
+  private static func open(
+    _ path: String, at address: String, flags: Int32, vfs: String?
+  ) throws(StoreFailure) -> Connection {
     var raw: OpaquePointer?
     let all = flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE
-    let code = sqlite3_open_v2(path, &raw, all, vfs)
+    let code = sqlite3_open_v2(address, &raw, all, vfs)
     guard code == SQLITE_OK, let raw else {
       sqlite3_close_v2(raw)
       throw .unusable(path: path, code: code)
@@ -110,6 +132,9 @@ package struct Connection: ~Copyable {
   }
 
   private func prepareHandle(cacheKiB: Int) throws(StoreFailure) {
+    // Closing only closes: what is worth doing before, `deinit` does, and not on a handle that has failed or only
+    // reads. SQLite would delete the WAL even then.
+    _ = kerb_sqlite_keep_log(raw)
     // Before WAL: then the index of the WAL is on the heap and there is no -shm file (sqlite.org/wal.html, section 8).
     try execute("PRAGMA locking_mode = EXCLUSIVE")
     try execute("PRAGMA trusted_schema = OFF")
@@ -123,8 +148,6 @@ package struct Connection: ~Copyable {
     try execute("PRAGMA page_size = \(Limits.pageBytes)")
     try prepareHandle(cacheKiB: cacheKiB)
     try execute("PRAGMA auto_vacuum = NONE")
-    // Closing only closes: what is worth doing before, `deinit` does, and not on a handle that has failed.
-    _ = kerb_sqlite_keep_log(raw)
     let mode = try text(of: "PRAGMA journal_mode = WAL")
     guard mode == "wal" else { throw .unusable(path: path, code: SQLITE_CANTOPEN) }
     try execute("PRAGMA synchronous = FULL")

@@ -87,7 +87,9 @@ struct RingSalvage {
 
   private var range: ClosedRange<Int64> {
     let lowest = max(0, newest - Int64(numbers.count) + 1)
-    return (numbers.filter { $0 >= lowest }.min() ?? newest)...newest
+    let found = numbers.filter { $0 >= lowest }.min() ?? newest
+    // A hole in front says that what was there is damaged, and not evicted.
+    return (found > max(0, newest - slots + 1) ? found - 1 : found)...newest
   }
 
   private func block(_ number: Int64, in pages: borrowing PageScan) -> [UInt8]? {

@@ -139,12 +139,14 @@ package final class StoreThread: @unchecked Sendable {
       kerb_gate_unlock(gate)
 
       if isLast {
+        // What was acknowledged just before the stop goes into the last commit.
+        for request in waiting { request(buffer) }
         buffer.close()
       } else {
         buffer.drain()
         buffer.commit(all: false)
+        for request in waiting { request(buffer) }
       }
-      for request in waiting { request(buffer) }
       if buffer.durable != told {
         told = buffer.durable
         onDurable(told)

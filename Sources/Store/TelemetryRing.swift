@@ -29,6 +29,7 @@ final class TelemetryRing {
   private(set) var doubtful: Int64 = 0
   private(set) var filled: Int64
   private var oldestKnown: BlockInfo?
+  private var isHome = false
 
   static func slots(bytes: Int) -> Int64 {
     // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one
@@ -74,6 +75,7 @@ final class TelemetryRing {
     filling = try Statement("INSERT INTO ring(slot, block) VALUES (?, ?)", on: connection)
     reader = BlockReader(seriesCount: seriesCount)
     filled = try connection.integer(of: "SELECT max(slot) + 1 FROM ring") ?? 0
+    isHome = filled >= slots
     try findNewest()
   }
 
@@ -124,7 +126,7 @@ final class TelemetryRing {
     doubtful = 0
   }
 
-  var isPrepared: Bool { filled >= slots }
+  var isPrepared: Bool { filled >= slots && isHome }
 
   /// Makes the next slots of the file, empty.
   func prepare(_ count: Int) throws(StoreFailure) {
@@ -137,6 +139,10 @@ final class TelemetryRing {
       }
     }
     filled = end
+    guard filled >= slots else { return }
+    // Only now the file has its full size: what was in the WAL could still fail for want of room.
+    try connection.bringHome()
+    isHome = true
   }
 
   // MARK: Reading

@@ -174,6 +174,9 @@ package enum Limits {
   /// A thread that has not moved for so long has stopped: longer than any timeout and a slow card's fsync together.
   package static let stallNsMax: Int64 = 30_000_000_000
 
+  /// 2024-01-01: no box with this program lives before it, so a clock that says so has not been set.
+  package static let wallClockNsMin: Int64 = 1_704_067_200_000_000_000
+
   // MARK: Store
 
   package static let pageBytes = 4_096

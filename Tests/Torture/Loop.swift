@@ -85,7 +85,7 @@ struct Loop {
         take(line)
         return oracle.hasVerified || !oracle.violations.isEmpty
       }
-      if !oracle.hasVerified { oracle.violation("no start within a minute") }
+      if !oracle.hasVerified, oracle.violations.isEmpty { oracle.violation("no start within a minute") }
       cutNs = kerb_monotonic_ns() + Int64.random(in: 0...60_000_000, using: &random)
     }
     let isAlive = victim.listen(until: cutNs) { line in
@@ -93,9 +93,16 @@ struct Loop {
       return false
     }
     if !isAlive { oracle.violation("it has ended by itself") }
-    // What is durable from here on may be so; what was is.
     let endNs = kerb_monotonic_ns()
-    if !isKill, let problem = disk?.cut() { oracle.violation(problem) }
+    if !isKill {
+      // Everything that was said up to here counts.
+      _ = victim.listen(until: endNs) { line in
+        take(line)
+        return false
+      }
+      if let problem = disk?.cut() { oracle.violation(problem) }
+      oracle.powerIsGone()
+    }
     victim.end()
     _ = victim.listen(until: endNs + 60_000_000_000) { line in
       // After the cut a victim finds that nothing works, and may say so.

@@ -24,6 +24,7 @@ struct Oracle {
   private(set) var oldestLossNs: Int64 = 0
   private(set) var violations: [String] = []
   private(set) var hasVerified = false
+  private var isCut = false
 
   mutating func renew() {
     durable = Position()
@@ -34,7 +35,8 @@ struct Oracle {
     handed = []
   }
 
-  mutating func begins() { hasVerified = false }
+  mutating func begins() { (hasVerified, isCut) = (false, false) }
+  mutating func powerIsGone() { isCut = true }
 
   /// The victim is no more; `ns`: since when nothing it did could last.
   mutating func ended(_ ns: Int64) { endedNs = ns }
@@ -53,6 +55,8 @@ struct Oracle {
       }
     case "V": hasVerified = true
     case "P" where numbers.count == 2: handed.append((numbers[0], numbers[1]))
+    // Said after the power went: nobody has heard it. (A sync that is under way while ext4 shuts down may say well.)
+    case "D" where isCut: break
     case "D" where numbers.count == 2:
       eventsSafe += max(0, numbers[0] - durable.alarms)
       samplesSafe += max(0, numbers[1] - durable.telemetry)

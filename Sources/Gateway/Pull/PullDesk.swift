@@ -253,7 +253,7 @@ private final class HealthCheck: @unchecked Sendable {
     desk.source.report { report in
       self.desk.loop.execute {
         tooLate.cancel()
-        let isWell = !report.storeID.isEmpty && report.state != .failing
+        let isWell = !report.storeID.isEmpty && report.state != .failing && report.state != .readOnly
         self.finish(isWell ? nil : "the storage fails; `kerb status` on the box says how")
       }
     }

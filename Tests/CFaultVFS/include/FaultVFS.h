@@ -43,3 +43,9 @@ int fault_vfs_image(fault_vfs *vfs, int64_t events, uint64_t seed, const char *f
 
 /* Takes the power from a mounted ext4: nothing that is not on the disk by now ever gets there. 0 or a negated errno. */
 int fault_power_off(const char *mount_point);
+
+/* SQLite's own allocations in this process: install before its first use, then the `count` allocations after `after`
+   more fail. */
+void fault_malloc_install(void);
+void fault_malloc_fail(int64_t after, int64_t count);
+int64_t fault_malloc_failed(void);
