@@ -18,33 +18,48 @@ struct NewestEntry: Equatable {
 }
 
 enum RotatedSearch {
-  /// At most log2(slots) + 2 looks; every slot once if something does not fit.
+  /// About log2(slots) looks, and one for every damaged slot on the way; every slot once if something does not fit.
   static func newest(
     slots: Int64, _ look: (Int64) throws(StoreFailure) -> SlotContent
   ) throws(StoreFailure) -> NewestEntry {
-    switch try look(0) {
-    case .damaged: return try scan(slots: slots, look)
-    case .empty:
+    var first: Int64 = 0
+    var content = try look(0)
+    if content == .empty {
       // A beginning that was wiped out is told from a new ring by the slots on both sides of it.
       guard try look(min(1, slots - 1)) == .empty, try look(slots - 1) == .empty else {
         return try scan(slots: slots, look)
       }
       return NewestEntry(number: nil)
-    case .number(let first):
-      guard first % slots == 0 else { return try scan(slots: slots, look) }
-      var low: Int64 = 0
-      var high = slots
-      while high - low > 1 {
-        let middle = low + (high - low) / 2
-        switch try look(middle) {
-        case .number(first + middle): low = middle
-        case .number(first + middle - slots): high = middle
-        case .empty where first == 0: high = middle
-        default: return try scan(slots: slots, look)
-        }
-      }
-      return NewestEntry(number: first + low)
     }
+    while content == .damaged, first + 1 < slots {
+      first += 1
+      content = try look(first)
+    }
+    guard case .number(let number) = content, (number - first) % slots == 0 else {
+      return try scan(slots: slots, look)
+    }
+    // Its lap goes up to some slot; behind that stands the lap before, or nothing yet.
+    let lap = number - first
+    var low = first
+    var high = slots
+    while high - low > 1 {
+      let middle = low + (high - low) / 2
+      var probe = middle
+      content = try look(probe)
+      while content == .damaged, probe + 1 < high {
+        probe += 1
+        content = try look(probe)
+      }
+      switch content {
+      case .number(lap + probe): low = probe
+      case .number(lap + probe - slots), .damaged: high = middle
+      case .empty where lap == 0: high = middle
+      default: return try scan(slots: slots, look)
+      }
+    }
+    var doubtful: Int64 = 0
+    while doubtful < slots, try look((low + 1 + doubtful) % slots) == .damaged { doubtful += 1 }
+    return NewestEntry(number: lap + low, doubtful: doubtful)
   }
 
   private static func scan(

@@ -49,4 +49,20 @@ struct RotatedSearchTests {
       }
     }
   }
+
+  @Test(
+    "Many damaged slots are passed one by one; a large ring is not read as a whole",
+    arguments: 1...20 as ClosedRange<UInt64>)
+  func large(seed: UInt64) throws {
+    var random = Seeded(seed)
+    let slots: Int64 = 1 << 16
+    let newest = Int64.random(in: 0..<(3 * slots), using: &random)
+    var ring = ring(slots, newest: newest)
+    for _ in 0..<600 { ring[Int.random(in: 0..<ring.count, using: &random)] = .damaged }
+    ring[0] = .damaged
+    let best = ring.reduce(Int64(-1)) { if case .number(let number) = $1 { max($0, number) } else { $0 } }
+    let (found, looks) = try find(ring)
+    #expect(found.number == (best < 0 ? nil : best))
+    #expect(looks < 200 || best < 0, "\(looks) looks")
+  }
 }
