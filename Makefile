@@ -6,7 +6,7 @@ SECONDS ?= 30
 FUZZ_SECONDS = $(if $(filter-out file,$(origin SECONDS)),$(SECONDS),3600)
 VENV := .venv
 
-.PHONY: demo test build release bench soak torture fuzz setup setup-test clean help
+.PHONY: demo test build release bench soak torture month fuzz setup setup-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make build    debug build        make release  release build, Swift libraries linked in, stripped'
 	@echo 'make bench    benchmarks         make soak     a million transactions on a dirty line (TRANSACTIONS=N)'
 	@echo 'make torture  the store, its power cut and killed at any moment (CUTS=1000 KILLS=10000)'
+	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make clean    remove what was built'
 
@@ -44,6 +45,7 @@ test: setup-test $(VENV)/ready
 	scripts/torture 25 200
 	$(SWIFT) build -c release --product kerb
 	$(SWIFT) build -c release --product allocation-probe
+	$(SWIFT) build -c release --product simulation
 	$(VENV)/bin/python -m pytest -v Tests/Acceptance
 
 $(VENV)/ready: Tests/Acceptance/requirements.txt
@@ -69,6 +71,15 @@ torture: setup
 	scripts/torture $(or $(CUTS),1000) $(or $(KILLS),10000)
 	$(SWIFT) build --build-tests
 	KERB_CUTS=$(or $(CUTS),1000) $(SWIFT) test --skip-build --filter CutTests
+
+# A month in virtual time, through the real pipelines: the same seed gives the same samples and events, bit for bit.
+month: setup
+	$(SWIFT) build -c release --product simulation
+	@for run in 1 2; do \
+	  /usr/bin/env time -f '%e s' .build/release/simulation $(or $(DAYS),30) $(or $(KERB_SEED),1) | tee .build/month.$$run; \
+	  sed -i 's/"[a-z_]*kib":[0-9]*,//g' .build/month.$$run; \
+	done
+	@cmp .build/month.1 .build/month.2 && echo 'the same, bit for bit'
 
 fuzz: setup
 	scripts/fuzz $$(($(FUZZ_SECONDS) / 6 + 1))

@@ -60,6 +60,9 @@ var targets: [Target] = [
   .executableTarget(
     name: "torture", dependencies: ["Store", "StreamCore", "CLinux", "CFaultVFS"], path: "Tests/Torture",
     swiftSettings: strict),
+  .executableTarget(
+    name: "simulation", dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CMallocCount"],
+    path: "Tests/Simulation", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),

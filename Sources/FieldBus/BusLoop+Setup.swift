@@ -4,7 +4,7 @@ import StreamCore
 
 extension BusLayout {
   /// Points, windows, alarms and their programs. `alarmStates`: as they were at the last stop, by alarm of the bus.
-  func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
+  package func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
     points.fill(&pipeline)
     var alarm = 0
     for (index, device) in devices.enumerated() {

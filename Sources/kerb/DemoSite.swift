@@ -6,20 +6,14 @@ import FieldBus
 import Gateway
 import Glibc
 import StreamCore
-
-struct DemoDevice {
-  var name: String
-  var profile: String
-  var line: String
-  var address: Int
-}
+import VirtualSite
 
 struct DemoSite {
   let folder: String
   let port: Int
   let seconds: Int
   let profiles: String
-  let devices: [DemoDevice]
+  let devices: [CommunityDevice]
 
   var sitePath: String { folder + "/site.toml" }
   var configurationPath: String { folder + "/kerb.toml" }
@@ -29,7 +23,7 @@ struct DemoSite {
   var controlPath: String { runtimePath + "/control.sock" }
   var statePath: String { folder + "/state" }
   var runtimePath: String { folder + "/run" }
-  var lines: [String] { ["rs485-1", "rs485-2"] }
+  var lines: [String] { Community.lines }
 
   static let consumer = "demo-platform"
   static let coverDevice = "manhole-03"
@@ -39,32 +33,12 @@ struct DemoSite {
   static let readerDevice = "card-reader"
   static let card = "0012345678"
 
-  /// What stands on each of the two buses: six kinds, twelve devices.
-  private static let street = [
-    ("manhole", "manhole-cover", 3), ("streetlight", "streetlight", 3), ("hydrant", "hydrant", 2),
-    ("smoke", "smoke-detector", 2), ("elevator", "elevator", 1), ("gate", "access-gate", 1),
-  ]
-
   init(folder: String, port: Int, seconds: Int, profiles: String) {
     self.folder = folder
     self.port = port
     self.seconds = seconds
     self.profiles = profiles
-    var devices: [DemoDevice] = []
-    var numbers: [String: Int] = [:]
-    for line in ["rs485-1", "rs485-2"] {
-      var address = 1
-      for (name, kind, count) in DemoSite.street {
-        for _ in 0..<count {
-          let number = numbers[name, default: 0] + 1
-          numbers[name] = number
-          let full = "\(name)-\(number < 10 ? "0" : "")\(number)"
-          devices.append(DemoDevice(name: full, profile: "\(kind)/generic", line: line, address: address))
-          address += 1
-        }
-      }
-    }
-    self.devices = devices
+    devices = Community.devices
   }
 
   // MARK: When

@@ -191,7 +191,8 @@ struct ConditioningTests {
       }
     }
     let step = (0...10).map { Reading(raw: $0 == 0 ? 0 : 15, quality: .good, at: Int64($0) * secondNs) }
-    #expect(output(rule, step).map(\.quality) == [.good] + Array(repeating: .uncertain, count: 7) + [.good, .good, .good])
+    let doubted = [Quality](repeating: .uncertain, count: 7)
+    #expect(output(rule, step).map(\.quality) == [.good] + doubted + [.good, .good, .good])
   }
 
   @Test("a value that does not move for too long is uncertain until it does")

@@ -33,7 +33,8 @@ struct SketchTests {
   }
 
   enum Distribution: String, CaseIterable, Sendable {
-    case uniform, normal, lognormal, pareto, bimodal, constant, mostlyZero, negative, twoSided, exponents, subnormal, steps
+    case uniform, normal, lognormal, pareto, bimodal, constant, mostlyZero, negative, twoSided, exponents, subnormal
+    case steps
 
     func value(_ random: inout SplitMix64) -> Double {
       let u = Double.random(in: 0..<1, using: &random)

@@ -1,7 +1,7 @@
 import StreamCore
 
-/// Windows as one would compute them with paper and time: every reading is kept, and each window is computed from all of
-/// them when it is reported.
+/// Windows as one would compute them with paper and time: every reading is kept, and each window is computed from
+/// all of them when it is reported.
 struct WindowReference {
   struct Reading {
     var at: Int64

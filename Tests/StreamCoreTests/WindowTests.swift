@@ -117,7 +117,9 @@ struct WindowTests {
         switch Int.random(in: 0..<24, using: &random) {
         case 0: pair.live(0, .bad, at: now)
         case 1: pair.live(Int64.random(in: -5...5, using: &random), .uncertain, at: now)
-        case 2...5: pair.late(Int64.random(in: -50...50, using: &random), at: now - Int64.random(in: 0...15 * secondNs, using: &random))
+        case 2...5:
+          let raw = Int64.random(in: -50...50, using: &random)
+          pair.late(raw, at: now - Int64.random(in: 0...15 * secondNs, using: &random))
         case 6: pair.clock(Int64.random(in: -100 * secondNs...100 * secondNs, using: &random), at: now)
         case 7...10: pair.live(Int64.random(in: 0...1, using: &random), .good, at: now)
         default: pair.live(Int64.random(in: -1_000...1_000, using: &random), .good, at: now)

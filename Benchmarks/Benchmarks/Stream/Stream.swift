@@ -1,4 +1,5 @@
-// The stream's speed: a sample through range, report by exception, one window of five statistics, one alarm.
+// The stream's speed: a sample through range, report by exception, one window of five statistics, one alarm; the
+// same with quantiles.
 
 import Benchmark
 import StreamCore
@@ -8,7 +9,15 @@ let benchmarks = { @Sendable in
     metrics: [.wallClock, .throughput], scalingFactor: .mega, maxDuration: .seconds(4), maxIterations: 50)
 
   Benchmark("stream: deadband, window of five statistics, alarm") { benchmark in
-    let rig = StreamRig()
+    let rig = StreamRig(statistics: StreamRig.five)
+    benchmark.startMeasurement()
+    for index in benchmark.scaledIterations { rig.feed(Int64(truncatingIfNeeded: index)) }
+    benchmark.stopMeasurement()
+    blackHole(rig.produced)
+  }
+
+  Benchmark("stream: the same with quantiles") { benchmark in
+    let rig = StreamRig(statistics: StreamRig.five + [.p50, .p95])
     benchmark.startMeasurement()
     for index in benchmark.scaledIterations { rig.feed(Int64(truncatingIfNeeded: index)) }
     benchmark.stopMeasurement()
@@ -24,10 +33,18 @@ final class StreamRig {
   private var pipeline: Pipeline
   private var now: Int64 = 0
 
-  init() {
+  static let five: [Statistic] = [.min, .max, .mean, .last, .count]
+
+  init(statistics: [Statistic]) {
+    var window = WindowRule(everyNs: 60_000_000_000)
+    for statistic in statistics { window.add(statistic) }
     var size = PipelineSize()
     size.points = 1
+    size.pointRules = 1
     size.windows = 1
+    size.windowRules = 1
+    size.windowWords = window.words
+    size.sketchWords = window.sketchWords
     size.alarms = 1
     size.codeWords = Program.wordsMax(3)
     let bytes = size.bytes + BatchChannel.bytes + 1_024
@@ -39,11 +56,12 @@ final class StreamRig {
     var point = PointRule()
     point.scale = 0.1
     point.deadband = 5
+    point.validNs = 60_000_000_000
     point.windowCount = 1
-    pipeline.setPoint(0, point)
-    var window = WindowRule(point: 0, everyNs: 60_000_000_000, firstSeries: 1)
-    for statistic in [WindowStatistic.min, .max, .mean, .last, .count] { window.add(statistic) }
-    pipeline.setWindow(0, window)
+    pipeline.setPointRule(0, point)
+    pipeline.setPoint(0, PointPlace(rule: 0, series: 0, firstWindow: 0, words: 0))
+    pipeline.setWindowRule(0, window)
+    pipeline.setWindow(0, WindowState(rule: 0, point: 0, firstSeries: 1, words: 0))
     let condition = [Instruction(.point), Instruction(.constant, value: 1e9), Instruction(.greater)]
     var words = [UInt64](repeating: 0, count: Program.wordsMax(3))
     var alarm = AlarmRule(alarm: 0, severity: .warning)
