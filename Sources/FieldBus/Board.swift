@@ -70,6 +70,7 @@ package struct PointBoard: BitwiseCopyable, @unchecked Sendable {
 
   // version, raw, quality and text length, read at, four words of text
   private static let cellWords = 8
+  static let cellBytes = 8 * cellWords
   /// A writer is in the cell for some nanoseconds, unless it was put aside there: then nobody waits for it.
   private static let looksMax = 4
   private let words: UnsafeMutablePointer<Atomic<Int64>>

@@ -15,7 +15,7 @@ extension Pipeline {
     _ rule: PointRule, _ state: PointState, value: Double, identity: Int64, quality: Quality, at now: Instant
   ) -> Bool {
     if rule.isOccurrence || !state.hasReported || quality != state.reportedQuality { return true }
-    if rule.heartbeatNs > 0, now - state.reportedAt >= rule.heartbeatNs { return true }
+    if rule.heartbeatNs > 0, state.sinceReportNs(at: now) >= rule.heartbeatNs { return true }
     if quality > .uncertain { return false }
     guard rule.deadband > 0, !rule.encoding.hasText else { return identity != state.reportedRaw }
     let reported = rule.value(state.reportedRaw)

@@ -152,7 +152,7 @@ package struct Pipeline: ~Copyable {
       report(before.place.series, rule, raw: raw, quality: quality, text: text, at: now)
       states[point].reportedRaw = identity
       states[point].reportedQuality = quality
-      states[point].reportedAt = now
+      if rule.heartbeatNs > 0 { states[point].noteReport(at: now) }
       states[point].hasReported = true
     }
     guard rule.windowCount > 0, !rule.encoding.hasText else { return }

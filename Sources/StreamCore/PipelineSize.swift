@@ -21,6 +21,16 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   package var computed = 0
   package init() {}
 
+  /// What each alarm takes beside the rules and programs that it shares. Sixty-four of anything fill whole cache
+  /// lines.
+  package static var bytesPerAlarm: Int {
+    var size = PipelineSize()
+    size.alarms = 64
+    let some = size.alarmBytes
+    size.alarms = 128
+    return (size.alarmBytes - some) / 64
+  }
+
   /// Counts the windows of a point, and what it keeps for its conditioning.
   package mutating func add(windows rules: UnsafeBufferPointer<WindowRule>, conditioning: ConditioningRule?) {
     points += 1

@@ -55,21 +55,61 @@ package struct PointPlace: BitwiseCopyable, Sendable {
   }
 }
 
-/// The latest reading, after its conditioning, and what was last reported of it.
+/// The latest reading, after its conditioning, and what was last reported of it. 48 bytes.
 package struct PointState: BitwiseCopyable, Sendable {
   package var value = 0.0
   package var raw: Int64 = 0
   package var at = Instant.zero
   /// Of texts: their hash.
   package var reportedRaw: Int64 = 0
-  package var reportedAt = Instant.zero
-  package var place = PointPlace(rule: 0, series: 0, firstWindow: 0, words: 0)
+  private var rule: UInt16 = 0
+  private var series: UInt16 = 0
+  private var firstWindow: UInt16 = 0
   package var quality = Quality.bad
-  package var reportedQuality = Quality.bad
-  package var hasReported = false
-  /// There was a value once; `value` and `raw` are the last one.
-  package var hasValue = false
+  /// The quality last reported, and what is known at all.
+  private var marks = Quality.bad.rawValue
+  private var words: UInt32 = 0
+  /// Of points with a heartbeat: when they were last reported, in milliseconds of which the upper half is cut off. A
+  /// heartbeat is at most a day.
+  private var reportedMs: UInt32 = 0
   package init() {}
 
   package var isUsable: Bool { quality <= .uncertain }
+
+  package var place: PointPlace {
+    get {
+      var place = PointPlace(rule: Int(rule), series: Int(series), firstWindow: Int(firstWindow), words: 0)
+      place.words = words
+      return place
+    }
+    set {
+      rule = newValue.rule
+      series = newValue.series
+      firstWindow = newValue.firstWindow
+      words = newValue.words
+    }
+  }
+
+  package var reportedQuality: Quality {
+    get { Quality(rawValue: marks & 3) ?? .bad }
+    set { marks = marks & ~3 | newValue.rawValue }
+  }
+  package var hasReported: Bool {
+    get { marks & 4 != 0 }
+    set { marks = newValue ? marks | 4 : marks & ~4 }
+  }
+  /// There was a value once; `value` and `raw` are the last one.
+  package var hasValue: Bool {
+    get { marks & 8 != 0 }
+    set { marks = newValue ? marks | 8 : marks & ~8 }
+  }
+
+  mutating func noteReport(at now: Instant) {
+    reportedMs = UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
+  }
+
+  func sinceReportNs(at now: Instant) -> Int64 {
+    let now = UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000)
+    return Int(truncatingIfNeeded: now &- reportedMs).wide &* 1_000_000
+  }
 }

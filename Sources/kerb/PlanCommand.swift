@@ -29,6 +29,7 @@ struct Plan: ParsableCommand {
     } else {
       for layout in layouts { show(layout) }
       show(memory, limit: configuration.memoryLimitBytes)
+      show(layouts.flatMap(\.deviceMemory))
     }
     _ = try files.read()
   }
@@ -99,6 +100,19 @@ struct Plan: ParsableCommand {
         + "   of \(tenths(Double(limit) / 1_024)) allowed")
   }
 
+  /// What belongs to one device alone, in bytes; `--json` has each point, window and alarm.
+  private func show(_ devices: [DeviceMemory]) {
+    guard !devices.isEmpty else { return }
+    print("\nof this by device, in bytes")
+    let parts = RuleMemory.Part.allCases
+    print("  " + column("", 22) + parts.map { right($0.rawValue, 14) }.joined() + right("sum", 10))
+    for device in devices {
+      print(
+        "  " + column(device.name, 22) + parts.map { right("\(device.bytes($0))", 14) }.joined()
+          + right("\(device.bytes)", 10))
+    }
+  }
+
   private func column(_ text: String, _ width: Int) -> String {
     text.count >= width ? text + " " : text + String(repeating: " ", count: width - text.count)
   }
@@ -120,6 +134,10 @@ struct Plan: ParsableCommand {
       root.array { list in for layout in layouts { list.object { write(layout, into: &$0) } } }
       root.key("memory")
       root.object { part in
+        part.key("devices")
+        part.array { list in
+          for device in layouts.flatMap(\.deviceMemory) { list.object { write(device, into: &$0) } }
+        }
         part.member("total_bytes", memory.totalBytes)
         part.member("limit_bytes", configuration.memoryLimitBytes)
         part.key("lines")
@@ -135,6 +153,21 @@ struct Plan: ParsableCommand {
       }
     }
     return json.bytes
+  }
+
+  private func write(_ device: DeviceMemory, into json: inout JSONWriter) {
+    json.member("name", device.name)
+    json.member("bytes", device.bytes)
+    json.key("rules")
+    json.array { list in
+      for rule in device.rules {
+        list.object {
+          $0.member("part", rule.part.rawValue)
+          $0.member("name", rule.name)
+          $0.member("bytes", rule.bytes)
+        }
+      }
+    }
   }
 
   private func write(_ layout: BusLayout, into json: inout JSONWriter) {

@@ -235,7 +235,7 @@ struct WindowTests {
     window.add(.p95)
     #expect((window.words - plain) * 8 == window.sketchWords * 8)
     #expect(window.sketchWords * 8 <= 2_500)
-    #expect(MemoryLayout<PointState>.stride == 56)
+    #expect(MemoryLayout<PointState>.stride == 48)
     #expect(MemoryLayout<WindowState>.stride == 16)
   }
 }
