@@ -14,6 +14,7 @@ extension AskLoop where Line: ~Copyable {
       machine.units[unit].pointCount = UInt16(device.points.count)
       machine.units[unit].firstAlarm = UInt16(alarm)
       machine.units[unit].alarmCount = UInt16(device.alarms.count)
+      machine.units[unit].latency = layout.latencies[unit]
       machine.units[unit].firstAsk = UInt16(layout.asks.requestsOfDevice[unit].lowerBound)
       machine.units[unit].askCount = UInt16(layout.asks.requestsOfDevice[unit].count)
       for spec in device.points {
@@ -35,6 +36,7 @@ extension AskLoop where Line: ~Copyable {
       slot.byteCount = UInt16(request.bytes.count)
       slot.preamble = UInt8(request.preamble)
       slot.isNumbered = request.isNumbered
+      slot.isTold = request.isTold
       slot.intervalNs = request.intervalNs
       slot.wireNs = request.wireNs
       machine.asks[index] = slot
@@ -84,8 +86,7 @@ extension AskLoop where Line: ~Copyable {
     board.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { board.bus.set(.problem, Int64(code)) }
     board.bus.add(.reopened)
-    frames.clear()
-    lines.clear()
+    exchange.clear()
     silenceAll()
   }
 
@@ -96,22 +97,40 @@ extension AskLoop where Line: ~Copyable {
     }
   }
 
-  /// Throws away what has come in unasked. Bounded: a babbling line can't keep the loop here.
-  mutating func drain(late: Bool) {
+  /// Throws away what has come in unasked. Bounded: a babbling line can't keep the loop here. True: the line
+  /// was silent, or has to be used all the same.
+  @discardableResult
+  mutating func drain() -> Bool {
     do {
       var total = 0
       while total < Limits.serialFrameBytesMax {
         let count = try port.read(into: chunk, capacity: Self.chunkBytes, until: port.now)
+        noteStray(count)
         for place in 0..<count { chunk[place] = 0 }
         if count == 0 { break }
         total += count
       }
-      guard total > 0 else { return }
+      guard total > 0 else { return true }
+      let now = port.now
       board.bus.add(.strayBytes, Int64(total))
-      if late { board.bus.add(.lateReplies) }
+      if machine.isOwed(at: now) { board.bus.add(.lateReplies) }
+      machine.heard(at: now)
+      return !machine.isQuietNeeded(at: now)
     } catch {
       closeLost(error)
+      return false
     }
+  }
+
+  func note(_ kind: FrameKind) {
+    let nothing = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+    board.blackBox.note(kind, .line, nothing, hasChecksum: false, at: port.now)
+  }
+
+  private func noteStray(_ count: Int) {
+    guard keepsFrames, count > 0 else { return }
+    let bytes = UnsafeBufferPointer(start: UnsafePointer(chunk), count: count)
+    board.blackBox.note(.stray, .line, bytes, hasChecksum: true, at: port.now)
   }
 
   // MARK: Accounts
@@ -138,6 +157,15 @@ extension AskLoop where Line: ~Copyable {
       device.add(.exceptions)
     case .failed(.portLost): break
     }
+  }
+
+  func publish(_ unit: Int) {
+    let latency = machine.units[unit].latency
+    let device = board.device(unit)
+    device.set(.latencyMeanNs, latency.meanNs)
+    device.set(.latencySpreadNs, latency.spreadNs)
+    device.set(.latencyWorstNs, latency.worstNs)
+    device.set(.latencyCount, Int64(latency.count))
   }
 
   mutating func countCycle(_ now: Instant) {

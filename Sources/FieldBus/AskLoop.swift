@@ -2,22 +2,13 @@
 // question, waits for its reply, and sends what was read down the data's way: Decoder → Pipeline → Batch. Runs
 // on the bus's thread (or, with a scripted port, in a test that moves the clock). Takes all memory from the
 // arena when it is made; `step()` allocates nothing.
-//
-// Invariants:
-//  1. A reply counts only if it is whole, its checksum holds, and it names what was asked: device and item,
-//     as far as the protocol says them. What else comes is counted and passed over; the right reply may
-//     still follow.
-//  2. A question takes at most its own wire time, the response timeout, and the wire time of the longest
-//     frame: a drip of bytes can't hold the line.
-//  3. Nothing of a frame stays in memory once it was read: it may hold a card number.
 
 import StreamCore
 
 package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   package var port: Line
   var machine: AskMachine
-  var frames: FrameReader
-  var lines: LineSplitter
+  var exchange: FrameExchange
   private let decoder: Decoder
   package internal(set) var pipeline: Pipeline
   private let links: LinkTable
@@ -27,8 +18,12 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   let reads: UnsafeMutablePointer<UInt16>
   let questions: UnsafeMutablePointer<UInt8>
   let chunk: UnsafeMutablePointer<UInt8>
+  /// A command's question.
+  let scratch: UnsafeMutablePointer<UInt8>
   /// By unit.
-  private let rules: [FrameSpec]
+  let rules: [FrameSpec]
+  /// Of the bus's meters, also of those that are not configured; nil: no bus of meters.
+  let meterRule: FrameSpec?
   let board: BusBoard
   private let characterNs: Int64
   /// No personal value gets into the black box: where there is one, nothing does.
@@ -38,6 +33,9 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   package var serial: UInt8 = 0
   var cycleStart = Instant.zero
   var cycleLeft = 0
+  /// The last command that got no reply: not carried out again before its late one is over.
+  var failedCommand: UInt64 = 0
+  var failedUntil = Instant.zero
 
   static var chunkBytes: Int { 64 }
   /// While the line is kept quiet it is looked at so often, and commands are seen.
@@ -47,11 +45,11 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     let asks = layout.asks.requests
     let questionBytes = asks.reduce(0) { $0 + $1.bytes.count }
     let readings = asks.reduce(0) { $0 + $1.points.count }
-    return AskMachine.bytes(asks: asks.count, units: layout.devices.count) + FrameReader.memoryBytes
-      + LineSplitter.bytes
+    return AskMachine.bytes(asks: asks.count, units: layout.devices.count) + FrameExchange.bytes
       + Decoder.bytes(sentinels: layout.sentinels.count) + FramePlaces.bytes(layout)
       + Arena.bytes(of: Binding.self, count: layout.size.points) + Arena.bytes(of: UInt16.self, count: readings)
       + Arena.bytes(of: UInt8.self, count: questionBytes) + Arena.bytes(of: UInt8.self, count: chunkBytes)
+      + Arena.bytes(of: UInt8.self, count: CommandFrame.bytesMax)
   }
 
   package init(
@@ -63,8 +61,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     characterNs = layout.spec.format.characterNs
     let asks = layout.asks.requests
     machine = AskMachine(bus: layout.spec, asks: asks.count, units: layout.devices.count, arena: &arena)
-    frames = FrameReader(arena: &arena)
-    lines = LineSplitter(frame: TextFrame(end: [0x0A], split: nil), arena: &arena)
+    exchange = FrameExchange(format: layout.spec.format, arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
     links = LinkTable(layout, boards: boards, own: board.points, arena: &arena)
@@ -73,46 +70,46 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     reads = arena.take(UInt16.self, count: asks.reduce(0) { $0 + $1.points.count }, first: 0)
     questions = arena.take(UInt8.self, count: asks.reduce(0) { $0 + $1.bytes.count }, first: 0)
     chunk = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
+    scratch = arena.take(UInt8.self, count: CommandFrame.bytesMax, first: 0)
     keepsFrames = !layout.devices.contains { $0.points.contains(where: \.personal) }
     rules = layout.devices.map { $0.frame ?? .dlt645 }
+    meterRule = FrameSpec.meter(layout.spec.busProtocol)
     layout.fill(&pipeline, alarmStates)
     fill(layout)
   }
 
   // MARK: A question and its reply
 
-  /// What a good reply left behind: where the data is.
-  private struct Found {
-    var first = 0
-    var count = 0
-  }
-
   private mutating func transact(_ index: Int, discard: Bool) {
-    drain(late: discard)
-    guard machine.isOpen else { return }
+    guard drain() else { return }
     let slot = machine.asks[index]
     let unit = Int(slot.unit)
     let started = port.now
     let readySince = Swift.min(Swift.max(slot.dueAt, machine.silenceUntil), started)
-    var found = Found()
-    var outcome = Outcome.good
-    do {
-      found = try exchange(slot)
-    } catch {
-      outcome = .failed(error)
+    var question = FrameQuestion(
+      questions + Int(slot.firstByte), count: Int(slot.byteCount), preamble: Int(slot.preamble),
+      timeoutNs: machine.timeoutNs(unit: unit))
+    if slot.isNumbered {
+      number(questions + Int(slot.firstByte) + Int(slot.preamble))
+      question.isProven = machine.units[unit].repeatedSerials >= 2
     }
+    let (outcome, found) = ask(question, rules[unit], .ask)
     let ended = port.now
     count(outcome, unit: unit)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
-    let change = machine.completed(index, outcome, discarded: discard, ended: ended)
+    let change = machine.completed(
+      index, outcome, discarded: discard, started: started, ended: ended, thoughtNs: exchange.thoughtNs)
     if change == .wentOffline { silence(unit, at: ended) }
     if case .failed(.refused) = outcome, machine.asks[index].refusals > 1 { refuse(slot, at: ended) }
-    if outcome == .good, !discard {
-      board.device(unit).set(.lastSeenNs, ended.nanoseconds)
-      take(slot, found, at: ended)
+    if outcome == .good {
+      if slot.isNumbered { notice(serialOf: unit) }
+      if !discard {
+        board.device(unit).set(.lastSeenNs, ended.nanoseconds)
+        publish(unit)
+        take(slot, found, at: ended)
+      }
     }
-    frames.clear()
-    lines.clear()
+    exchange.clear()
     if change == .cameOnline { board.device(unit).set(.state, BusBoard.online) }
     meter.add(ended - started, at: ended)
     if outcome == .good, slot.wireNs > 0 {
@@ -123,144 +120,53 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     countCycle(ended)
   }
 
-  private mutating func exchange(_ slot: AskSlot) throws(ReadFailure) -> Found {
-    let unit = Int(slot.unit)
-    let question = questions + Int(slot.firstByte)
-    let preamble = Int(slot.preamble)
-    if slot.isNumbered {
-      serial &+= 1
-      CJT188.renumber(question + preamble, serial: serial)
+  /// The reply stays in `exchange` until it is cleared.
+  mutating func ask(_ question: FrameQuestion, _ rule: FrameSpec, _ origin: FrameOrigin) -> (
+    Outcome, FrameExchange.Found
+  ) {
+    let (frames, bytes) = (exchange.foreignFrames, exchange.foreignBytes)
+    let notes = FrameNotes(blackBox: keepsFrames ? board.blackBox : nil, origin: origin)
+    var found = FrameExchange.Found()
+    var outcome = Outcome.good
+    do {
+      found = try exchange.ask(question, to: rule, on: &port, notes: notes)
+    } catch {
+      outcome = .failed(error)
     }
-    frames.clear()
-    if let text = rules[unit].textFrame {
-      lines.clear()
-      lines.frame = text
+    if exchange.foreignFrames > frames {
+      board.bus.add(.strayBytes, exchange.foreignBytes - bytes)
+      if machine.isOwed(at: port.now) { board.bus.add(.lateReplies, exchange.foreignFrames - frames) }
     }
-    let checksumFaults = frames.checksumFaults
-    if keepsFrames {
-      let sent = UnsafeBufferPointer(start: UnsafePointer(question), count: Int(slot.byteCount))
-      board.blackBox.note(.request, .ask, sent, hasChecksum: true, at: port.now)
-    }
-    try port.send(question, count: Int(slot.byteCount))
-    // Handed to the port, not yet through the wire.
-    let sentAt = port.now + Int64(slot.byteCount) * characterNs
-    let firstBy = sentAt + machine.timeoutNs
-    let wholeBy = firstBy + Int64(Limits.serialFrameBytesMax) * characterNs
-    var deadline = firstBy
-    var seen = 0
-    var foreign: FrameFault?
-    let asked = UnsafeBufferPointer(start: UnsafePointer(question) + preamble, count: Int(slot.byteCount) - preamble)
-    while true {
-      let count = try port.read(into: chunk, capacity: Self.chunkBytes, until: deadline)
-      if count == 0, port.now < deadline { continue }
-      if count == 0 { break }
-      seen += count
-      // What has begun in time may come to its end.
-      deadline = wholeBy
-      for place in 0..<count {
-        let byte = chunk[place]
-        chunk[place] = 0
-        guard take(byte, unit) else { continue }
-        if let found = try judge(slot, asked, &foreign) { return found }
-      }
-      if port.now >= wholeBy { break }
-    }
-    // A false beginning may have swallowed the frame.
-    if let rule = rules[unit].rule {
-      while frames.giveUp(rule) {
-        if let found = try judge(slot, asked, &foreign) { return found }
-      }
-    }
-    if seen == 0 {
-      note(.silence)
-      throw .noReply
-    }
-    if frames.checksumFaults > checksumFaults { throw .corruptReply(.checksum) }
-    switch foreign {
-    case .ownEcho: throw .noReply
-    case .otherDevice: throw .corruptReply(.wrongUnit)
-    default: throw .corruptReply(.wrongShape)
-    }
+    return (outcome, found)
   }
 
-  /// True if the byte completes a frame or a line.
-  private mutating func take(_ byte: UInt8, _ unit: Int) -> Bool {
-    if let rule = rules[unit].rule { return frames.take(byte, rule) }
-    return lines.take(byte)
-  }
-
-  /// Looks at the frames that stand whole; nil: none of them answers the question.
-  private mutating func judge(
-    _ slot: AskSlot, _ asked: UnsafeBufferPointer<UInt8>, _ foreign: inout FrameFault?
-  ) throws(ReadFailure) -> Found? {
-    let unit = Int(slot.unit)
-    guard let rule = rules[unit].rule else {
-      guard isOwnEcho(asked, unit) else { return Found() }
-      foreign = .ownEcho
-      lines.clear()
-      return nil
-    }
-    repeat {
-      let isProven = slot.isNumbered && machine.units[unit].repeatedSerials >= 2
-      let reply = rule.reply(UnsafePointer(frames.bytes), count: frames.frameLength, asked: asked, numbered: isProven)
-      note(reply)
-      switch reply {
-      case .data(let first, let count):
-        if slot.isNumbered { notice(serialOf: unit) }
-        rule.clear(frames.bytes, first: first, count: count)
-        return Found(first: first, count: count)
-      case .refused(let code): throw .refused(code)
-      case .foreign(let fault):
-        foreign = fault
-        board.bus.add(.strayBytes, Int64(frames.frameLength))
-      }
-    } while frames.next(rule)
-    return nil
+  /// Each question has another serial number.
+  mutating func number(_ question: UnsafeMutablePointer<UInt8>) {
+    serial &+= 1
+    CJT188.renumber(question, serial: serial)
   }
 
   private mutating func notice(serialOf unit: Int) {
     let repeated = machine.units[unit].repeatedSerials
-    if frames.bytes[CJT188.serialAt] == serial {
+    if exchange.frames.bytes[CJT188.serialAt] == serial {
       machine.units[unit].repeatedSerials = Swift.min(repeated + 1, 2)
     } else {
       machine.units[unit].repeatedSerials = 0
     }
   }
 
-  private func note(_ reply: FrameReply) {
-    guard keepsFrames else { return }
-    let frame = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.frameLength)
-    var kind = FrameKind.reply
-    var cause: Corruption?
-    if case .foreign(let fault) = reply {
-      kind = .broken
-      cause = fault == .otherDevice ? .wrongUnit : .wrongShape
-    }
-    board.blackBox.note(kind, .ask, frame, hasChecksum: true, cause: cause, at: port.now)
-  }
-
-  func note(_ kind: FrameKind) {
-    let nothing = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
-    board.blackBox.note(kind, .line, nothing, hasChecksum: false, at: port.now)
-  }
-
-  /// The question without its end, as an adapter gives it back whose receiver stays on.
-  private func isOwnEcho(_ asked: UnsafeBufferPointer<UInt8>, _ unit: Int) -> Bool {
-    guard let end = rules[unit].textFrame?.end, asked.count >= end.count else { return false }
-    return lines.isLine(UnsafeBufferPointer(rebasing: asked.dropLast(end.count)))
-  }
-
   // MARK: What was read
 
-  private mutating func take(_ slot: AskSlot, _ found: Found, at now: Instant) {
+  private mutating func take(_ slot: AskSlot, _ found: FrameExchange.Found, at now: Instant) {
     let isText = rules[Int(slot.unit)].textFrame != nil
-    let data = UnsafeBufferPointer(start: UnsafePointer(frames.bytes) + found.first, count: found.count)
+    rules[Int(slot.unit)].rule?.clear(exchange.frames.bytes, first: found.first, count: found.count)
+    let data = UnsafeBufferPointer(start: UnsafePointer(exchange.frames.bytes) + found.first, count: found.count)
     for read in Int(slot.firstRead)..<(Int(slot.firstRead) + Int(slot.readCount)) {
       let point = Int(reads[read])
       var decoded = Decoded()
       if !isText {
         decoded = decoder.decode(bindings[point], data: data)
-      } else if let part = places.part(of: lines, point: point) {
+      } else if let part = places.part(of: exchange.lines, point: point) {
         decoded = decoder.decode(bindings[point], field: part)
       } else {
         decoded.quality = .bad
@@ -297,6 +203,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
 extension AskLoop: BusWork where Line: ~Copyable {
   package mutating func start() {
     machine.start(at: port.now)
+    for unit in 0..<machine.unitCount { publish(unit) }
     cycleStart = port.now
     cycleLeft = machine.askCount
   }
@@ -306,12 +213,14 @@ extension AskLoop: BusWork where Line: ~Copyable {
     let now = port.now
     board.tick(&pipeline, links, at: now)
     var until = now
-    switch machine.next(at: now) {
+    let action = machine.next(at: now)
+    if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
+    switch action {
     case .open: openPort()
     case .wait(let deadline): until = deadline
     case .drain(let deadline):
       until = Swift.min(deadline, now + Self.drainNs)
-      drain(late: true)
+      drain()
     case .ask(let index, let discard): transact(index, discard: discard)
     }
     board.show(pipeline)

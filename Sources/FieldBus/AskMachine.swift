@@ -3,14 +3,23 @@
 //   closed ──open──▶ open ──lost──▶ closed (reopened with backoff, 250 ms to 2 s)
 //   unit:  unknown ──good──▶ online ──fails, retries used up──▶ offline ──good probe──▶ online
 //
+// A question is told if its reply can be no other question's of the bus: meters repeat address and item, a
+// profile can say where a reply repeats the question (`echo`). Text is not told, unless there is but one
+// question on the bus.
+//
 // Invariants:
 //  1. A question starts no sooner than the silence (and the configured turnaround) after the last byte seen.
-//  2. After a failure the line is kept quiet and drained for another response timeout; then the unit's next
-//     reply is not believed (it could be the late one, and an 8-bit sum is weak where there was noise), and
-//     the line is drained as long again; only the read after that counts.
-//  3. An offline unit is asked only its cheapest question, at intervals that double up to a minute.
-//  4. What is due longest is asked first: no question starves.
-//  5. What a device refuses is asked more and more rarely, but never dropped for good.
+//  2. A told question that failed is not asked again for four response timeouts, so that its late reply can't
+//     pass for a newer one. The line rests for none of this: other questions, also of the same unit, go on.
+//  3. After a failure of a question that is not told the line is kept quiet and drained for another response
+//     timeout; then the unit's next reply is not believed, and the line is drained as long again; only the read
+//     after that counts.
+//  4. After a broken reply the unit's next one is not believed, whatever was asked: where there is noise, an
+//     8-bit sum is weak. It is asked again at once.
+//  5. An offline unit is asked only its cheapest question, at intervals that double up to a minute; all probes
+//     of a bus, and the quiet that they need, take at most 2 % of it.
+//  6. What is due longest is asked first: no question starves.
+//  7. What a device refuses is asked more and more rarely, but never dropped for good.
 
 import StreamCore
 
@@ -33,15 +42,18 @@ package struct AskSlot: BitwiseCopyable {
   package var byteCount: UInt16 = 0
   package var preamble: UInt8 = 0
   package var isNumbered = false
+  package var isTold = false
   package var intervalNs: Int64 = 0
   package var wireNs: Int64 = 0
   package var dueAt = Instant.zero
+  /// Not asked before then (invariant 2).
+  package var barredUntil = Instant.zero
 }
 
 package struct AskUnit: BitwiseCopyable {
   package var state = UnitState.unknown
   package var attempts: UInt8 = 0
-  /// The next reply is not to be believed (invariant 2).
+  /// The next reply is not to be believed (invariants 3 and 4).
   package var isSuspect = false
   /// Replies with the serial number that was asked for, one after the other: two prove that the meter repeats it.
   package var repeatedSerials: UInt8 = 0
@@ -53,11 +65,14 @@ package struct AskUnit: BitwiseCopyable {
   package var alarmCount: UInt16 = 0
   package var backoffNs: Int64 = 0
   package var probeAt = Instant.zero
+  /// From a question's last byte to its reply's first.
+  package var latency = Latency()
 }
 
 package struct AskMachine: ~Copyable {
   package let silenceNs: Int64
   package let turnaroundNs: Int64
+  /// The ceiling for a device's thinking time.
   package let timeoutNs: Int64
   package let retries: Int
   package let askCount: Int
@@ -65,15 +80,22 @@ package struct AskMachine: ~Copyable {
   package let asks: UnsafeMutablePointer<AskSlot>
   package let units: UnsafeMutablePointer<AskUnit>
 
-  package private(set) var isOpen = false
-  private var reopenAt = Instant.zero
-  private var reopenNs = Limits.reopenNsMin
-  private var quietUntil = Instant.zero
-  package private(set) var silenceUntil = Instant.zero
+  package internal(set) var isOpen = false
+  var reopenAt = Instant.zero
+  var reopenNs = Limits.reopenNsMin
+  var quietUntil = Instant.zero
+  /// Since when something has been coming in unasked.
+  var noiseSince = Instant.distantFuture
+  package internal(set) var silenceUntil = Instant.zero
   /// The question to be asked again before all others.
-  private var again: Int?
+  var again: Int?
+  /// The unit that failed just now: what else it is asked shows at once whether it is there.
+  var failing: Int?
+  /// Time that probes of offline units may take; grows with 2 % of all time.
+  var probeBudgetNs: Int64 = 0
+  var budgetAt = Instant.zero
 
-  private static let firstBackoffNs: Int64 = 1_000_000_000
+  static let firstBackoffNs: Int64 = 1_000_000_000
 
   package static func bytes(asks: Int, units: Int) -> Int {
     Arena.bytes(of: AskSlot.self, count: asks) + Arena.bytes(of: AskUnit.self, count: units)
@@ -92,6 +114,9 @@ package struct AskMachine: ~Copyable {
 
   /// Spreads the first round, so that a bus doesn't ask everything at once and then rest.
   package mutating func start(at now: Instant) {
+    budgetAt = now
+    // So that what goes missing soon after the start comes back soon, too.
+    probeBudgetNs = 4 * timeoutNs
     for index in 0..<askCount {
       let phase = asks[index].intervalNs / Int64(Swift.max(askCount, 1)) * Int64(index)
       // Not by more than a second: a fresh box should show its values.
@@ -104,25 +129,18 @@ package struct AskMachine: ~Copyable {
   package mutating func next(at now: Instant) -> AskAction {
     guard isOpen else { return now >= reopenAt ? .open : .wait(until: reopenAt) }
     if now < quietUntil { return .drain(until: quietUntil) }
+    earn(at: now)
     var chosen = -1
     var due = Instant.distantFuture
     if let again {
       chosen = again
       due = now
+    } else if let unit = failing, let retry = unbarred(of: unit, at: now) {
+      chosen = retry
+      due = now
     } else {
-      for unit in 0..<unitCount {
-        if units[unit].state == .offline {
-          if units[unit].probeAt < due {
-            due = units[unit].probeAt
-            chosen = cheapest(of: unit)
-          }
-          continue
-        }
-        for index in asks(of: unit) where asks[index].dueAt < due {
-          due = asks[index].dueAt
-          chosen = index
-        }
-      }
+      failing = nil
+      for unit in 0..<unitCount { consider(unit, at: now, &chosen, &due) }
     }
     guard chosen >= 0 else { return .wait(until: .distantFuture) }
     if due > now { return .wait(until: due) }
@@ -130,110 +148,70 @@ package struct AskMachine: ~Copyable {
     return .ask(chosen, discard: units[Int(asks[chosen].unit)].isSuspect)
   }
 
+  private func consider(_ unit: Int, at now: Instant, _ chosen: inout Int, _ due: inout Instant) {
+    guard units[unit].state == .offline else {
+      for index in asks(of: unit) {
+        let at = Swift.max(asks[index].dueAt, asks[index].barredUntil)
+        guard at < due else { continue }
+        due = at
+        chosen = index
+      }
+      return
+    }
+    guard units[unit].askCount > 0 else { return }
+    let probe = unbarred(of: unit, at: now) ?? soonest(of: unit)
+    let missingNs = Swift.max(0, probeNs(probe) - probeBudgetNs)
+    var at = Swift.max(units[unit].probeAt, asks[probe].barredUntil)
+    // 2 % of the time that passes until then.
+    if missingNs > 0 { at = Swift.max(at, now + missingNs * 50) }
+    guard at < due else { return }
+    due = at
+    chosen = probe
+  }
+
   package func asks(of unit: Int) -> Range<Int> {
     let first = Int(units[unit].firstAsk)
     return first..<(first + Int(units[unit].askCount))
   }
 
-  private func cheapest(of unit: Int) -> Int {
+  /// The unit's cheapest question that may be asked now.
+  private func unbarred(of unit: Int, at now: Instant) -> Int? {
     var best = -1
-    for index in asks(of: unit) where best < 0 || asks[index].wireNs < asks[best].wireNs { best = index }
+    for index in asks(of: unit) where asks[index].barredUntil <= now {
+      if best < 0 || asks[index].wireNs < asks[best].wireNs { best = index }
+    }
+    return best < 0 ? nil : best
+  }
+
+  private func soonest(of unit: Int) -> Int {
+    var best = Int(units[unit].firstAsk)
+    for index in asks(of: unit) where asks[index].barredUntil < asks[best].barredUntil { best = index }
     return best
   }
 
-  // MARK: What happened
+  // MARK: Probes
 
-  package mutating func opened(at now: Instant) {
-    isOpen = true
-    reopenNs = Limits.reopenNsMin
-    // Whoever spoke before us may not have finished.
-    silenceUntil = now + silenceNs
-    quietUntil = now
-    again = nil
+  /// 2 % of the time that passes, saved up for at most ten probes.
+  mutating func earn(at now: Instant) {
+    probeBudgetNs = Swift.min(probeBudgetNs + (now - budgetAt) / 50, 20 * timeoutNs)
+    budgetAt = now
   }
 
-  package mutating func openFailed(at now: Instant) {
-    isOpen = false
-    reopenAt = now + reopenNs
-    reopenNs = Swift.min(reopenNs * 2, Limits.reopenNsMax)
+  /// What a probe costs the line if nobody answers.
+  private func probeNs(_ ask: Int) -> Int64 {
+    let waitNs = timeoutNs(unit: Int(asks[ask].unit))
+    return asks[ask].isTold ? waitNs : waitNs + timeoutNs
   }
 
-  /// The line went away under us.
-  package mutating func lost(at now: Instant) {
-    isOpen = false
-    reopenAt = now + Limits.reopenNsMin
-    again = nil
-    for unit in 0..<unitCount { units[unit].state = .unknown }
+  /// How long to wait for a reply's first byte.
+  package func timeoutNs(unit: Int) -> Int64 {
+    let latency = units[unit].latency
+    guard latency.isKnown else { return timeoutNs }
+    if units[unit].state == .offline { return Swift.min(2 * latency.boundNs, timeoutNs) }
+    // After a failure the ceiling: the device may have become slower.
+    return units[unit].attempts > 0 ? timeoutNs : Swift.min(latency.boundNs, timeoutNs)
   }
 
-  /// `ended`: when the reply was complete, or given up.
-  package mutating func completed(_ ask: Int, _ outcome: Outcome, discarded: Bool, ended: Instant) -> UnitChange {
-    silenceUntil = ended + silenceNs + turnaroundNs
-    let unit = Int(asks[ask].unit)
-    switch outcome {
-    case .failed(.portLost):
-      lost(at: ended)
-      return .none
-    case .good where discarded:
-      units[unit].isSuspect = false
-      quietUntil = ended + timeoutNs
-      again = ask
-      return .none
-    case .good, .failed(.refused):
-      // A refusal is an answer too: the device is there.
-      again = nil
-      units[unit].attempts = 0
-      units[unit].backoffNs = 0
-      schedule(ask, at: ended)
-      if case .failed = outcome {
-        delayRefused(ask, at: ended)
-      } else {
-        asks[ask].refusals = 0
-      }
-      guard units[unit].state != .online else { return .none }
-      units[unit].state = .online
-      for index in asks(of: unit) where index != ask { asks[index].dueAt = ended }
-      return .cameOnline
-    case .failed:
-      return failed(ask, unit: unit, ended: ended)
-    }
-  }
-
-  private mutating func failed(_ ask: Int, unit: Int, ended: Instant) -> UnitChange {
-    quietUntil = ended + timeoutNs
-    units[unit].isSuspect = true
-    units[unit].attempts += 1
-    if Int(units[unit].attempts) <= retries, units[unit].state != .offline {
-      again = ask
-      return .none
-    }
-    again = nil
-    units[unit].attempts = 0
-    let wasOffline = units[unit].state == .offline
-    units[unit].state = .offline
-    let backoffNs = units[unit].backoffNs
-    units[unit].backoffNs = backoffNs == 0 ? Self.firstBackoffNs : Swift.min(backoffNs * 2, Limits.backoffNsMax)
-    units[unit].probeAt = ended + units[unit].backoffNs
-    return wasOffline ? .none : .wentOffline
-  }
-
-  /// Keeps the phase; what was missed altogether is not made up for.
-  private mutating func schedule(_ ask: Int, at now: Instant) {
-    let intervalNs = asks[ask].intervalNs
-    var due = asks[ask].dueAt + intervalNs
-    if due <= now {
-      let behind = now - due
-      due = intervalNs > 0 ? due + (behind / intervalNs + (behind % intervalNs == 0 ? 0 : 1)) * intervalNs : now
-    }
-    asks[ask].dueAt = due
-  }
-
-  private mutating func delayRefused(_ ask: Int, at now: Instant) {
-    asks[ask].refusals = Swift.min(asks[ask].refusals + 1, 16)
-    guard asks[ask].refusals > 2 else { return }
-    let factor = Int64(1) << Int64(Swift.min(asks[ask].refusals - 2, 6))
-    let delayNs = Swift.min(Swift.max(asks[ask].intervalNs, Self.firstBackoffNs) * factor, Limits.backoffNsMax)
-    let later = now + delayNs
-    if later > asks[ask].dueAt { asks[ask].dueAt = later }
-  }
+  /// Forgets what was learned of a unit's time.
+  package mutating func forget(_ unit: Int) { units[unit].latency = Latency() }
 }

@@ -178,8 +178,8 @@ package final class Field: @unchecked Sendable {
   /// keeps clear of what the device refused before then.
   package func forget(_ device: Int, until deadline: Instant) throws(LineFailure) {
     let place = devicePlaces[device]
-    // Of frames nothing is learned.
-    guard layouts[place.bus].spec.busProtocol.isModbus else { return }
+    // Of what is only listened to nothing is learned.
+    guard layouts[place.bus].spec.busProtocol.isModbus || layouts[place.bus].isAsked else { return }
     try boards[place.bus].inbox.forget(device: place.device, until: deadline)
     forgotten.add(1, ordering: .relaxed)
   }
@@ -293,7 +293,7 @@ package final class Field: @unchecked Sendable {
 
   /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
   package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
-    guard layouts[bus].spec.busProtocol.isModbus else { throw .notPossible }
+    guard layouts[bus].spec.busProtocol.isModbus || layouts[bus].isAsked else { throw .notPossible }
     return try boards[bus].inbox.ask(request, until: deadline)
   }
 

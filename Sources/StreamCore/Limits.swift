@@ -165,6 +165,8 @@ package enum Limits {
   package static let patienceNs: Int64 = 2_000_000_000
   /// A scan's first timeout for each address, before the line's own devices have shown how fast they are.
   package static let scanTimeoutNs: Int64 = 150_000_000
+  /// Of meters: DL/T 645-2007, 5.3.2 gives a meter 500 ms to begin its reply.
+  package static let meterScanTimeoutNs: Int64 = 600_000_000
   package static let scanTimeoutNsMin: Int64 = 30_000_000
   /// Longest Modbus frame: 256 bytes on RTU, 260 over TCP; a stray burst is cut off.
   package static let frameBytesMax = 264

@@ -66,9 +66,9 @@ struct LineDevices {
     return fault.kind.emissions(of: reply, to: frame, framing: framing, round: fault.round)
   }
 
-  /// An open address («AA») is answered by everyone whom it fits.
+  /// An open address («AA») is answered by everyone whom it fits: all at once, as on a real line.
   private mutating func answerFrame(_ frame: [UInt8], atNs time: Int64) -> [Emission] {
-    var emissions: [Emission] = []
+    var answers: [[Emission]] = []
     var isOurs = false
     for device in devices {
       guard let own = device.frames else { continue }
@@ -76,10 +76,20 @@ struct LineDevices {
       guard own.reply(to: frame, refusal: nil, { device.value($0, atNs: time) }) != nil else { continue }
       if !isOurs { counts.requests += 1 }
       isOurs = true
-      emissions += answer(of: device, own, to: frame, atNs: time)
+      let answer = answer(of: device, own, to: frame, atNs: time)
+      if !answer.isEmpty { answers.append(answer) }
     }
     if !isOurs { counts.foreign += 1 }
-    return emissions
+    guard answers.count > 1 else { return answers.first ?? [] }
+    return [Emission(bytes: Self.collision(answers.map { $0[0].bytes }))]
+  }
+
+  /// What two drivers leave of a bit: the space wins.
+  private static func collision(_ frames: [[UInt8]]) -> [UInt8] {
+    let length = frames.map(\.count).max() ?? 0
+    return (0..<length).map { place in
+      frames.reduce(0xFF) { $0 & (place < $1.count ? $1[place] : 0xFF) }
+    }
   }
 
   private func answer(of device: VirtualDevice, _ own: FrameSlave, to frame: [UInt8], atNs time: Int64) -> [Emission] {

@@ -9,33 +9,48 @@ import StreamCore
 struct AskedLine: AskableLine {
   private enum Way {
     case agent(ControlClient)
-    case own(LineSession)
+    case registers(LineSession)
+    case frames(FrameSession<TextPort>)
   }
   private let way: Way
   let bus: BusSpec
 
-  /// `bus`: as configured.
-  init(_ bus: BusSpec, _ options: ConfigurationOptions) throws {
-    self.bus = bus
+  /// `bus`: number among the configuration's.
+  init(_ bus: Int, _ configuration: Configuration, _ options: ConfigurationOptions) throws {
     if let client = try Agent(options: options).clientIfRunning() {
-      way = .agent(client)
+      self.init(configuration.buses[bus], .agent(client))
     } else {
-      way = .own(try Self.open(bus))
+      self = try Self.opened(bus, configuration)
     }
   }
 
-  /// Nil: the line is the agent's.
-  var session: LineSession? {
-    if case .own(let session) = way { return session }
-    return nil
+  private init(_ bus: BusSpec, _ way: Way) {
+    self.bus = bus
+    self.way = way
   }
 
-  static func open(_ bus: BusSpec) throws(CommandFailure) -> LineSession {
-    guard bus.busProtocol.isModbus else {
+  /// The line is the agent's.
+  var isLive: Bool { if case .agent = way { true } else { false } }
+
+  /// The same line at another speed or parity; of an agent's line only the present ones are had.
+  func reopen(as format: LineFormat) throws(PortFailure) {
+    switch way {
+    case .agent: break
+    case .registers(let session): try session.reopen(as: format)
+    case .frames(let session): try session.reopen(as: format)
+    }
+  }
+
+  /// A line that nobody has.
+  static func opened(_ number: Int, _ configuration: Configuration) throws(CommandFailure) -> AskedLine {
+    let bus = configuration.buses[number]
+    let devices = configuration.devices(on: number)
+    guard bus.busProtocol.isModbus || devices.first?.isAsked ?? true else {
       throw CommandFailure(Messages.text(.listeningBus, bus.name), exitCode: CommandFailure.usage)
     }
     do throws(PortFailure) {
-      return try LineSession(bus)
+      if bus.busProtocol.isModbus { return AskedLine(bus, .registers(try LineSession(bus))) }
+      return AskedLine(bus, .frames(try FrameSession(bus, devices: devices)))
     } catch {
       let reason = String(cString: strerror(error.code))
       switch error {
@@ -55,7 +70,8 @@ struct AskedLine: AskableLine {
 
   func ask(_ request: LineRequest) throws(LineFailure) -> LineReply {
     switch way {
-    case .own(let session): return try session.ask(request)
+    case .registers(let session): return try session.ask(request)
+    case .frames(let session): return try session.ask(request)
     case .agent(let client): return try ask(client, request)
     }
   }
@@ -91,7 +107,7 @@ extension BusSpec {
 
 extension CommandFailure {
   /// What went wrong with `subject`, in the reader's language.
-  init(_ failure: LineFailure, _ subject: String) {
+  init(_ failure: LineFailure, _ subject: String, _ busProtocol: BusProtocol = .modbusRTU) {
     let message: Message
     let code: Int32
     switch failure {
@@ -99,7 +115,9 @@ extension CommandFailure {
     case .corrupt: (message, code) = (.corruptReply, CommandFailure.inputOutput)
     case .refused(let exception):
       self.init(
-        Messages.text(.refusedReply, subject, "\(exception)", LineFailure.exceptionText(exception)),
+        Messages.text(
+          busProtocol.isModbus ? .refusedReply : .refusedItem, subject, "\(exception)",
+          LineFailure.refusalText(exception, busProtocol)),
         exitCode: CommandFailure.inputOutput)
       return
     case .lineLost: (message, code) = (.lineLost, CommandFailure.unavailable)
@@ -110,11 +128,14 @@ extension CommandFailure {
     self.init(Messages.text(message, subject), exitCode: code)
   }
 
-  init(_ problem: PointProblem, _ subject: String) {
+  init(_ problem: PointProblem, _ subject: String, _ busProtocol: BusProtocol = .modbusRTU) {
     switch problem {
-    case .line(let failure): self.init(failure, subject)
+    case .line(let failure): self.init(failure, subject, busProtocol)
     case .personal: self.init(Messages.text(.personalPoint, subject), exitCode: CommandFailure.permission)
     case .noRegister: self.init(Messages.text(.notAskable, subject), exitCode: CommandFailure.usage)
+    case .personalReply(let other):
+      self.init(Messages.text(.personalReply, subject, other), exitCode: CommandFailure.permission)
+    case .onlyRead: self.init(Messages.text(.onlyRead, subject), exitCode: CommandFailure.permission)
     case .notWritable: self.init(Messages.text(.notWritable, subject), exitCode: CommandFailure.permission)
     case .badValue(let allowed): self.init(Messages.text(.badValue, subject, allowed), exitCode: CommandFailure.usage)
     }

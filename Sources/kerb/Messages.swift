@@ -29,6 +29,9 @@ enum Message {
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
   case noPorts, portsHead, badAddresses, badTimeout, badBaud, liveSettings, nothingFound, scanHead, scanWritten
   case scanStarts, scanStartsLive, scanProgress
+  case personalReply, onlyRead, refusedItem, notSearched, notMeters, crowded, meterScanStarts, meterScanStartsLive,
+    badItem,
+    metersHaveItems
   case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
@@ -192,6 +195,52 @@ enum Message {
     case .lineBusy: return ("{0}: the bus is busy; try again", "{0}：总线忙；请重试")
     case .notAskable: return ("{0}: it can't be asked: the device speaks when it likes", "{0}：无法询问：设备主动发送数据")
     case .personalPoint: return ("{0} is personal: it is read for nobody", "{0} 是个人数据：不向任何人读取")
+    case .personalReply:
+      return (
+        "{0} comes in one reply with {1}, which is personal: it is read for nobody", "{0} 与个人数据 {1} 在同一应答中：不向任何人读取"
+      )
+    case .onlyRead:
+      return (
+        "{0} can't be written: on lines of meters and of frames Kerb only reads", "{0} 不可写：在表计和帧协议线路上 Kerb 只读取"
+      )
+    case .refusedItem: return ("{0}: the device refused: error {1}, {2}", "{0}：设备拒绝：错误码 {1}（{2}）")
+    case .notSearched:
+      return (
+        "bus {0} can't be searched: its devices are described by profiles, and no question is understood by all; "
+          + "enter them by hand and try `kerb read`",
+        "总线 {0} 无法搜索：其设备由配置文件描述，没有通用的询问；请手工填写设备，再用 `kerb read` 试读"
+      )
+    case .notMeters:
+      return (
+        "meters on bus {0} are found by their own answers, not by numbers: leave --from and --to out",
+        "总线 {0} 上的表计靠其自身应答查找，不按编号：请去掉 --from 和 --to"
+      )
+    case .crowded:
+      return (
+        "bus {0}: more meters answer at once than can be told apart; read the others' addresses off their plates, "
+          + "or connect one at a time",
+        "总线 {0}：同时应答的表计多于可区分的数量；请从铭牌抄录其余地址，或逐台接入"
+      )
+    case .meterScanStarts:
+      return (
+        "searching bus {0} for meters: {1} settings, {2} if nobody answers; several meters on one line take minutes",
+        "在总线 {0} 上搜索表计：{1} 种参数，若无应答约 {2}；一线多表需数分钟"
+      )
+    case .meterScanStartsLive:
+      return (
+        "searching bus {0} for meters in the gaps of its polls: {2} if nobody answers; several take minutes",
+        "在轮询间隙于总线 {0} 上搜索表计：若无应答约 {2}；一线多表需数分钟"
+      )
+    case .badItem:
+      return (
+        "{0}: say it as: kerb raw {1} ADDRESS di IDENTIFIER, with the meter's {2} digits and {3} hexadecimal digits",
+        "{0}：写法：kerb raw {1} 地址 di 标识，地址为表号 {2} 位数字，标识为 {3} 位十六进制数"
+      )
+    case .metersHaveItems:
+      return (
+        "bus {0}: there are no registers, and a profile describes its frames; use `kerb read DEVICE POINT`",
+        "总线 {0}：没有寄存器，其帧由配置文件描述；请用 `kerb read 设备 测点`"
+      )
     case .notWritable:
       return (
         "{0} can't be written: its profile does not say write = \"maintenance\" or \"upstream\"",

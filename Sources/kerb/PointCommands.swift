@@ -97,7 +97,7 @@ struct PointDesk {
     do throws(PointProblem) {
       let reading = try own.access.read()
       return try parsed { PointAnswer("\(device)/\(point)", own.series).write(reading, into: &$0) }
-    } catch { throw CommandFailure(error, "\(device)/\(point)") }
+    } catch { throw CommandFailure(error, "\(device)/\(point)", own.busProtocol) }
   }
 
   func write(_ value: String) throws -> JSONValue {
@@ -118,6 +118,8 @@ struct PointDesk {
       guard case .refused(let code, _) = error else { throw CommandFailure(error, files) }
       switch code {
       case "personal": throw CommandFailure(PointProblem.personal, subject)
+      case "only_read": throw CommandFailure(PointProblem.onlyRead, subject)
+      case "personal_reply": throw CommandFailure(error, files)
       case "not_writable": throw CommandFailure(PointProblem.notWritable, subject)
       case "refused": throw CommandFailure(error, files)
       default:
@@ -127,15 +129,16 @@ struct PointDesk {
     }
   }
 
-  private func own() throws -> (access: PointAccess<LineSession>, series: CatalogueSeries) {
+  private func own() throws -> (access: PointAccess<AskedLine>, series: CatalogueSeries, busProtocol: BusProtocol) {
     let configuration = try files.read()
     switch PointName.find(device, point, in: configuration.devices) {
     case .failure(let problem): throw CommandFailure(problem.text, exitCode: CommandFailure.usage)
     case .success(let found):
       let bus = configuration.buses[found.device.bus]
       let access = PointAccess(
-        try AskedLine.open(bus), device: found.device, point: found.point, timeoutNs: bus.responseTimeoutNs)
-      return (access, Catalogue(configuration).series[found.number])
+        try AskedLine.opened(found.device.bus, configuration), device: found.device,
+        number: configuration.numberOnBus(found.device), point: found.point, timeoutNs: bus.responseTimeoutNs)
+      return (access, Catalogue(configuration).series[found.number], bus.busProtocol)
     }
   }
 
@@ -160,6 +163,7 @@ struct PointDesk {
       Hexadecimal.text(words: [UInt16(truncatingIfNeeded: word.integer ?? 0)])
     }
     let took = Shown.tenths(answer["took_ms"]?.double ?? 0)
-    return "\(value(answer))  \(answer["q"]?.string ?? "")  [\(words.joined(separator: " "))]  \(took) ms"
+    let held = answer["bytes"]?.string ?? words.joined(separator: " ")
+    return "\(value(answer))  \(answer["q"]?.string ?? "")  [\(held)]  \(took) ms"
   }
 }

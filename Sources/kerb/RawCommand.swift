@@ -8,42 +8,51 @@ import StreamCore
 struct Raw: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "raw",
-    abstract: "Registers or bits of a unit: hexadecimal, decimal, and as 32 bits in all word orders.",
+    abstract: "Registers or bits of a unit, or a data item of a meter, as they are.",
     discussion: """
-      Any unit on a configured bus, whether it is configured or not. The last four columns take a register with the one
-      after it. Registers of personal points are not read.
+      Any unit on a configured bus, whether it is configured or not. Registers are shown in hexadecimal, decimal, and
+      as 32 bits in all word orders: the last four columns take a register with the one after it. Of a meter one item
+      is read: its bytes as they came, and its digits with the lowest byte first. Nothing personal is read.
 
       Example:
         kerb raw rs485-1 17 holding 0 8
         kerb raw rs485-1 17 input 0x10 4 --as i32 --json
+        kerb raw meters 202301234567 di 00010000
+        kerb raw water 78330011223344 di 901F
       """)
 
   enum Wide: String, ExpressibleByArgument, CaseIterable { case f32, u32, i32 }
 
   @OptionGroup var files: ConfigurationOptions
   @Argument(help: ArgumentHelp("The bus's name.", valueName: "BUS")) var bus: String
-  @Argument(help: ArgumentHelp("The unit's address.", valueName: "UNIT")) var unit: Int
-  @Argument(help: ArgumentHelp("holding, input, coil or discrete.", valueName: "TABLE")) var table: String
-  @Argument(help: ArgumentHelp("The first, from 0; decimal or 0x.", valueName: "ADDRESS")) var address: String
+  @Argument(help: ArgumentHelp("The unit's address; a meter's digits.", valueName: "UNIT")) var unit: String
+  @Argument(help: ArgumentHelp("holding, input, coil or discrete; di.", valueName: "TABLE")) var table: String
+  @Argument(
+    help: ArgumentHelp("The first, from 0; decimal or 0x. Of a meter: the data identifier.", valueName: "ADDRESS"))
+  var address: String
   @Argument(help: ArgumentHelp("How many.", valueName: "COUNT")) var count = 1
   @Option(help: ArgumentHelp("What two registers are shown as: f32, u32 or i32.", valueName: "TYPE")) var `as` = Wide
     .f32
-  @Flag(help: "One JSON object: bus, unit, table, address, values[], took_ms.") var json = false
+  @Flag(help: "One JSON object; docs/cli.md lists the keys.") var json = false
 
   func run() throws {
     let configuration = try files.read()
     guard let index = configuration.buses.firstIndex(where: { $0.name == bus }) else {
       throw CommandFailure(PointName.noBus(bus, configuration.buses), exitCode: CommandFailure.usage)
     }
-    let (table, first) = try place()
-    let frames = frames(table, first)
+    let spec = configuration.buses[index]
+    if FrameSpec.meter(spec.busProtocol) != nil { return try RawItem(self, index, configuration).run() }
+    guard spec.busProtocol.isModbus else {
+      throw CommandFailure(Messages.text(.metersHaveItems, bus), exitCode: CommandFailure.usage)
+    }
+    let (table, number, first) = try place()
+    let frames = frames(number, table, first)
     for frame in frames {
       if let point = PersonalRegisters.point(touchedBy: frame.bytes, bus: index, devices: configuration.devices) {
         throw CommandFailure(Messages.text(.personalPoint, point), exitCode: CommandFailure.permission)
       }
     }
-    let spec = configuration.buses[index]
-    let line = try AskedLine(spec, files)
+    let line = try AskedLine(index, configuration, files)
     var values: [UInt16] = []
     var tookNs: Int64 = 0
     for frame in frames {
@@ -53,25 +62,25 @@ struct Raw: ParsableCommand {
         tookNs += reply.tookNs
       } catch { throw CommandFailure(error, "\(bus), \(unit), \(self.table) \(address)") }
     }
-    if json { return document(first, values, tookNs) }
+    if json { return document(number, first, values, tookNs) }
     show(table.isBits ? bitLines(first, values) : registerLines(first, values))
   }
 
-  private func place() throws -> (RegisterTable, Int) {
+  private func place() throws -> (RegisterTable, unit: Int, first: Int) {
     guard let table = RegisterTable.words.first(where: { $0.word == table })?.value else {
       throw CommandFailure(
         TableReader.unknownWord(table, among: RegisterTable.words.map(\.word)), exitCode: CommandFailure.usage)
     }
     guard let first = PointParser.address(address[...]), (0..<Limits.registersPerTable).contains(first),
-      (1...Limits.registersPerTable - first).contains(count), (0...255).contains(unit)
+      (1...Limits.registersPerTable - first).contains(count), let number = Int(unit), (0...255).contains(number)
     else {
       throw CommandFailure(
         Messages.text(.badRange, "\(Limits.registersPerTable - 1)"), exitCode: CommandFailure.usage)
     }
-    return (table, first)
+    return (table, number, first)
   }
 
-  private func frames(_ table: RegisterTable, _ first: Int) -> [(bytes: [UInt8], count: Int)] {
+  private func frames(_ unit: Int, _ table: RegisterTable, _ first: Int) -> [(bytes: [UInt8], count: Int)] {
     let most = table.isBits ? Limits.bitsPerReadMax : Limits.registersPerReadMax
     return stride(from: 0, to: count, by: most).map { start in
       let part = min(most, count - start)
@@ -79,7 +88,7 @@ struct Raw: ParsableCommand {
     }
   }
 
-  private func document(_ first: Int, _ values: [UInt16], _ tookNs: Int64) {
+  private func document(_ unit: Int, _ first: Int, _ values: [UInt16], _ tookNs: Int64) {
     var writer = JSONWriter()
     writer.object { root in
       root.member("bus", bus)

@@ -16,9 +16,13 @@ struct ScanCommand: ParsableCommand {
       speed. Says how long it will take if nobody answers; devices that answer make it shorter. With --write the
       devices go to conf.d/scan-BUS.toml beside the configuration; what stands there is kept.
 
+      Meters are found by their own answers: one alone at once, several DL/T 645 meters on one line by two digits after
+      the other, a hundred questions each; several CJ/T 188 meters can't be told apart.
+
       Example:
         kerb scan rs485-1
         kerb scan rs485-1 --baud 9600 --baud 19200 --parity none --to 32 --write
+        kerb scan meters --baud 2400 --write
       """)
 
   @OptionGroup var files: ConfigurationOptions
@@ -38,19 +42,32 @@ struct ScanCommand: ParsableCommand {
       throw CommandFailure(PointName.noBus(bus, configuration.buses), exitCode: CommandFailure.usage)
     }
     let spec = configuration.buses[index]
-    let addresses = try self.addresses(spec)
-    let thinkNs = try self.thinkNs()
-    let line = try AskedLine(spec, files)
-    let formats = try self.formats(spec, isLive: line.session == nil)
+    let isMeters = FrameSpec.meter(spec.busProtocol) != nil
+    guard spec.busProtocol.isModbus || isMeters else {
+      throw CommandFailure(Messages.text(.notSearched, bus), exitCode: CommandFailure.usage)
+    }
+    if isMeters, from != 1 || to != 247 {
+      throw CommandFailure(Messages.text(.notMeters, bus), exitCode: CommandFailure.usage)
+    }
+    let addresses = try isMeters ? 1...1 : self.addresses(spec)
+    let thinkNs = try self.thinkNs(isMeters ? Limits.meterScanTimeoutNs : Limits.scanTimeoutNs)
+    let line = try AskedLine(index, configuration, files)
+    let formats = try self.formats(spec, isLive: line.isLive)
     let known = Dictionary(
-      configuration.devices.filter { $0.bus == index }.map { ($0.address, $0.name) },
+      configuration.devices(on: index).map { ($0.meterAddress?.text ?? "\($0.address)", $0.name) },
       uniquingKeysWith: { first, _ in first })
-    var sweep = Sweep(
-      line: line, spec: spec, formats: formats, addresses: addresses, known: known,
-      patience: ScanPatience(mostNs: thinkNs), profiles: Self.profiles(files))
-    let found = try sweep.run()
+    let profiles = Self.profiles(files, spec.busProtocol)
+    var found: [Sweep.Found]
+    if isMeters {
+      found = try MeterSweep(line, formats, thinkNs: thinkNs, known: known, profiles: profiles).run()
+    } else {
+      var sweep = Sweep(
+        line: line, spec: spec, formats: formats, addresses: addresses, known: known,
+        patience: ScanPatience(mostNs: thinkNs), profiles: profiles)
+      found = try sweep.run()
+    }
     var file: (path: String, added: Int)?
-    if write { file = try ScanFile(files, configuration, bus: spec).add(found.map(\.unit), known: known) }
+    if write { file = try ScanFile(files, configuration, bus: spec).add(found.map(\.unit), known: Set(known.keys)) }
     if json { return document(found, file) }
     report(found, file)
   }
@@ -66,8 +83,8 @@ struct ScanCommand: ParsableCommand {
     return from...to
   }
 
-  private func thinkNs() throws -> Int64 {
-    guard let timeout else { return Limits.scanTimeoutNs }
+  private func thinkNs(_ usual: Int64) throws -> Int64 {
+    guard let timeout else { return usual }
     let allowed = Limits.responseTimeoutNsMin...Limits.responseTimeoutNsMax
     guard let given = parseDuration(timeout), allowed.contains(given) else {
       throw CommandFailure(Messages.text(.badTimeout, timeout), exitCode: CommandFailure.usage)
@@ -95,17 +112,20 @@ struct ScanCommand: ParsableCommand {
       }
       return [spec.format]
     }
+    guard FrameSpec.meter(spec.busProtocol) == nil else {
+      return ScanPlan.meterFormats(bauds: baud, parities: parities)
+    }
     return ScanPlan.formats(bauds: baud, parities: parities)
   }
 
   /// Every profile that is whole; what is wrong with others is `kerb check`'s to say.
-  private static func profiles(_ files: ConfigurationOptions) -> [Profile] {
+  private static func profiles(_ files: ConfigurationOptions, _ busProtocol: BusProtocol) -> [Profile] {
     let library = ProfileLibrary(searchPaths: files.profiles + ProfileFolders.usual + ["\(files.folder)/profiles"])
     return library.ids().compactMap { id in
       let diagnostics = Diagnostics()
       let place = SourcePlace(file: id, line: 0, column: 0)
       guard let profile = library.load(id, place: place, key: "profile", into: diagnostics), diagnostics.isEmpty,
-        profile.frame == nil
+        busProtocol.isModbus ? profile.frame == nil : profile.frame?.busProtocol == busProtocol
       else { return nil }
       return profile
     }
@@ -122,7 +142,7 @@ struct ScanCommand: ParsableCommand {
         let fits = each.unit.fits.prefix(2).map { "\($0.profile) \(Shown.percent($0.confidence))" }.joined(
           separator: ", ")
         table.rows.append([
-          Cell("\(each.unit.address)"), Cell(each.unit.format.text), Cell(each.name ?? "-"),
+          Cell(each.unit.addressText), Cell(each.unit.format.text), Cell(each.name ?? "-"),
           Cell(Self.identity(each.unit)),
           Cell(fits.isEmpty ? "-" : fits),
         ])
@@ -158,7 +178,11 @@ struct ScanCommand: ParsableCommand {
       writer.key(key)
       if let value, !value.isEmpty { writer.string(value) } else { writer.null() }
     }
-    writer.member("address", each.unit.address)
+    if let meter = each.unit.meter {
+      writer.member("address", meter.text)
+    } else {
+      writer.member("address", each.unit.address)
+    }
     writer.member("baud", each.unit.format.baud)
     writer.member("parity", each.unit.format.parity.rawValue)
     writer.member("stop_bits", each.unit.format.stopBits)

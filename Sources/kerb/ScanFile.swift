@@ -22,20 +22,21 @@ struct ScanFile {
     self.bus = bus
   }
 
-  func add(_ units: [FoundUnit], known: [Int: String]) throws -> (path: String, added: Int) {
+  func add(_ units: [FoundUnit], known: Set<String>) throws -> (path: String, added: Int) {
     var names = Set(configuration.devices.map(\.name))
-    var addresses = Set(known.keys)
+    var addresses = known
     var text = ""
     var added = 0
-    for unit in units where !addresses.contains(unit.address) {
+    for unit in units where !addresses.contains(unit.addressText) {
       guard let fit = unit.fits.first, fit.confidence >= Self.confidenceMin, unit.format == bus.format else {
         text += note(unit)
         continue
       }
       let name = name(unit, fit, &names)
-      text += "\n[[device]]\nname = \"\(name)\"\nbus = \"\(bus.name)\"\naddress = \(unit.address)\n"
+      let value = unit.meter == nil ? unit.addressText : "\"\(unit.addressText)\""
+      text += "\n[[device]]\nname = \"\(name)\"\nbus = \"\(bus.name)\"\naddress = \(value)\n"
       text += "profile = \"\(fit.profile)\"  # fits to \(Shown.percent(fit.confidence))\n"
-      addresses.insert(unit.address)
+      addresses.insert(unit.addressText)
       added += 1
     }
     if text.isEmpty { return (path, 0) }
@@ -44,18 +45,18 @@ struct ScanFile {
   }
 
   private func name(_ unit: FoundUnit, _ fit: ProfileFit, _ names: inout Set<String>) -> String {
-    for name in ["\(fit.kind)-\(unit.address)", "\(bus.name)-\(fit.kind)-\(unit.address)"]
+    for name in ["\(fit.kind)-\(unit.addressText)", "\(bus.name)-\(fit.kind)-\(unit.addressText)"]
     where nameProblem(name) == nil && names.insert(name).inserted {
       return name
     }
     var number = 2
-    while !names.insert("device-\(unit.address)-\(number)").inserted { number += 1 }
-    return "device-\(unit.address)-\(number)"
+    while !names.insert("device-\(unit.addressText)-\(number)").inserted { number += 1 }
+    return "device-\(unit.addressText)-\(number)"
   }
 
   /// What can't be an entry is said in a comment.
   private func note(_ unit: FoundUnit) -> String {
-    var text = "\n# Unit \(unit.address) answers at \(unit.format.text)"
+    var text = "\n# Unit \(unit.addressText) answers at \(unit.format.text)"
     if unit.format != bus.format { text += ", and the bus is at \(bus.format.text): set one of them to the other's" }
     let fits = unit.fits.prefix(3).map { "\($0.profile) \(Shown.percent($0.confidence))" }
     return text + (fits.isEmpty ? "; no profile fits.\n" : "; profiles: \(fits.joined(separator: ", ")).\n")

@@ -17,14 +17,13 @@ struct Sweep {
   let spec: BusSpec
   let formats: [LineFormat]
   let addresses: ClosedRange<Int>
-  let known: [Int: String]
+  let known: [String: String]
   let profiles: [Profile]
   private var scan: Scan<AskedLine>
   private var found: [Found] = []
-  private let isTerminal = isatty(2) == 1
 
   init(
-    line: AskedLine, spec: BusSpec, formats: [LineFormat], addresses: ClosedRange<Int>, known: [Int: String],
+    line: AskedLine, spec: BusSpec, formats: [LineFormat], addresses: ClosedRange<Int>, known: [String: String],
     patience: ScanPatience, profiles: [Profile]
   ) {
     self.line = line
@@ -33,27 +32,25 @@ struct Sweep {
     self.addresses = addresses
     self.known = known
     self.profiles = profiles
-    scan = Scan(line, isPatient: line.session == nil, patience: patience)
+    scan = Scan(line, isPatient: line.isLive, patience: patience)
   }
 
   mutating func run() throws -> [Found] {
     let longest = ScanPlan.longestNs(formats: formats, addresses: addresses.count, thinkNs: scan.patience.thinkNs)
     complain(
       Messages.text(
-        line.session == nil ? .scanStartsLive : .scanStarts, spec.name, "\(formats.count)", "\(addresses.count)",
+        line.isLive ? .scanStartsLive : .scanStarts, spec.name, "\(formats.count)", "\(addresses.count)",
         Shown.span(seconds: Double(longest) / 1e9)))
     for (number, format) in formats.enumerated() { try sweep(format, rest: Array(formats[(number + 1)...])) }
-    if isTerminal { clear() }
+    SweepProgress.clear()
     return found
   }
 
   private mutating func sweep(_ format: LineFormat, rest: [LineFormat]) throws {
-    if let session = line.session {
-      do throws(PortFailure) { try session.reopen(as: format) } catch {
-        throw CommandFailure(
-          Messages.text(.portMissing, spec.endpoint.text, String(cString: strerror(error.code))),
-          exitCode: CommandFailure.unavailable)
-      }
+    do throws(PortFailure) { try line.reopen(as: format) } catch {
+      throw CommandFailure(
+        Messages.text(.portMissing, spec.endpoint.text, String(cString: strerror(error.code))),
+        exitCode: CommandFailure.unavailable)
     }
     for address in addresses {
       let left =
@@ -63,14 +60,14 @@ struct Sweep {
       progress(format, address, leftNs: left)
       try ask(address, format)
     }
-    if !isTerminal {
+    if !SweepProgress.isTerminal {
       complain(Messages.text(.scanProgress, format.text, "\(addresses.upperBound)", "\(found.count)", ""))
     }
   }
 
   private mutating func ask(_ address: Int, _ format: LineFormat) throws {
-    let name = format == spec.format ? known[address] : nil
-    if line.session == nil, let name {
+    let name = format == spec.format ? known["\(address)"] : nil
+    if line.isLive, let name {
       // The agent polls it: how it does is in `kerb devices`.
       return found.append(Found(unit: FoundUnit(address: address, format: format, tookNs: 0), name: name))
     }
@@ -83,19 +80,26 @@ struct Sweep {
     } catch { throw CommandFailure(error, spec.name) }
   }
 
-  // MARK: Progress
-
   private func progress(_ format: LineFormat, _ address: Int, leftNs: Int64) {
+    SweepProgress.show(
+      Messages.text(
+        .scanProgress, format.text, "\(address)/\(addresses.upperBound)", "\(found.count)",
+        Shown.span(seconds: Double(leftNs) / 1e9)))
+  }
+}
+
+/// One line on stderr that is written over; none where nobody looks.
+enum SweepProgress {
+  static let isTerminal = isatty(2) == 1
+
+  static func show(_ text: String) {
     guard isTerminal else { return }
-    let text = Messages.text(
-      .scanProgress, format.text, "\(address)/\(addresses.upperBound)", "\(found.count)",
-      Shown.span(seconds: Double(leftNs) / 1e9))
     put("\r\u{1B}[K" + Table.cut(text, to: Table.widthMax - 1))
   }
 
-  private func clear() { put("\r\u{1B}[K") }
+  static func clear() { if isTerminal { put("\r\u{1B}[K") } }
 
-  private func put(_ text: String) {
+  private static func put(_ text: String) {
     let bytes = Array(text.utf8)
     _ = Glibc.write(2, bytes, bytes.count)
   }

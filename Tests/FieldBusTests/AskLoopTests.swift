@@ -93,14 +93,31 @@ struct AskLoopTests {
     }
   }
 
-  @Test("reads a value twice after an error, and shows the second")
+  @Test("reads a value twice after a broken reply, and shows the second")
   func secondRead() {
     let rig = FrameRig([frameDevice(meter, address: "1")]) { question, number in
-      if number == 1 { return [] }
-      return [Burst(afterNs: 10 * millisecond, bytes: reply(question, energy: number, volts: number))]
+      var bytes = reply(question, energy: number, volts: number)
+      if number == 1 { bytes[14] ^= 1 }
+      return [Burst(afterNs: 10 * millisecond, bytes: bytes)]
     }
     rig.run(questions: 3)
-    #expect(rig.good(0) + rig.good(1) == [3])
+    // The other item is asked at once: the first's late reply could not be told from a new one.
+    #expect(rig.loop.port.sent.map { $0.bytes[11] } == [0x33, 0x34, 0x34])
+    #expect(rig.good(0) == [] && rig.good(1) == [3])
+  }
+
+  @Test("asks an unanswered item again only when its late reply is over, and others meanwhile")
+  func barred() {
+    let rig = FrameRig([frameDevice(meter, address: "1")]) { question, number in
+      number == 1 ? [] : [Burst(afterNs: 10 * millisecond, bytes: reply(question, energy: number, volts: number))]
+    }
+    rig.run(questions: 4)
+    let sent = rig.loop.port.sent
+    #expect(sent[1].bytes[11] == 0x34, "the other item shows at once whether the meter is there")
+    #expect(rig.good(1).first == 2)
+    let again = sent.dropFirst().first { $0.bytes[11] == 0x33 }
+    let failedAt = sent[0].at + 17 * LineFormat().characterNs + 100 * millisecond
+    #expect((again?.at ?? 0) >= failedAt + 390 * millisecond)
   }
 
   @Test("believes no other meter, and waits on for the right one")

@@ -52,14 +52,14 @@ struct WireTranscriptTests {
 
   @Test("of a meter that is asked for its address finds it", arguments: try exchanges().filter(\.isDiscovery))
   func discovery(_ exchange: WireExchange) throws {
-    var line = ScriptedFrames { _, _ in [.init(afterNs: 30 * millisecond, bytes: exchange.received)] }
-    let format = LineFormat(baud: 2_400, parity: .even)
-    let found = try DLT645.discover(on: &line, format: format, timeoutNs: 500 * millisecond, preamble: 0)
-    #expect(line.sent.map { WireExchange.hex($0.bytes) } == [WireExchange.hex(exchange.sent)])
-    guard case .one(let address) = found else {
-      Issue.record("\(found)")
-      return
-    }
+    var spec = BusSpec(name: "b", place: nowhere, busProtocol: .dlt645, endpoint: .serialPort(path: ""))
+    spec.format = LineFormat(baud: 2_400, parity: .even)
+    let line = ScriptedFrames { _, _ in [.init(afterNs: 30 * millisecond, bytes: exchange.received)] }
+    let session = try FrameSession(spec, devices: [], port: line)
+    let bare = exchange.sent.drop { $0 == MeterAddress.preambleByte }
+    let reply = try session.ask(LineRequest(Array(bare), timeoutNs: 500 * millisecond))
+    #expect(Array(bare) == DLT645.addressQuestion(.any(MeterAddress.dlt645Bytes)))
+    let address = MeterAddress(wire: Array(reply.frame[1...6]))
     #expect(address.text == exchange.found)
   }
 

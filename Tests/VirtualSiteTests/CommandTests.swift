@@ -46,15 +46,18 @@ struct LineCommandTests {
     let spec = Self.spec(device)
     line.site.set("lamp-3", "level", .number(-12.5))
     line.site.set("lamp-3", "mode", .number(3))
-    let level = PointAccess(session, device: spec, point: try Self.writable("level", in: spec), timeoutNs: 300_000_000)
+    let level = PointAccess(
+      session, device: spec, number: 0, point: try Self.writable("level", in: spec), timeoutNs: 300_000_000)
     #expect(try level.read().raw == -125)
     let (before, after) = try level.write("7.3")
     #expect(before.raw == -125 && after.raw == 73)
     #expect(line.site.registers("lamp-3", .holding, 5, count: 1) == [73])
-    let lamp = PointAccess(session, device: spec, point: try Self.writable("lamp", in: spec), timeoutNs: 300_000_000)
+    let lamp = PointAccess(
+      session, device: spec, number: 0, point: try Self.writable("lamp", in: spec), timeoutNs: 300_000_000)
     #expect(try lamp.write("on").after.raw == 1)
     #expect(try lamp.write("off").after.raw == 0)
-    let mode = PointAccess(session, device: spec, point: try Self.writable("mode", in: spec), timeoutNs: 300_000_000)
+    let mode = PointAccess(
+      session, device: spec, number: 0, point: try Self.writable("mode", in: spec), timeoutNs: 300_000_000)
     #expect(try mode.write("9").after.words == [0x90])
   }
 
@@ -67,7 +70,9 @@ struct LineCommandTests {
     let spec = Self.spec(device)
     func attempt(_ point: PointSpec, kind: String = "streetlight") -> PointProblem? {
       do {
-        _ = try PointAccess(session, device: Self.spec(device, kind: kind), point: point, timeoutNs: 300_000_000).write(
+        _ = try PointAccess(
+          session, device: Self.spec(device, kind: kind), number: 0, point: point, timeoutNs: 300_000_000
+        ).write(
           "1")
         return nil
       } catch { return error }

@@ -81,30 +81,6 @@ struct VirtualFrameTests {
     #expect(master.bytes(24, withinMs: 1_000).count == 24)
     #expect(line.site.counts(line: "line").foreign == 3)
   }
-
-  @Test("is found by its address that nobody knows, and by a part of it; two at once are told from one")
-  func discovery() throws {
-    let profile = parsed(Self.meter)
-    let format = LineFormat()
-    let one = try RunningLine([virtual(profile, address: "202301234567")], busProtocol: .dlt645)
-    defer { one.end() }
-    var port = TextPort(path: one.link, format: format, writes: true)
-    try port.open()
-    let known = try #require(MeterAddress("202301234567", bytes: 6))
-    #expect(try DLT645.discover(on: &port, format: format, timeoutNs: 500_000_000) == .one(known))
-    let part = try #require(MeterAddress("AAAAAAAAAA67", bytes: 6))
-    #expect(try DLT645.discover(on: &port, matching: part, format: format, timeoutNs: 500_000_000) == .one(known))
-    let nobody = try #require(MeterAddress("AAAAAAAAAA68", bytes: 6))
-    #expect(try DLT645.discover(on: &port, matching: nobody, format: format, timeoutNs: 150_000_000) == .nobody)
-    let two = try RunningLine(
-      [virtual(profile, address: "202301234567"), virtual(profile, address: "202301234568", name: "e")],
-      busProtocol: .dlt645)
-    defer { two.end() }
-    var shared = TextPort(path: two.link, format: format, writes: true)
-    try shared.open()
-    #expect(try DLT645.discover(on: &shared, format: format, timeoutNs: 500_000_000) == .several)
-    #expect(try DLT645.discover(on: &shared, matching: part, format: format, timeoutNs: 500_000_000) == .one(known))
-  }
 }
 
 /// The agent's own loop on one end of a real pty, a virtual meter with a fault on the other.

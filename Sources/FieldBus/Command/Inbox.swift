@@ -24,8 +24,8 @@ package final class Inbox: @unchecked Sendable {
     var isPatient = false
     /// Not a request for the line: what was learned of a device is to be forgotten.
     var forgets = false
-    /// That device's number on the bus.
-    var device = 0
+    /// That device's number on the bus, or that of the one that a question of frames is for; -1: none.
+    var device = -1
     /// 0: answered; else how it failed.
     var failure: UInt8 = 0
     var failureCode: UInt8 = 0
@@ -53,7 +53,9 @@ package final class Inbox: @unchecked Sendable {
 
   /// Without a bell what was asked is looked for this often.
   private static let belllessNs: Int64 = 100_000_000
-  private static let slotBytes = 2 * CommandFrame.bytesMax
+  /// Of a reply: a line of text is the longest.
+  static let replyBytesMax = Swift.max(CommandFrame.bytesMax, Limits.textLineBytesMax)
+  private static let slotBytes = CommandFrame.bytesMax + replyBytesMax
 
   package static var bytes: Int {
     Arena.bytes(of: Slot.self, count: Limits.commandsPerBusMax)
@@ -80,6 +82,7 @@ package final class Inbox: @unchecked Sendable {
     var slot = Slot()
     slot.isPatient = request.isPatient
     slot.count = request.frame.count
+    slot.device = request.device ?? -1
     slot.timeoutNs = request.timeoutNs
     return try ask(slot, request.frame, until: deadline)
   }
@@ -145,6 +148,8 @@ package final class Inbox: @unchecked Sendable {
   struct Waiting {
     var index: Int
     var unit: Int
+    /// On a bus of asked frames; nil: none of the configured ones.
+    var device: Int?
     var timeoutNs: Int64
     var isPatient: Bool
     var postedAt: Instant
@@ -173,8 +178,9 @@ package final class Inbox: @unchecked Sendable {
     let slot = slots[best]
     let bytes = requestBytes(best)
     var waiting = Waiting(
-      index: best, unit: Int(bytes.first ?? 0), timeoutNs: slot.timeoutNs, isPatient: slot.isPatient,
-      postedAt: slot.postedAt, forgets: slot.forgets ? slot.device : nil, table: .holding, address: 0, count: 0)
+      index: best, unit: Int(bytes.first ?? 0), device: slot.device < 0 ? nil : slot.device,
+      timeoutNs: slot.timeoutNs, isPatient: slot.isPatient, postedAt: slot.postedAt,
+      forgets: slot.forgets ? slot.device : nil, table: .holding, address: 0, count: 0)
     for table in RegisterTable.allCases where bytes.count == ReplyFrame.requestBytes && table.readFunction == bytes[1] {
       waiting.table = table
       waiting.address = Int(bytes[2]) << 8 | Int(bytes[3])
@@ -197,7 +203,7 @@ package final class Inbox: @unchecked Sendable {
   func requestBytes(_ index: Int) -> UnsafeBufferPointer<UInt8> {
     UnsafeBufferPointer(start: UnsafePointer(request(of: index)), count: slots[index].count)
   }
-  /// Room for `CommandFrame.bytesMax`.
+  /// Room for `replyBytesMax`.
   func replyBytes(_ index: Int) -> UnsafeMutablePointer<UInt8> { reply(of: index) }
 
   func answer(_ index: Int, count: Int, tookNs: Int64) {

@@ -3,21 +3,25 @@
 import StreamCore
 
 package struct LineRequest: Sendable, Hashable {
-  /// Unit, function, data; without the CRC.
+  /// Unit, function, data; without the CRC. On a bus of asked frames: what is sent, preamble included.
   package var frame: [UInt8]
+  /// On a bus of asked frames: the number of the device among the bus's; nil: a meter that need not be configured.
+  package var device: Int?
   package var timeoutNs: Int64
   /// May wait for a gap in the polls that it fits into, rather than make one late.
   package var isPatient: Bool
 
-  package init(_ frame: [UInt8], timeoutNs: Int64, isPatient: Bool = false) {
+  package init(_ frame: [UInt8], device: Int? = nil, timeoutNs: Int64, isPatient: Bool = false) {
     self.frame = frame
+    self.device = device
     self.timeoutNs = timeoutNs
     self.isPatient = isPatient
   }
 }
 
 package struct LineReply: Sendable, Hashable {
-  /// Checked against the request; without the CRC.
+  /// Checked against the request; without the CRC. On a bus of asked frames the whole frame, as it was on the
+  /// line, or a line of text without its end.
   package var frame: [UInt8]
   /// From the request's first byte to the reply's last.
   package var tookNs: Int64
@@ -53,7 +57,7 @@ package enum LineFailure: Error, Sendable, Hashable {
   }
 }
 
-/// Somewhere that a Modbus request can be sent: a running agent's bus, or a line that this process has opened itself.
+/// Somewhere that a request can be sent: a running agent's bus, or a line that this process has opened itself.
 package protocol AskableLine {
   /// Blocks until the reply is there, or it is known that none comes.
   func ask(_ request: LineRequest) throws(LineFailure) -> LineReply

@@ -3,9 +3,11 @@
 
 import StreamCore
 
-/// What stood in a point's registers.
+/// What stood in a point's registers, or in its part of a frame.
 package struct PointReading: Sendable {
   package var words: [UInt16]
+  /// Of a frame: the value's own bytes, as the device sent them.
+  package var bytes: [UInt8] = []
   package var raw: Int64
   package var quality: Quality
   package var text: [UInt8]
@@ -20,6 +22,10 @@ package enum PointProblem: Error, Sendable, Hashable {
   case personal
   /// It is no register: the device speaks when it likes.
   case noRegister
+  /// Its reply holds this point, too, whose value is shown to nobody.
+  case personalReply(String)
+  /// Of meters and of devices that a profile describes: they are only read.
+  case onlyRead
   /// Its profile does not allow it, or nothing of such a device may ever be written.
   case notWritable
   /// What is allowed instead.
@@ -28,15 +34,16 @@ package enum PointProblem: Error, Sendable, Hashable {
 
 package struct PointAccess<Line: AskableLine> {
   private let line: Line
-  private let unit: Int
-  private let kind: String
+  private let device: DeviceSpec
+  /// Of the device on its bus.
+  private let number: Int
   private let point: PointSpec
   private let timeoutNs: Int64
 
-  package init(_ line: Line, device: DeviceSpec, point: PointSpec, timeoutNs: Int64) {
+  package init(_ line: Line, device: DeviceSpec, number: Int, point: PointSpec, timeoutNs: Int64) {
     self.line = line
-    unit = device.address
-    kind = device.kind
+    self.device = device
+    self.number = number
     self.point = point
     self.timeoutNs = timeoutNs
   }
@@ -48,21 +55,40 @@ package struct PointAccess<Line: AskableLine> {
   }
 
   package func read() throws(PointProblem) -> PointReading {
+    if point.personal { throw .personal }
+    if !point.source.isRegister { return try readFrame() }
     let (table, address, count) = try place()
-    let reply = try ask(CommandFrame.read(unit: unit, table, address: address, count: count))
+    let reply = try ask(CommandFrame.read(unit: device.address, table, address: address, count: count))
     return Self.reading(CommandFrame.words(reply.frame, count: count), of: point, tookNs: reply.tookNs)
+  }
+
+  private func readFrame() throws(PointProblem) -> PointReading {
+    guard device.isAsked, let spec = device.frame, let request = AskPlan.question(to: device, for: point) else {
+      throw .noRegister
+    }
+    for other in device.points where other.personal {
+      if AskPlan.question(to: device, for: other)?.bytes == request.bytes { throw .personalReply(other.name) }
+    }
+    let asked = LineRequest(request.bytes, device: number, timeoutNs: timeoutNs)
+    let reply: LineReply
+    do throws(LineFailure) { reply = try line.ask(asked) } catch { throw .line(error) }
+    guard let reading = FrameReading.point(point, in: reply, to: request, spec) else {
+      throw .line(.corrupt(.wrongShape))
+    }
+    return reading
   }
 
   /// Reads, writes, and reads back what stands there then.
   package func write(_ value: String) throws(PointProblem) -> (before: PointReading, after: PointReading) {
+    guard point.source.isRegister else { throw point.personal ? .personal : .onlyRead }
     let (table, address, _) = try place()
-    guard point.write != .no, kind != "elevator", table == .holding || table == .coil else { throw .notWritable }
+    guard point.write != .no, device.kind != "elevator", table == .holding || table == .coil else { throw .notWritable }
     let before = try read()
     let words = try PointEntry.words(value, for: point, present: before.words)
     let frame =
       table == .coil
-      ? CommandFrame.writeCoil(unit: unit, address: address, words[0] != 0)
-      : CommandFrame.writeRegisters(unit: unit, address: address, words)
+      ? CommandFrame.writeCoil(unit: device.address, address: address, words[0] != 0)
+      : CommandFrame.writeRegisters(unit: device.address, address: address, words)
     _ = try ask(frame)
     return (before, try read())
   }
@@ -86,11 +112,23 @@ package struct PointAccess<Line: AskableLine> {
     var binding = Binding(point, point: 0, offset: 0)
     binding.setSentinels(first: 0, count: point.invalid.count)
     let decoded = decoder.decode(binding, copy)
-    var quality = decoded.quality
+    return PointReading(words: words, decoded, decoder.text, of: point, tookNs: tookNs)
+  }
+}
+
+extension PointReading {
+  /// Range included.
+  init(
+    words: [UInt16] = [], bytes: [UInt8] = [], _ decoded: Decoded, _ text: UnsafePointer<UInt8>, of point: PointSpec,
+    tookNs: Int64
+  ) {
+    self.words = words
+    self.bytes = bytes
+    raw = decoded.raw
+    quality = decoded.quality
     let value = point.encoding.value(raw: decoded.raw, scale: point.scale, offset: point.offset)
     if quality == .good, let range = point.range, !range.contains(value) { quality = .uncertain }
-    return PointReading(
-      words: words, raw: decoded.raw, quality: quality,
-      text: (0..<decoded.textLength).map { decoder.text[$0] }, tookNs: tookNs)
+    self.text = (0..<decoded.textLength).map { text[$0] }
+    self.tookNs = tookNs
   }
 }

@@ -7,6 +7,8 @@ import StreamCore
 
 /// The line's settings to be tried, and what that costs.
 package enum ScanPlan {
+  /// Of a profile: enough to tell it from another.
+  static let pointsTried = 6
   private static let bauds = [115_200, 57_600, 38_400, 19_200, 9_600, 4_800, 2_400, 1_200]
 
   /// Fastest first; of each speed the usual parity first. The silence of most settings is short where the speed is
@@ -15,6 +17,13 @@ package enum ScanPlan {
     let bauds = bauds.isEmpty ? Self.bauds : bauds.sorted(by: >)
     let parities = parities.isEmpty ? Parity.allCases : parities
     return bauds.flatMap { baud in parities.map { LineFormat(baud: baud, parity: $0, stopBits: 1) } }
+  }
+
+  /// Of meters: the usual speed of their lines first, even parity as the standards say, then none.
+  package static func meterFormats(bauds: [Int] = [], parities: [Parity] = []) -> [LineFormat] {
+    let bauds = bauds.isEmpty ? [2_400, 9_600, 4_800, 1_200] : bauds
+    let parities = parities.isEmpty ? [Parity.even, .none] : parities
+    return parities.flatMap { parity in bauds.map { LineFormat(baud: $0, parity: parity, stopBits: 1) } }
   }
 
   /// If nobody answers: the longest that it takes.
@@ -46,6 +55,10 @@ package struct ScanPatience: Sendable {
 
 package struct FoundUnit: Sendable {
   package var address: Int
+  /// Of a meter, which has no other address.
+  package var meter: MeterAddress?
+  /// Of a CJ/T 188 meter: water, heat, gas.
+  package var meterType: UInt8 = 0
   package var format: LineFormat
   package var tookNs: Int64
   package var identification = Identification()
@@ -59,6 +72,11 @@ package struct FoundUnit: Sendable {
     self.format = format
     self.tookNs = tookNs
   }
+}
+
+extension FoundUnit {
+  /// As it stands in a configuration, without quotes.
+  package var addressText: String { meter?.text ?? "\(address)" }
 }
 
 package struct ProfileFit: Sendable, Hashable {
@@ -160,18 +178,16 @@ package struct Scan<Line: AskableLine> {
     return isNamed
   }
 
-  private static var pointsTried: Int { 6 }
-
   /// 0 to 1: how well the first points read as the profile says.
   private func evidence(_ profile: Profile, _ unit: FoundUnit, _ probes: inout RegisterProbes) -> Double {
     var sum = 0.0
     var tried = 0
-    for point in profile.points where !point.personal && tried < Self.pointsTried {
+    for point in profile.points where !point.personal && tried < ScanPlan.pointsTried {
       guard case .register(let table, let address) = point.source else { continue }
       tried += 1
       let count = table.isBits ? 1 : point.type.registers
       guard let words = words(table, address, count, unit, &probes) else { continue }
-      sum += Self.plausibility(PointAccess<Line>.reading(words, of: point, tookNs: 0), point)
+      sum += PointAccess<Line>.reading(words, of: point, tookNs: 0).plausibility(point)
     }
     return tried == 0 ? 0 : sum / Double(tried)
   }
@@ -187,13 +203,16 @@ package struct Scan<Line: AskableLine> {
     probes.known[place] = words
     return words.isEmpty ? nil : words
   }
+}
 
-  private static func plausibility(_ reading: PointReading, _ point: PointSpec) -> Double {
-    if !point.values.isEmpty { return point.values[reading.raw] == nil ? 0.2 : 1 }
-    switch reading.quality {
+extension PointReading {
+  /// 0 to 1: how much it looks like a value of that point.
+  func plausibility(_ point: PointSpec) -> Double {
+    if !point.values.isEmpty { return point.values[raw] == nil ? 0.2 : 1 }
+    switch quality {
     case .good: return point.range == nil ? 0.8 : 1
     // A sentinel is the device's own «no value».
-    case .bad: return point.invalid.contains(reading.raw) ? 0.8 : 0
+    case .bad: return point.invalid.contains(raw) ? 0.8 : 0
     case .uncertain, .stale: return 0.2
     }
   }

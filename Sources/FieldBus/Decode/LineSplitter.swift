@@ -96,6 +96,9 @@ package struct LineSplitter: ~Copyable {
     return found
   }
 
+  /// The line without its end, until `clear()`.
+  package var line: UnsafeMutableBufferPointer<UInt8> { UnsafeMutableBufferPointer(start: buffer, count: length) }
+
   /// The line is exactly these bytes, its end left out.
   package func isLine(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
     isSame(UnsafeBufferPointer(start: UnsafePointer(buffer), count: length), bytes)

@@ -28,12 +28,13 @@ package enum CJT188 {
 
   /// Writes a question for a data item; the answer is its length. `bytes` has room for `requestBytes`.
   package static func putRead(
-    _ bytes: UnsafeMutablePointer<UInt8>, type: UInt8, address: MeterAddress, identifier: UInt16, serial: UInt8
+    _ bytes: UnsafeMutablePointer<UInt8>, type: UInt8, address: MeterAddress, identifier: UInt16, serial: UInt8,
+    control: UInt8 = readData
   ) -> Int {
     bytes[0] = start
     bytes[1] = type
     address.put(bytes + 2)
-    bytes[9] = readData
+    bytes[9] = control
     bytes[10] = UInt8(itemBytes)
     bytes[11] = UInt8(truncatingIfNeeded: identifier)
     bytes[12] = UInt8(truncatingIfNeeded: identifier >> 8)

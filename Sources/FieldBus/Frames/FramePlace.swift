@@ -15,22 +15,25 @@ struct FramePlaces: ~Copyable {
   private let places: UnsafeMutablePointer<FramePlace>
   private let names: UnsafeMutablePointer<UInt8>
 
-  static func bytes(_ layout: BusLayout) -> Int {
-    Arena.bytes(of: FramePlace.self, count: layout.size.points)
-      + Arena.bytes(of: UInt8.self, count: nameBytes(layout.devices))
+  static func bytes(_ layout: BusLayout) -> Int { bytes(layout.devices.flatMap(\.points)) }
+
+  static func bytes(_ points: [PointSpec]) -> Int {
+    Arena.bytes(of: FramePlace.self, count: points.count) + Arena.bytes(of: UInt8.self, count: nameBytes(points))
   }
 
-  private static func nameBytes(_ devices: [DeviceSpec]) -> Int {
-    devices.flatMap(\.points).reduce(0) { sum, point in
+  private static func nameBytes(_ points: [PointSpec]) -> Int {
+    points.reduce(0) { sum, point in
       if case .key(let name) = point.source { sum + name.utf8.count } else { sum }
     }
   }
 
-  init(_ layout: BusLayout, arena: inout Arena) {
-    places = arena.take(FramePlace.self, count: layout.size.points, first: FramePlace())
-    names = arena.take(UInt8.self, count: Self.nameBytes(layout.devices), first: 0)
+  init(_ layout: BusLayout, arena: inout Arena) { self.init(layout.devices.flatMap(\.points), arena: &arena) }
+
+  init(_ points: [PointSpec], arena: inout Arena) {
+    places = arena.take(FramePlace.self, count: points.count, first: FramePlace())
+    names = arena.take(UInt8.self, count: Self.nameBytes(points), first: 0)
     var used = 0
-    for (index, point) in layout.devices.flatMap(\.points).enumerated() {
+    for (index, point) in points.enumerated() {
       switch point.source {
       case .field(let number): places[index] = FramePlace(kind: .field, first: UInt16(number))
       case .column(let first, let last):

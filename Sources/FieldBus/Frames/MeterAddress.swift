@@ -69,4 +69,12 @@ package struct MeterAddress: BitwiseCopyable, Sendable, Hashable {
     where self[index] != other[index] && self[index] != Self.wildcard && other[index] != Self.wildcard { return false }
     return true
   }
+
+  /// True if a meter's question (without preamble) is addressed to more than one.
+  static func isOpen(_ question: UnsafeBufferPointer<UInt8>, _ frame: FrameSpec) -> Bool {
+    let isElectric = frame.format == .dlt645
+    let count = isElectric ? dlt645Bytes : cjt188Bytes
+    guard question.count > count + 2, let start = question.baseAddress else { return false }
+    return MeterAddress(start + (isElectric ? 1 : 2), count: count).hasWildcard
+  }
 }

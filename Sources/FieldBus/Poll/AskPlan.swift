@@ -12,6 +12,8 @@ package struct AskRequest: Sendable, Hashable {
   package var preamble: Int
   /// Of CJ/T 188: the question has a serial number, which is another one each time.
   package var isNumbered: Bool
+  /// Its reply can be no other question's of the bus: see AskMachine.
+  package var isTold = false
   /// "di 00010000", or what is sent, for who reads the plan.
   package var title: String
   /// 0: as often as the line allows.
@@ -50,6 +52,26 @@ package struct AskPlan: Sendable {
       firstPoint += device.points.count
       requestsOfDevice.append(first..<requests.count)
     }
+    let keys = Self.replyKeys(requests, devices)
+    var uses: [[UInt8]: Int] = [:]
+    for key in keys { uses[key, default: 0] += 1 }
+    for (index, key) in keys.enumerated() { requests[index].isTold = uses[key] == 1 }
+  }
+
+  /// What each reply repeats of its question: two with the same can be taken for one another.
+  private static func replyKeys(_ requests: [AskRequest], _ devices: [DeviceSpec]) -> [[UInt8]] {
+    let isOpen = devices.contains { $0.meterAddress?.hasWildcard == true }
+    let frames = Set(devices.compactMap { $0.frame?.binaryFrame })
+    let hasText = devices.contains { $0.frame?.textFrame != nil }
+    let shortest = requests.map { $0.bytes.count }.min() ?? 0
+    return requests.map { request in
+      let device = devices[request.device]
+      if device.frame?.isMeter == true {
+        return Array(((isOpen ? "" : device.meterAddress?.text ?? "") + request.title).utf8)
+      }
+      guard frames.count == 1, !hasText, let frame = device.frame?.binaryFrame else { return [] }
+      return (0..<Swift.min(shortest, 64)).filter { frame.echo >> UInt64($0) & 1 == 1 }.map { request.bytes[$0] }
+    }
   }
 
   private struct Question: Hashable {
@@ -57,7 +79,8 @@ package struct AskPlan: Sendable {
     var intervalNs: Int64
   }
 
-  private static func question(to device: DeviceSpec, for point: PointSpec) -> AskRequest? {
+  /// Nil: it is not asked for.
+  package static func question(to device: DeviceSpec, for point: PointSpec) -> AskRequest? {
     let frame = device.frame
     var request = AskRequest(
       device: 0, bytes: [], preamble: 0, isNumbered: false, title: "", intervalNs: point.everyNs, points: [], wireNs: 0)

@@ -6,7 +6,7 @@ import StreamCore
 
 package struct TextPort: ~Copyable {
   private let path: String
-  private let format: LineFormat
+  private var format: LineFormat
   private let writes: Bool
   private let rs485: RS485Mode
   private var door: SerialDoor?
@@ -34,6 +34,12 @@ package struct TextPort: ~Copyable {
     if switched == 0 || switched == -ENOTTY { return }
     close()
     throw .failed(-switched)
+  }
+
+  /// The same line at another speed or parity.
+  package mutating func reopen(as format: LineFormat) throws(PortFailure) {
+    self.format = format
+    try open()
   }
 
   package mutating func close() {

@@ -39,6 +39,15 @@ package struct FrameSpec: Sendable, Hashable {
   package static let dlt645 = FrameSpec(.dlt645)
   package static let cjt188 = FrameSpec(.cjt188(meterType: 0x10))
 
+  /// Of a bus of meters; nil: another one.
+  package static func meter(_ busProtocol: BusProtocol) -> FrameSpec? {
+    switch busProtocol {
+    case .dlt645: return .dlt645
+    case .cjt188: return .cjt188
+    case .modbusRTU, .modbusTCP, .modbusRTUTCP, .serial: return nil
+    }
+  }
+
   package var textFrame: TextFrame? { if case .text(let frame) = format { frame } else { nil } }
   package var binaryFrame: BinaryFrame? { if case .binary(let frame) = format { frame } else { nil } }
 

@@ -75,3 +75,13 @@ package struct Configuration: Sendable {
 
   package init() {}
 }
+
+extension Configuration {
+  /// Those of a bus, in the order of the file: what numbers them on their bus.
+  package func devices(on bus: Int) -> [DeviceSpec] { devices.filter { $0.bus == bus } }
+
+  /// Of a device among those of its bus.
+  package func numberOnBus(_ device: DeviceSpec) -> Int {
+    devices(on: device.bus).firstIndex { $0.name == device.name } ?? 0
+  }
+}

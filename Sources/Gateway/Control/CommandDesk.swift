@@ -83,19 +83,20 @@ final class CommandDesk: @unchecked Sendable {
   private func access(_ target: Target) -> PointAccess<AgentLine> {
     let bus = configuration.buses[target.device.bus]
     return PointAccess(
-      AgentLine(field: field, bus: target.device.bus), device: target.device, point: target.point,
-      timeoutNs: bus.responseTimeoutNs)
+      AgentLine(field: field, bus: target.device.bus), device: target.device,
+      number: configuration.numberOnBus(target.device), point: target.point, timeoutNs: bus.responseTimeoutNs)
   }
 
   private func read(_ request: JSONValue, _ reply: @escaping ([UInt8]) -> Void) {
     let (found, error) = target(request)
     guard let target = found else { return reply(error) }
     let access = access(target)
+    let busProtocol = configuration.buses[target.device.bus].busProtocol
     run(reply) {
       do throws(PointProblem) {
         let reading = try access.read()
         return ControlDesk.result { PointAnswer(target.name, target.series).write(reading, into: &$0) }
-      } catch { return Self.failure(error, target.name) }
+      } catch { return Self.failure(error, target.name, busProtocol) }
     }
   }
 
@@ -125,13 +126,13 @@ final class CommandDesk: @unchecked Sendable {
       } catch {
         logger.notice(
           "point not written", metadata: ["point": "\(target.name)", "value": "\(value)", "why": "\(error)"])
-        return Self.failure(error, target.name)
+        return Self.failure(error, target.name, .modbusRTU)
       }
     }
   }
 
-  private static func failure(_ problem: PointProblem, _ name: String) -> [UInt8] {
-    ControlDesk.error(problem.word, "\(name): \(problem.text)")
+  private static func failure(_ problem: PointProblem, _ name: String, _ busProtocol: BusProtocol) -> [UInt8] {
+    ControlDesk.error(problem.word, "\(name): \(problem.text(busProtocol))")
   }
 
   // MARK: Requests as they are
@@ -145,17 +146,8 @@ final class CommandDesk: @unchecked Sendable {
     guard let bus = configuration.buses.firstIndex(where: { $0.name == name }) else {
       return reply(ControlDesk.error("not_found", PointName.noBus(name, configuration.buses)))
     }
-    guard let frame = request["frame"]?.string.flatMap({ Hexadecimal.bytes($0) }),
-      (2...CommandFrame.bytesMax).contains(frame.count), CommandFrame.reading.contains(frame[1])
-    else {
-      return reply(
-        ControlDesk.error(
-          "bad_request", "\"frame\" is unit, function and data in hexadecimal; functions that read only: 1 to 4, 17, 43"
-        ))
-    }
-    if let point = PersonalRegisters.point(touchedBy: frame, bus: bus, devices: configuration.devices) {
-      return reply(ControlDesk.error("personal", "\(point) is personal: its registers are read for nobody"))
-    }
+    let (asked, problem) = asked(request["frame"]?.string ?? "", bus)
+    guard let frame = asked else { return reply(problem) }
     let most = Limits.responseTimeoutNsMax / 1_000_000
     let timeoutMs = min(max(request["timeout_ms"]?.integerOrText ?? 0, 1), most)
     let line = AgentLine(field: field, bus: bus)
@@ -176,9 +168,38 @@ final class CommandDesk: @unchecked Sendable {
         if case .refused(let code) = error {
           return ControlDesk.result { $0.object { $0.member("exception", code) } }
         }
-        return ControlDesk.error(error.word, "\(name), unit \(frame[0]): \(error.text)")
+        return ControlDesk.error(error.word, "\(name): \(error.text)")
       }
     }
+  }
+
+  /// A question that reads only, and nothing personal; nil: why not.
+  private func asked(_ text: String, _ bus: Int) -> ([UInt8]?, problem: [UInt8]) {
+    let busProtocol = configuration.buses[bus].busProtocol
+    let frame = Hexadecimal.bytes(text) ?? []
+    if FrameSpec.meter(busProtocol) != nil {
+      guard let question = MeterQuestion(frame, busProtocol) else {
+        let what =
+          "a whole question of the bus's meters in hexadecimal, for data or for an address; FE may stand in front"
+        return (nil, ControlDesk.error("bad_request", "\"frame\" is \(what)"))
+      }
+      let touched = PersonalItems.point(touchedBy: question, bus: bus, devices: configuration.devices)
+      return touched.map { (nil, Self.personal($0)) } ?? (frame, [])
+    }
+    guard busProtocol.isModbus else {
+      let why = "what a profile describes is asked for by its points: `kerb read`"
+      return (nil, ControlDesk.error("not_possible", "\(configuration.buses[bus].name): \(why)"))
+    }
+    guard (2...CommandFrame.bytesMax).contains(frame.count), CommandFrame.reading.contains(frame[1]) else {
+      let what = "unit, function and data in hexadecimal; functions that read only: 1 to 4, 17, 43"
+      return (nil, ControlDesk.error("bad_request", "\"frame\" is \(what)"))
+    }
+    let touched = PersonalRegisters.point(touchedBy: frame, bus: bus, devices: configuration.devices)
+    return touched.map { (nil, Self.personal($0)) } ?? (frame, [])
+  }
+
+  private static func personal(_ point: String) -> [UInt8] {
+    ControlDesk.error("personal", "\(point) is personal: it is read for nobody")
   }
 
   // MARK: What was learned

@@ -13,7 +13,7 @@ package struct PointAnswer {
     self.series = series
   }
 
-  /// {point, v or vb or vs, label, u, q, registers[], took_ms}
+  /// {point, v or vb or vs, label, u, q, registers[] or bytes, took_ms}
   package func write(_ reading: PointReading, into writer: inout JSONWriter) {
     writer.object {
       $0.member("point", name)
@@ -34,8 +34,12 @@ package struct PointAnswer {
   private func writeMembers(_ reading: PointReading, into writer: inout JSONWriter) {
     RecordWriter(catalogue: Catalogue(), timeline: Timeline(epoch: 0, now: .zero, clocks: []), pseudonymKey: nil)
       .writeValue(series, raw: reading.raw, text: reading.text, quality: reading.quality, into: &writer)
-    writer.key("registers")
-    writer.array { for word in reading.words { $0.integer(word) } }
+    if reading.words.isEmpty {
+      writer.member("bytes", Hexadecimal.text(reading.bytes))
+    } else {
+      writer.key("registers")
+      writer.array { for word in reading.words { $0.integer(word) } }
+    }
     writer.member("took_ms", Double(reading.tookNs) / 1e6)
   }
 }
@@ -121,7 +125,7 @@ extension LineFailure {
     case .notServed: "nobody serves the bus: it rests, or the agent is stopping; try again"
     case .busy: "too many commands wait for this bus; try again"
     case .tooLate: "it was not the command's turn in time; try again"
-    case .notPossible: "nothing can be asked on a bus of this protocol"
+    case .notPossible: "nothing can be asked there: its device speaks when it likes, or the frame is no question"
     }
   }
 
@@ -142,12 +146,40 @@ extension LineFailure {
   }
 }
 
+extension LineFailure {
+  /// What a device of that protocol means by its refusal.
+  package static func refusalText(_ code: UInt8, _ busProtocol: BusProtocol) -> String {
+    switch busProtocol {
+    case .modbusRTU, .modbusTCP, .modbusRTUTCP: return exceptionText(code)
+    case .serial: return "unknown"
+    case .cjt188: return "the meter's status \(Hexadecimal.text([code]))"
+    case .dlt645:
+      // DL/T 645-2007, annex on the error word.
+      let names = [
+        "other error", "no such data", "wrong password, or not permitted", "speed can't be changed",
+        "too many year zones", "too many day slots", "too many tariffs",
+      ]
+      let said = names.indices.filter { code >> UInt8($0) & 1 == 1 }.map { names[$0] }
+      return said.isEmpty ? "unknown" : said.joined(separator: ", ")
+    }
+  }
+}
+
 extension PointProblem {
+  package func text(_ busProtocol: BusProtocol) -> String {
+    if case .line(.refused(let code)) = self {
+      return "the device refused: error \(code), \(LineFailure.refusalText(code, busProtocol))"
+    }
+    return text
+  }
+
   package var word: String {
     switch self {
     case .line(let failure): failure.word
     case .personal: "personal"
     case .noRegister: "not_possible"
+    case .personalReply: "personal_reply"
+    case .onlyRead: "only_read"
     case .notWritable: "not_writable"
     case .badValue: "bad_value"
     }
@@ -157,7 +189,9 @@ extension PointProblem {
     switch self {
     case .line(let failure): failure.text
     case .personal: "is personal: its value is read for nobody"
-    case .noRegister: "is no register: the device speaks when it likes"
+    case .noRegister: "can't be asked for: the device speaks when it likes"
+    case .personalReply(let other): "comes in one reply with \(other), which is personal: read for nobody"
+    case .onlyRead: "can't be written: on lines of meters and of frames Kerb only reads"
     case .notWritable: "can't be written: its profile does not say write = \"maintenance\" or \"upstream\""
     case .badValue(let allowed): "takes \(allowed)"
     }

@@ -43,6 +43,18 @@ package enum PointName {
 }
 
 /// Registers that are read for nobody.
+package enum PersonalItems {
+  /// "meter-1/card" if a meter's question asks for that point's item, of that meter or of one that it could be.
+  package static func point(touchedBy question: MeterQuestion, bus: Int, devices: [DeviceSpec]) -> String? {
+    for device in devices where device.bus == bus && device.meterAddress?.matches(question.address) == true {
+      for point in device.points where point.personal {
+        if case .identifier(question.identifier, _, _) = point.source { return "\(device.name)/\(point.name)" }
+      }
+    }
+    return nil
+  }
+}
+
 package enum PersonalRegisters {
   /// "gate-1/card" if the frame reads any of that point's registers.
   package static func point(touchedBy frame: [UInt8], bus: Int, devices: [DeviceSpec]) -> String? {
