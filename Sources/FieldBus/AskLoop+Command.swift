@@ -80,7 +80,8 @@ extension AskLoop where Line: ~Copyable {
     if case .failed(.portLost(let code)) = outcome {
       closeLost(.portLost(code))
     } else {
-      machine.noteForeign(unit: command.device, ask: twin, outcome, discarded: discards, ended: ended)
+      machine.noteForeign(
+        unit: command.device, ask: twin, outcome, discarded: discards, started: started, ended: ended)
       if outcome != .good, !discards {
         failedCommand = question.fingerprint(rule)
         failedUntil = ended + AskMachine.barTimeouts * machine.timeoutNs

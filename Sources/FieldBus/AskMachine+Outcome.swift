@@ -60,7 +60,7 @@ extension AskMachine {
       lost(at: ended)
       return .none
     case .good where discarded:
-      believe(unit, asked: ask, at: ended)
+      believe(unit, asked: ask, started, ended)
       again = ask
       failing = nil
       return .none
@@ -82,39 +82,48 @@ extension AskMachine {
       for index in asks(of: unit) where index != ask { asks[index].dueAt = ended }
       return .cameOnline
     case .failed(let failure):
-      doubt(unit, asked: ask, failure, at: ended)
+      doubt(unit, asked: ask, failure, started, ended)
       return failed(unit, at: ended)
     }
   }
 
   /// A command's question, which is none of the plan's, or one in the same words (`ask`).
-  package mutating func noteForeign(unit: Int?, ask: Int?, _ outcome: Outcome, discarded: Bool, ended: Instant) {
+  package mutating func noteForeign(
+    unit: Int?, ask: Int?, _ outcome: Outcome, discarded: Bool, started: Instant, ended: Instant
+  ) {
     noiseSince = .distantFuture
     silenceUntil = ended + silenceNs + turnaroundNs
     guard let unit else { return }
     switch outcome {
-    case .good: if discarded { believe(unit, asked: ask, at: ended) }
+    case .good: if discarded { believe(unit, asked: ask, started, ended) }
     case .failed(.refused), .failed(.portLost): break
-    case .failed(let failure): doubt(unit, asked: ask, failure, at: ended)
+    case .failed(let failure): doubt(unit, asked: ask, failure, started, ended)
     }
   }
 
   // MARK: Late replies and noise
 
-  private mutating func believe(_ unit: Int, asked ask: Int?, at now: Instant) {
+  private mutating func believe(_ unit: Int, asked ask: Int?, _ started: Instant, _ now: Instant) {
     units[unit].isSuspect = false
     // What came may have been the late one, and its own is on the way.
-    if !isTold(unit, ask) { quietUntil = now + timeoutNs }
+    if !isTold(unit, ask) { quietUntil = quietEnd(started, now) }
   }
 
-  private mutating func doubt(_ unit: Int, asked ask: Int?, _ failure: ReadFailure, at now: Instant) {
+  /// A timeout that was learned is shorter: what it saves must not be taken from the quiet.
+  private func quietEnd(_ started: Instant, _ now: Instant) -> Instant {
+    Swift.max(now + timeoutNs, started + 2 * timeoutNs)
+  }
+
+  private mutating func doubt(
+    _ unit: Int, asked ask: Int?, _ failure: ReadFailure, _ started: Instant, _ now: Instant
+  ) {
     if let ask, asks[ask].isTold { asks[ask].barredUntil = now + Self.barTimeouts * timeoutNs }
     if isTold(unit, ask) {
       if case .corruptReply = failure { units[unit].isSuspect = true }
     } else {
       units[unit].isSuspect = true
-      quietUntil = now + timeoutNs
-      if units[unit].state == .offline { probeBudgetNs -= timeoutNs }
+      quietUntil = quietEnd(started, now)
+      if units[unit].state == .offline { probeBudgetNs -= quietUntil - now }
     }
   }
 

@@ -12,8 +12,8 @@
 //  2. A told question that failed is not asked again for four response timeouts, so that its late reply can't
 //     pass for a newer one. The line rests for none of this: other questions, also of the same unit, go on.
 //  3. After a failure of a question that is not told the line is kept quiet and drained for another response
-//     timeout; then the unit's next reply is not believed, and the line is drained as long again; only the read
-//     after that counts.
+//     timeout, and until two have passed since it was asked; then the unit's next reply is not believed, and
+//     the line is drained as long again; only the read after that counts.
 //  4. After a broken reply the unit's next one is not believed, whatever was asked: where there is noise, an
 //     8-bit sum is weak. It is asked again at once.
 //  5. An offline unit is asked only its cheapest question, at intervals that double up to a minute; all probes
@@ -200,7 +200,7 @@ package struct AskMachine: ~Copyable {
   /// What a probe costs the line if nobody answers.
   private func probeNs(_ ask: Int) -> Int64 {
     let waitNs = timeoutNs(unit: Int(asks[ask].unit))
-    return asks[ask].isTold ? waitNs : waitNs + timeoutNs
+    return asks[ask].isTold ? waitNs : Swift.max(waitNs + timeoutNs, 2 * timeoutNs)
   }
 
   /// How long to wait for a reply's first byte.

@@ -7,9 +7,13 @@ import Glibc
 struct FrameLine {
   /// What the last request to each unit asked: a reply is told by it.
   private var asked: [UInt8: (address: Int, at: Int64)] = [:]
-  let showsBytes: Bool
+  private let showsBytes: Bool
+  private let busProtocol: BusProtocol
 
-  init(showsBytes: Bool) { self.showsBytes = showsBytes }
+  init(showsBytes: Bool, _ busProtocol: BusProtocol) {
+    self.showsBytes = showsBytes
+    self.busProtocol = busProtocol
+  }
 
   /// `unixNs`: when it was on the line.
   mutating func text(_ frame: LineFrame, unixNs: Int64) -> String {
@@ -32,7 +36,10 @@ struct FrameLine {
       return Colour.red.apply("<     " + Messages.text(.brokenFrame, cause, hex(frame)))
     case .request, .reply: break
     }
-    if frame.origin == .ask { return "\(frame.kind == .request ? ">" : "<")     \(hex(frame))" }
+    if !busProtocol.isModbus {
+      let said = MeterLine.text(frame.bytes, busProtocol) ?? hex(frame)
+      return "\(frame.kind == .request ? ">" : "<")     \(said)"
+    }
     guard bytes.count >= 4 else { return "?     \(hex(frame))" }
     let isRequest = frame.kind == .request
     let unit = "\(bytes[0])"

@@ -18,7 +18,8 @@ struct Monitor: ParsableCommand {
       replies. Personal values are zeros. Ends on Ctrl-C.
 
       Wireshark and tshark decode the file as Modbus RTU; with -o mbrtu.tcp.port:502 they also tell the query from the
-      response where both look alike (functions 5, 6, 15, 16).
+      response where both look alike (functions 5, 6, 15, 16). Frames of other buses are bytes without a dissector there
+      (link type USER0).
 
       Example:
         kerb monitor rs485-1
@@ -36,8 +37,12 @@ struct Monitor: ParsableCommand {
     false
 
   func run() throws {
-    let capture = try write.map { try CaptureFile($0, bus: bus) }
-    var out = FrameOutput(json: json, line: FrameLine(showsBytes: bytes), capture: capture, left: count ?? .max)
+    // An agent runs on although its file is wrong by now, or unreadable.
+    let buses = files.read(into: Diagnostics())?.buses ?? []
+    let busProtocol = buses.first { $0.name == bus }?.busProtocol ?? .modbusRTU
+    let capture = try write.map { try CaptureFile($0, bus: bus, isModbus: busProtocol.isModbus) }
+    var out = FrameOutput(
+      json: json, line: FrameLine(showsBytes: bytes, busProtocol), capture: capture, left: count ?? .max)
     let deadline = seconds.map { kerb_monotonic_ns() + Int64(max(0, $0)) * 1_000_000_000 } ?? .max
     if let client = try Agent(options: files).clientIfRunning() {
       try follow(client, until: deadline, &out)
@@ -113,8 +118,7 @@ struct FrameOutput {
     guard left > 0 else { return }
     left -= 1
     let unixNs = frame.at.nanoseconds + Self.offsetNs
-    // The file's frames are Modbus; others would be taken for broken ones.
-    if frame.origin != .ask { try capture?.put(Pcapng.packet(frame, unixNs: unixNs)) }
+    try capture?.put(frame, unixNs: unixNs)
     guard json else {
       show(line.text(frame, unixNs: unixNs))
       fflush(nil)
@@ -137,17 +141,23 @@ struct FrameOutput {
 final class CaptureFile {
   private let path: String
   private let fd: Int32
+  private let isModbus: Bool
 
-  init(_ path: String, bus: String) throws(CommandFailure) {
+  init(_ path: String, bus: String, isModbus: Bool) throws(CommandFailure) {
     self.path = path
+    self.isModbus = isModbus
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
     if fd < 0 { throw CommandFailure(Self.problem(path, errno), exitCode: CommandFailure.inputOutput) }
-    try put(Pcapng.head(bus: bus))
+    try put(Pcapng.head(bus: bus, isModbus: isModbus))
   }
 
   deinit { if fd >= 0 { close(fd) } }
 
-  func put(_ bytes: [UInt8]) throws(CommandFailure) {
+  func put(_ frame: LineFrame, unixNs: Int64) throws(CommandFailure) {
+    try put(Pcapng.packet(frame, unixNs: unixNs, isModbus: isModbus))
+  }
+
+  private func put(_ bytes: [UInt8]) throws(CommandFailure) {
     if bytes.isEmpty { return }
     let written = Glibc.write(fd, bytes, bytes.count)
     if written != bytes.count {

@@ -173,3 +173,83 @@ def test_ports_are_listed_without_a_configuration():
     assert answer.returncode == 0
     for port in json.loads(answer.stdout):
         assert port["path"].startswith("/dev/") and isinstance(port["held_by"], list)
+
+
+METERS = """
+[[line]]
+name = "meters"
+protocol = "dlt645"
+link = "{link}"
+baud = 9600
+parity = "even"
+[[device]]
+name = "one"
+line = "meters"
+address = "202301234567"
+profile = "electricity-meter/dlt645-generic"
+[[device]]
+name = "two"
+line = "meters"
+address = "202301234612"
+profile = "electricity-meter/dlt645-generic"
+"""
+
+METER_BUS = """
+[[bus]]
+name = "meters"
+protocol = "dlt645"
+port = "{link}"
+baud = 9600
+parity = "even"
+"""
+
+ONE = """
+[[device]]
+name = "one"
+bus = "meters"
+address = "202301234567"
+profile = "electricity-meter/dlt645-generic"
+"""
+
+
+@pytest.mark.parametrize("start", [True, False], ids=["agent", "alone"])
+def test_meters_are_read_by_hand_and_found_with_and_without_an_agent(house, start):
+    link = house.folder / "meters"
+    house.site(METERS.replace("{link}", str(link)))
+    agent = house.agent(METER_BUS.replace("{link}", str(link)) + ONE, start=start)
+    if start:
+        poll(lambda: agent.status()["devices"]["online"] == 1, "the meter is online")
+    point = "voltage"
+    reading = json.loads(asked(agent, "read", "one", point, "--json").stdout)
+    assert reading["q"] == "good" and reading["u"] == "V" and len(reading["bytes"]) == 4, reading
+    # Also of a meter that is not configured.
+    for meter in ("202301234567", "202301234612"):
+        raw = json.loads(asked(agent, "raw", "meters", meter, "di", "00010000", "--json").stdout)
+        assert raw["unit"] == meter and len(raw["bytes"]) == 8, raw
+    asked(agent, "raw", "meters", "202301234567", "holding", "0", status=64)
+    asked(agent, "raw", "meters", "202301234567", "di", "0F0F0F0F", status=74)
+    asked(agent, "raw", "meters", "999999999999", "di", "00010000", status=69)
+    asked(agent, "write", "one", point, "1", "--yes", status=77)
+    settings = [] if start else ["--baud", 9600, "--parity", "even"]
+    asked(agent, "scan", "meters", "--from", 2, status=64)
+    scan = agent.command("scan", "meters", *settings, "--timeout", "60ms", "--write", "--json", seconds=400)
+    assert scan.returncode == 0, scan.stderr
+    result = json.loads(scan.stdout)
+    assert {each["address"]: each["device"] for each in result["found"]} == {
+        "202301234567": "one", "202301234612": None}, result
+    other = next(each for each in result["found"] if each["device"] is None)
+    assert other["profiles"][0]["profile"] == "electricity-meter/dlt645-generic" and result["added"] == 1
+    if start:
+        bus = agent.bus("meters")
+        assert agent.status()["devices"]["online"] == 1 and bus["timeouts"] == bus["crc_errors"] == 0, bus
+        agent.stop()
+    agent.start()
+    poll(lambda: agent.status()["devices"]["online"] == 2, "what was found is read")
+    shown = asked(agent, "monitor", "meters", "--seconds", 0).stdout
+    assert "202301234612  read di" in shown and "202301234567  di " in shown, shown
+    capture = house.folder / "meters.pcapng"
+    asked(agent, "monitor", "meters", "--seconds", 0, "--write", capture)
+    decoded = subprocess.run(
+        [shutil.which("tshark"), "-r", capture, "-T", "fields", "-e", "frame.protocols", "-e", "frame.len"],
+        capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert len(decoded) > 10 and all("user_dlt" in each for each in decoded), decoded[:3]

@@ -26,7 +26,7 @@ package enum FrameReading {
     var offset = 0
     switch point.source {
     case .byte(let place), .identifier(_, let place, _): offset = place
-    case .register, .field, .column, .key: return nil
+    case .register, .field, .column, .key, .computed: return nil
     }
     let own = data.dropFirst(offset).prefix(point.type.bytes)
     return decode(point, bytes: Array(own), tookNs: reply.tookNs) { decoder, binding in
