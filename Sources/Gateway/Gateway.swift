@@ -36,13 +36,13 @@ package struct Account: Sendable {
 }
 
 package final class Gateway {
-  private let configuration: Configuration
-  private let logger: Logger
+  var configuration: Configuration
+  let logger: Logger
   private let catalogue: Catalogue
   private let field: Field
-  private let store: StoreThread
+  let store: StoreThread
   private let group: MultiThreadedEventLoopGroup
-  private var pull: PullServer?
+  var pull: PullServer?
   private var control: ControlServer?
   private var clock: WallClock
   private let notify = Notify()
@@ -50,9 +50,10 @@ package final class Gateway {
   private var watchdogAt: Int64 = 0
   private var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
-  private var certificates: CertificateWatch?
-  private var certificatesAt = kerb_monotonic_ns()
   private var forgottenKept = 0
+  let reloads = ReloadDoor()
+  var certificates: CertificateWatch?
+  var certificatesAt = kerb_monotonic_ns()
 
   /// Builds everything that `configuration` asks for; nothing runs yet.
   package init(_ configuration: Configuration, logger: Logger) {
@@ -120,7 +121,7 @@ package final class Gateway {
     let control = ControlServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
       field: field, pull: pull, arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group,
-      logger: logger)
+      logger: logger, reloads: reloads)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -136,10 +137,12 @@ package final class Gateway {
   }
 
   /// Waits for the end, keeping watch: clock, watchdog, store. Returns when SIGTERM or SIGINT came.
-  package func run() {
+  /// SIGHUP reads the configuration anew through `reread`.
+  package func run(rereading reread: () -> Reread) {
     while true {
       switch kerb_wait_signal(1_000) {
       case SIGTERM, SIGINT: return
+      case SIGHUP: reload(reread)
       default: break
       }
       if let offset = clock.poll() {
@@ -174,9 +177,11 @@ package final class Gateway {
   }
 
   /// Renewed certificate files are shown to the next connection; wrong ones are refused, and the old one stays.
-  private func lookAtCertificate() {
+  /// True: another one is shown now.
+  @discardableResult
+  func lookAtCertificate() -> Bool {
     let now = kerb_monotonic_ns()
-    guard now - certificatesAt >= Limits.certificateLookNs, let pull else { return }
+    guard now - certificatesAt >= Limits.certificateLookNs, let pull else { return false }
     certificatesAt = now
     switch certificates?.look(atUnix: kerb_realtime_ns() / 1_000_000_000) {
     case .changed(let certificate):
@@ -184,10 +189,12 @@ package final class Gateway {
       logger.info(
         "the certificate was renewed", metadata: ["valid_until": "\(PullCertificate.date(certificate.notAfter))"])
       sayExpiry(pull)
+      return true
     case .refused(let reason):
       logger.error("the changed certificate files are refused, the old certificate stays: \(reason)")
     case .unchanged, nil: break
     }
+    return false
   }
 
   private func sayExpiry(_ pull: PullServer) {

@@ -90,6 +90,19 @@ final class Buffer {
     return cursors
   }
 
+  /// These may pull from now on. What the others hold is written first, and found again when they come back.
+  func serve(_ names: [String]) throws(StoreFailure) {
+    guard let log, let ring else { throw unavailable }
+    try log.keep(cursors, durable: highWater)
+    for name in cursors.keys { cursors[name]?.committed() }
+    let stored = try log.cursors()
+    let oldest = try ring.oldest()?.firstSequence ?? durable.telemetry + 1
+    let fresh = Position(alarms: log.oldestSequence - 1, telemetry: oldest - 1)
+    var served: [String: Cursor] = [:]
+    for name in names { served[name] = cursors[name] ?? (stored[name] ?? nil) ?? Cursor(held: fresh) }
+    cursors = served
+  }
+
   /// The last sequences that were given out and may be known to someone.
   var highWater: Position {
     var high = durable

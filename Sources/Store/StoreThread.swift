@@ -197,6 +197,17 @@ package final class StoreThread: @unchecked Sendable {
     ask({ $0.acknowledge(position, by: consumer, at: at) }, else: { _ in })
   }
 
+  /// These may pull from now on. Who goes keeps its cursor for when it comes back. Calls with what went wrong, or nil.
+  package func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
+    ask(
+      { buffer in
+        do throws(StoreFailure) {
+          try buffer.serve(consumers)
+          completion(nil)
+        } catch { completion(error) }
+      }, else: { completion($0) })
+  }
+
   /// Nil: no such consumer, or the store doesn't run.
   package func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void) {
     ask({ completion($0.cursors[consumer]?.held) }, else: { _ in completion(nil) })

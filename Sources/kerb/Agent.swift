@@ -54,6 +54,7 @@ extension CommandFailure {
         "busy": CommandFailure.tryAgain, "too_late": CommandFailure.tryAgain, "no_reply": CommandFailure.unavailable,
         "line_lost": CommandFailure.unavailable, "not_served": CommandFailure.unavailable,
         "personal": CommandFailure.permission, "not_writable": CommandFailure.permission,
+        "wrong_configuration": CommandFailure.configuration,
         "bad_value": CommandFailure.usage, "not_possible": CommandFailure.usage,
       ]
       self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)

@@ -24,6 +24,8 @@ enum Message {
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
   case forgotten, forgottenPlan, stateHeld
+  case consumerInForce, consumerRemoved, consumerRotated, consumerUnknown, consumerElsewhere
+  case reloaded, reloadApplied, reloadRestart, reloadNothing
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
@@ -120,7 +122,30 @@ enum Message {
     case .consumerToken:
       return ("Its token, shown only now (the box keeps nothing but its hash):", "令牌只显示这一次（本机只保存其哈希）：")
     case .consumerRestart:
-      return ("For the agent to see it: systemctl restart kerb", "重启代理后生效：systemctl restart kerb")
+      return (
+        "No running agent took it over; it is in force after: kerb reload, or: systemctl restart kerb",
+        "没有运行中的代理接受此更改；执行 kerb reload 或 systemctl restart kerb 后生效"
+      )
+    case .consumerInForce: return ("The running agent has taken it over.", "运行中的代理已生效。")
+    case .consumerRemoved: return ("Consumer {0} removed: {1}", "已删除订阅方 {0}：{1}")
+    case .consumerRotated: return ("Consumer {0} has another token: {1}", "订阅方 {0} 已更换令牌：{1}")
+    case .consumerUnknown:
+      return (
+        "there is no consumer {0}{1}; `kerb consumer list` lists them", "没有订阅方 {0}{1}；`kerb consumer list` 可列出"
+      )
+    case .consumerElsewhere:
+      return (
+        "consumer {0} stands among other things in {1}: change it there, then: kerb reload",
+        "订阅方 {0} 与其他内容同在 {1}：请在该处修改，然后执行 kerb reload"
+      )
+    case .reloaded: return ("The configuration was read anew.", "已重新读取配置。")
+    case .reloadApplied: return ("  in force: {0}", "  已生效：{0}")
+    case .reloadRestart:
+      return (
+        "  changed, and in force after a restart (systemctl restart kerb): {0}",
+        "  已更改，重启后生效（systemctl restart kerb）：{0}"
+      )
+    case .reloadNothing: return ("  nothing was changed", "  没有更改")
     case .consumerTry: return ("Then try: {0}", "然后试试：{0}")
     case .cannotWrite:
       return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")

@@ -13,7 +13,7 @@ struct Run: ParsableCommand {
     abstract: "Run the agent: read the buses, keep what they say, serve the platforms.",
     discussion: """
       Logs to stderr, in the journal's format under systemd. SIGTERM and SIGINT end it cleanly: what is in hand is
-      committed first.
+      committed first. SIGHUP reloads the configuration, as `kerb reload` does.
 
       Example:
         kerb run -c /etc/kerb/kerb.toml
@@ -34,7 +34,12 @@ struct Run: ParsableCommand {
     do { try gateway.start() } catch {
       throw CommandFailure(error.text, exitCode: error.exitCode)
     }
-    gateway.run()
+    gateway.run {
+      let diagnostics = Diagnostics()
+      let read = files.read(into: diagnostics)
+      read?.reportExpired(into: diagnostics, atUnix: Int64(time(nil)))
+      return Reread(configuration: diagnostics.isEmpty ? read : nil, diagnostics: diagnostics)
+    }
     let result = gateway.stop()
     if let account { try write(result, to: account) }
   }

@@ -179,6 +179,48 @@ def test_consumer_add_lets_a_platform_in_and_prints_its_token_once(agent):
         assert [each["name"] for each in devices] == [device]
 
 
+def test_consumers_come_change_and_go_while_the_agent_runs(agent):
+    def devices(token):
+        answer = Client(agent.port, token).get("/v1/devices")
+        return [each["name"] for each in answer.json["devices"]] if answer.status == 200 else answer.status
+
+    running = agent.process.pid
+    added = agent.command("consumer", "add", "fire-brigade", "--kind", "hydrant")
+    first = added.stdout.strip()
+    assert added.returncode == 0 and devices(first) == ["hydrant-1"]
+    client = Client(agent.port, first)
+    agent.ask("flush")
+    assert client.pull_all() is not None and client.cursor
+    held = next(each for each in agent.status()["consumers"] if each["name"] == "fire-brigade")
+
+    second = json.loads(agent.command("consumer", "rotate", "fire-brigade", "--json").stdout)
+    assert second["in_force"] and devices(first) == 401 and devices(second["token"]) == ["hydrant-1"]
+    removed = agent.command("consumer", "remove", "fire-brigade")
+    assert removed.returncode == 0 and devices(second["token"]) == 401
+    assert [each["name"] for each in agent.status()["consumers"]] == ["city"]
+    back = agent.command("consumer", "add", "fire-brigade", "--kind", "hydrant").stdout.strip()
+    again = next(each for each in agent.status()["consumers"] if each["name"] == "fire-brigade")
+    assert again["lag_records"] <= held["lag_records"] + 20 and again["gaps"] == held["gaps"]
+    assert devices(back) == ["hydrant-1"]
+
+    # What needs a restart is said; what is wrong changes nothing; nobody was interrupted.
+    text = agent.configuration.read_text()
+    agent.configuration.write_text(text.replace('id = "box"', 'id = "other"'))
+    told = json.loads(agent.command("reload", "--json").stdout)
+    assert told == {"applied": [], "restart": ["gateway"]}
+    agent.configuration.write_text(text.replace("[pull]", "[pall]"))
+    wrong = agent.command("reload")
+    assert wrong.returncode == 78 and "pall" in wrong.stderr
+    agent.process.send(1)  # SIGHUP
+    poll(lambda: agent.log.count("the changed configuration is wrong") == 2, "SIGHUP reloads, too")
+    agent.configuration.write_text(text)
+    assert "nothing was changed" in agent.command("reload").stdout
+    assert agent.process.pid == running and agent.process.is_running
+    assert agent.bus("line")["reopened"] == 0
+    for line in ("consumer fire-brigade added", "consumer fire-brigade: another token", "consumer fire-brigade removed"):
+        assert f"reload: {line}" in agent.log
+
+
 def test_version_needs_nothing():
     text, told = run("version"), run("version", "--json")
     assert text.returncode == told.returncode == 0

@@ -96,7 +96,7 @@ def test_three_formats_say_the_same(house):
     consumers = [Consumer(name) for name in ("json", "senml", "cbor", "packed")]
     agent = house.agent(BUSES.replace("{folder}", str(house.folder)), consumers)
     poll(lambda: agent.status()["devices"]["online"] == 2, "both devices answer")
-    for tilt in (34, 1, 27, 2):
+    for tilt in (27, 1, 2, 34):
         site.happen(f'device = "cover", point = "tilt", value = {tilt}')
         poll(lambda: any(
             point.get("v") == tilt for point in json.loads(agent.command("points", "cover", "--json").stdout)
@@ -118,7 +118,7 @@ def test_three_formats_say_the_same(house):
             break
         answers.append(json.loads(body))
     expected = list(records(answers))
-    assert len(expected) > 20 and any("alarm" in record for record in expected)
+    assert len(expected) > 10 and any("alarm" in record for record in expected)
 
     texts = list(puller("senml", "application/senml+json").packs())
     by_text = [record for text in texts for record in json.loads(text)]

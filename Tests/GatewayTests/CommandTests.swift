@@ -164,7 +164,8 @@ private final class Desk {
     var facts = stat()
     #expect(stat(file, &facts) == 0)
     #expect(facts.st_mode & 0o777 == 0o640)
-    #expect(outcome.errors.contains("systemctl restart kerb"))
+    #expect(outcome.errors.contains("kerb reload"), "no agent runs here")
+    #expect(outcome.errors.contains("in force after"))
     let json = try JSONParser.parse(Array(try desk.run("consumer", "add", "b", "--json").output.utf8))
     #expect(json["name"] == .string("b"))
     #expect(json["token"] != .string(token[0]))
@@ -173,6 +174,43 @@ private final class Desk {
     #expect(list[0]["devices"] == .array([.string("meter")]))
     #expect(list[0]["personal"] == .string("pseudonym"))
     #expect(try desk.run("consumer", "list").output.contains("meter"))
+  }
+
+  @Test("Another token replaces the hash alone; a removed consumer's file is gone, and of other files nothing is")
+  func consumerChanged() throws {
+    let desk = try Desk()
+    #expect(try desk.run("consumer", "add", "a", "--device", "meter").status == 0)
+    let file = "\(desk.folder)/conf.d/consumer-a.toml"
+    let before = desk.read(file)
+    let rotated = try desk.run("consumer", "rotate", "a")
+    #expect(rotated.status == 0)
+    let token = rotated.output.split(separator: "\n").map(String.init)
+    #expect(token.count == 1 && token[0].count == 43)
+    let after = desk.read(file)
+    #expect(after != before)
+    #expect(after.contains(Hexadecimal.text(Sodium.sha256(Array(token[0].utf8)))))
+    #expect(after.split(separator: "\n").count == before.split(separator: "\n").count)
+    #expect(after.contains("devices = [\"meter\"]"))
+    var facts = stat()
+    #expect(stat(file, &facts) == 0)
+    #expect(facts.st_mode & 0o777 == 0o640)
+    #expect(try desk.run("consumer", "remove", "b").status == 64)
+    #expect(try desk.run("consumer", "rotate", "b").errors.contains("there is no consumer b"))
+    #expect(try desk.run("consumer", "remove", "a", "--json").output.contains("\"in_force\":false"))
+    #expect(access(file, F_OK) != 0)
+
+    // Among other things, and with a hash in capitals.
+    let hash = String(repeating: "AB", count: 32)
+    let text = desk.read(desk.path) + "[[consumer]]\nname = \"c\"\ntoken_sha256 = \"\(hash)\" # of 2026\n"
+    desk.write(text, to: desk.path)
+    let refused = try desk.run("consumer", "remove", "c")
+    #expect(refused.status == 64)
+    #expect(refused.errors.contains(desk.path))
+    #expect(desk.read(desk.path) == text)
+    #expect(try desk.run("consumer", "rotate", "c").status == 0)
+    #expect(!desk.read(desk.path).contains(hash))
+    #expect(desk.read(desk.path).hasSuffix("# of 2026\n"))
+    #expect(try desk.run("check").status == 0)
   }
 
   @Test("An existing name, a bad name and a scope that does not exist are refused, and leave no file", arguments: [

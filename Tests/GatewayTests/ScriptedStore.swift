@@ -100,6 +100,10 @@ final class ScriptedStore: BatchSource {
     }
   }
 
+  func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
+    onThread { completion($0.failure) }
+  }
+
   func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void) {
     onThread { completion($0.cursors[consumer] ?? Position()) }
   }

@@ -145,6 +145,29 @@ struct StoreThreadTests {
     #expect(consumer.lastSeen == Instant(milliseconds: 7))
   }
 
+  @Test("A consumer that goes and comes back while the store runs, or over a restart, goes on where it stopped")
+  func servedAnew() async throws {
+    let folder = Folder()
+    let site = try Site(configuration(folder, consumers: ["platform", "other"]))
+    await site.put(numbered(1..<10))
+    try await site.flush()
+    site.store.acknowledge(Position(alarms: 0, telemetry: 4), by: "platform", at: Instant(milliseconds: 7))
+    func serve(_ names: [String]) async -> StoreFailure? {
+      await withCheckedContinuation { done in site.store.serve(names) { done.resume(returning: $0) } }
+    }
+    #expect(await serve(["other", "new"]) == nil)
+    #expect(await site.position(of: "platform") == nil)
+    #expect(try #require(await site.position(of: "new")).telemetry == 0)
+    #expect(await site.report().consumers.map(\.name) == ["new", "other"])
+    #expect(await serve(["platform"]) == nil)
+    #expect(try #require(await site.position(of: "platform")).telemetry == 4)
+    #expect(await serve([]) == nil)
+    site.stop()
+    let again = try Site(configuration(folder, consumers: ["platform"]))
+    #expect(try #require(await again.position(of: "platform")).telemetry == 4)
+    again.stop()
+  }
+
   @Test("What a bus lost is a gap with its times, and its sequences never come again")
   func overflow() async throws {
     let folder = Folder()

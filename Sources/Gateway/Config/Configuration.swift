@@ -53,6 +53,7 @@ package struct ConsumerSpec: Sendable {
 package struct Configuration: Sendable {
   /// Files read, in order.
   package var files: [String] = []
+  package var prints = SectionPrints()
   package var gatewayID = "kerb"
   package var statePath = "/var/lib/kerb"
   package var runtimePath = "/run/kerb"

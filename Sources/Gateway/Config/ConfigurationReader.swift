@@ -104,6 +104,7 @@ package struct ConfigurationReader {
     configuration.buses = buses.map(\.spec)
     configuration.devices = devices.filter { $0.busIndex != nil }.map(\.spec)
     configuration.files += library.files
+    configuration.prints = SectionPrints(root, profiles: library.files)
     checkLimits()
     for index in buses.indices where buses[index].isSound { checkTimetable(of: index) }
   }

@@ -30,6 +30,7 @@ final class ControlDesk: @unchecked Sendable {
   private let shelf: CatalogueShelf
   private let commands: CommandDesk
   private let pull: PullServer?
+  private let reloads: ReloadDoor?
   private let arenaBytes: Int
   private let startedAt: Instant
   private let loop: any EventLoop
@@ -42,8 +43,9 @@ final class ControlDesk: @unchecked Sendable {
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
     field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop,
-    logger: Logger, now: @escaping @Sendable () -> Instant
+    logger: Logger, reloads: ReloadDoor?, now: @escaping @Sendable () -> Instant
   ) {
+    self.reloads = reloads
     self.configuration = configuration
     self.source = source
     self.field = field
@@ -76,10 +78,11 @@ final class ControlDesk: @unchecked Sendable {
     case "devices": devices(reply)
     case "alarms": alarms(all: request["state"]?.string == "all", reply)
     case "flush": flush(access, reply)
+    case "reload": reload(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
     default:
-      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(
-        separator: ", ")
+      let own = ["status", "points", "devices", "alarms", "flush", "reload", "version"]
+      let known = (own + CommandDesk.methods).joined(separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }
@@ -229,6 +232,30 @@ final class ControlDesk: @unchecked Sendable {
   }
 
   // MARK: Changes
+
+  private func reload(_ access: ControlAccess, _ reply: @escaping ([UInt8]) -> Void) {
+    guard access == .change else {
+      return reply(Self.error("forbidden", "reload needs root, the agent's user, or group kerb-admin"))
+    }
+    guard let reloads else { return reply(Self.error("not_possible", "this agent has no configuration to reload")) }
+    let bound = NIOLoopBound(reply, eventLoop: loop)
+    reloads.ask { outcome in
+      self.loop.execute {
+        guard outcome.errors.isEmpty else {
+          return bound.value(Self.error("wrong_configuration", outcome.errors.joined(separator: "\n")))
+        }
+        bound.value(
+          Self.result {
+            $0.object {
+              for (key, list) in [("applied", outcome.applied), ("restart", outcome.restart)] {
+                $0.key(key)
+                $0.array { for text in list { $0.string(text) } }
+              }
+            }
+          })
+      }
+    }
+  }
 
   private func flush(_ access: ControlAccess, _ reply: @escaping ([UInt8]) -> Void) {
     guard access == .change else {

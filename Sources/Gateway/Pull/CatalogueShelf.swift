@@ -14,6 +14,8 @@ final class CatalogueView {
 
   init(_ catalogue: Catalogue) { self.catalogue = catalogue }
 
+  func forgetScopes() { scopes = [:] }
+
   func scope(of consumer: Consumer) -> Scope {
     if let scope = scopes[consumer.index] { return scope }
     let scope = Scope(consumer.spec, of: catalogue)
@@ -63,6 +65,12 @@ final class CatalogueShelf: @unchecked Sendable {
         }
       }
     }
+  }
+
+  /// The consumers have changed.
+  func forgetScopes() {
+    present.forgetScopes()
+    for entry in older { entry.view.forgetScopes() }
   }
 
   private func cached(_ version: UInt32) -> CatalogueView? {

@@ -6,7 +6,7 @@ import StreamCore
 
 /// A consumer that has shown its token.
 package struct Consumer: Sendable {
-  /// Place in the configuration.
+  /// Its number, never given to another one in the life of the process.
   package var index: Int
   package var spec: ConsumerSpec
   package var cursorKey: [UInt8]
@@ -18,11 +18,14 @@ package struct Consumer: Sendable {
 final class ConsumerRegister {
   private let consumers: [(hash: [UInt8], consumer: Consumer)]
   private let refusals: RefusalBook
+  /// For the register that follows this one.
+  let nextIndex: Int
 
-  init(_ specs: [ConsumerSpec], keys: BoxKey, refusals: RefusalBook, logger: Logger) {
+  init(_ specs: [ConsumerSpec], keys: BoxKey, refusals: RefusalBook, logger: Logger, firstIndex: Int = 0) {
     self.refusals = refusals
     var consumers: [(hash: [UInt8], consumer: Consumer)] = []
-    for (index, spec) in specs.enumerated() {
+    nextIndex = firstIndex + specs.count
+    for (index, spec) in zip(firstIndex..., specs) {
       guard let hash = Hexadecimal.bytes(spec.tokenSHA256), hash.count == Sodium.hashBytes else {
         logger.error("consumer has no usable token hash and is locked out", metadata: ["consumer": "\(spec.name)"])
         continue

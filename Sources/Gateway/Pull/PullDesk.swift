@@ -23,7 +23,9 @@ final class PullDesk: @unchecked Sendable {
   private(set) var storeID: String
   private(set) var epoch: UInt32
   let now: @Sendable () -> Instant
-  let register: ConsumerRegister
+  private(set) var register: ConsumerRegister
+  private let keys: BoxKey
+  private let logger: Logger
   let refusals: RefusalBook
   private var waiting: [ObjectIdentifier: Delivery] = [:]
   /// Known to be durable; the store may be further already.
@@ -44,6 +46,8 @@ final class PullDesk: @unchecked Sendable {
     gatewayID = configuration.gatewayID
     known = Position()
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
+    self.keys = keys
+    self.logger = logger
     refusals = RefusalBook(logger)
     register = ConsumerRegister(configuration.consumers, keys: keys, refusals: refusals, logger: logger)
   }
@@ -104,6 +108,15 @@ final class PullDesk: @unchecked Sendable {
 
   func stop() {
     isStopping = true
+    for delivery in Array(waiting.values) { delivery.timeIsOver() }
+  }
+
+  func admit(_ consumers: [ConsumerSpec]) {
+    loop.preconditionInEventLoop()
+    // Other numbers than before: an answer in the making must not find the scope of somebody else.
+    register = ConsumerRegister(
+      consumers, keys: keys, refusals: refusals, logger: logger, firstIndex: register.nextIndex)
+    shelf.forgetScopes()
     for delivery in Array(waiting.values) { delivery.timeIsOver() }
   }
 

@@ -106,6 +106,9 @@ package final class PullServer: Sendable {
   /// Unix seconds: the last moment of the certificate that is shown; nil without TLS. Any thread.
   package var certificateExpires: Int64? { certificate.withLock { $0?.notAfter } }
 
+  /// From now on these, and nobody else. Who waits is sent home, to come back with its token. Any thread.
+  package func admit(_ consumers: [ConsumerSpec]) { loop.execute { self.desk.admit(consumers) } }
+
   /// More is durable in the store. Any thread.
   package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
 

@@ -1,0 +1,284 @@
+// `kerb consumer add`, `remove` and `rotate`: each changes one file, whole or not at all, and has the running agent
+// reload.
+
+import ArgumentParser
+import FieldBus
+import Gateway
+import Glibc
+import StreamCore
+
+struct ConsumerAdd: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "add",
+    abstract: "Let a platform in: makes its token, writes conf.d/consumer-NAME.toml.",
+    discussion: """
+      The token is printed once; the box keeps nothing but its hash. Without a scope the platform sees everything but
+      personal data. A running agent lets it in at once.
+
+      Example:
+        kerb consumer add water-bureau --kind manhole-cover --kind hydrant
+        kerb consumer add gate-office --device gate-1 --personal pseudonym --json
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Argument(help: ArgumentHelp("Its name.", valueName: "NAME"))
+  var name: String
+
+  @Option(help: ArgumentHelp("It sees devices of this kind; more than one may be given.", valueName: "KIND"))
+  var kind: [String] = []
+
+  @Option(help: ArgumentHelp("It sees this device; more than one may be given.", valueName: "DEVICE"))
+  var device: [String] = []
+
+  @Option(help: ArgumentHelp("It sees this point («point» or «device/point»).", valueName: "POINT"))
+  var point: [String] = []
+
+  @Option(help: ArgumentHelp("It gets this lane: alarms or telemetry.", valueName: "LANE"))
+  var lane: [String] = []
+
+  @Option(help: ArgumentHelp("It gets alarms from this severity on.", valueName: "SEVERITY"))
+  var minSeverity: String?
+
+  @Option(help: ArgumentHelp("Personal data: omit, or pseudonym.", valueName: "HOW"))
+  var personal: String?
+
+  @Flag(help: "One JSON object: name, token, file, in_force.")
+  var json = false
+
+  private var folder: String { "\(files.folder)/conf.d" }
+  private var path: String { "\(folder)/consumer-\(name).toml" }
+
+  func run() throws {
+    if let problem = nameProblem(name) {
+      throw CommandFailure("\(Messages.text(.consumerBadName, name)) \(problem)", exitCode: CommandFailure.usage)
+    }
+    let configuration = try files.read()
+    if let other = configuration.consumers.first(where: { $0.name == name }) {
+      let place = "\(other.place.file):\(other.place.line)"
+      throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: CommandFailure.usage)
+    }
+    let (token, hash) = try newToken()
+    try write(contents(hash: hash))
+    try verify()
+    report(token, configuration)
+  }
+
+  private func contents(hash: String) -> String {
+    func list(_ key: String, _ values: [String]) -> String {
+      values.isEmpty ? "" : "\(key) = [\(values.map(quoted).joined(separator: ", "))]\n"
+    }
+    var text = "[[consumer]]\nname = \(quoted(name))\ntoken_sha256 = \(quoted(hash))\n"
+    text += list("kinds", kind) + list("devices", device) + list("points", point) + list("lanes", lane)
+    if let minSeverity { text += "min_severity = \(quoted(minSeverity))\n" }
+    if let personal { text += "personal = \(quoted(personal))\n" }
+    return text
+  }
+
+  /// A TOML basic string has JSON's escapes.
+  private func quoted(_ text: String) -> String {
+    var writer = JSONWriter()
+    writer.string(text)
+    return String(decoding: writer.bytes, as: UTF8.self)
+  }
+
+  /// Never over a file that exists; readable by whoever reads the configuration, and by nobody else.
+  private func write(_ text: String) throws {
+    if mkdir(folder, 0o755) != 0, errno != EEXIST { throw refused(errno, folder) }
+    let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
+    if fd < 0 {
+      let code = errno
+      if code == EEXIST {
+        throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage)
+      }
+      throw refused(code, path)
+    }
+    defer { close(fd) }
+    var facts = stat()
+    if stat(files.path, &facts) == 0 { _ = fchown(fd, uid_t.max, facts.st_gid) }
+    fchmod(fd, 0o640)
+    let bytes = Array(text.utf8)
+    guard Glibc.write(fd, bytes, bytes.count) == bytes.count, fsync(fd) == 0 else {
+      let code = errno
+      unlink(path)
+      throw refused(code, path)
+    }
+  }
+
+  /// With the new file the configuration must still be right; otherwise it goes again.
+  private func verify() throws {
+    let diagnostics = Diagnostics()
+    if files.read(into: diagnostics) != nil { return }
+    unlink(path)
+    for diagnostic in diagnostics.sorted { complain("\(diagnostic.key): \(diagnostic.message)") }
+    throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.usage)
+  }
+
+  private func report(_ token: String, _ configuration: Configuration) {
+    if json { return showToken(token, of: name, file: path, isInForce: reload(files)) }
+    // What is not the token goes to stderr: `kerb consumer add x > token` has the token alone.
+    complain(Messages.text(.consumerAdded, name, path))
+    complain(Messages.text(.consumerToken))
+    show(token)
+    sayWhen(files)
+    complain(Messages.text(.consumerTry, tryLine(configuration)))
+  }
+
+  private func tryLine(_ configuration: Configuration) -> String {
+    let header = "-H \"Authorization: Bearer $TOKEN\""
+    for address in configuration.listen {
+      switch address {
+      case .tcp: return "curl \(header) http://\(address.text)/v1/batches"
+      case .tls: return "curl \(header) \(address.text)/v1/batches"
+      case .unix(let path): return "curl --unix-socket \(path) \(header) http://box/v1/batches"
+      }
+    }
+    return "curl \(header) …"
+  }
+}
+
+struct ConsumerRemove: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "remove",
+    abstract: "Shut a platform out: its token is nobody's from now on.",
+    discussion: """
+      Removes conf.d/consumer-NAME.toml. The store keeps how far it had come: added again under the same name it goes
+      on there, and what was evicted in between comes as a gap.
+
+      Example:
+        kerb consumer remove water-bureau
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Argument(help: ArgumentHelp("Its name.", valueName: "NAME"))
+  var name: String
+
+  @Flag(help: "One JSON object: name, file, in_force.")
+  var json = false
+
+  func run() throws {
+    let consumer = try consumer(name, of: files)
+    guard isAlone(consumer) else {
+      throw CommandFailure(
+        Messages.text(.consumerElsewhere, name, "\(consumer.place.file):\(consumer.place.line)"),
+        exitCode: CommandFailure.usage)
+    }
+    if unlink(consumer.place.file) != 0 { throw refused(errno, consumer.place.file) }
+    if json {
+      let isInForce = reload(files)
+      return show(
+        JSONValue.object([
+          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(consumer.place.file)),
+          JSONMember(name: "in_force", value: .bool(isInForce)),
+        ]))
+    }
+    complain(Messages.text(.consumerRemoved, name, consumer.place.file))
+    sayWhen(files)
+  }
+
+  /// Nothing else stands in its file, which then can go as a whole.
+  private func isAlone(_ consumer: ConsumerSpec) -> Bool {
+    guard let text = try? TextFile.read(consumer.place.file, bytesMax: Limits.configurationBytesMax),
+      let root = TomlFile.parse(text, file: consumer.place.file, into: Diagnostics()), root.members.count == 1,
+      case .array(let entries)? = root["consumer"]?.item.value
+    else { return false }
+    return entries.count == 1
+  }
+}
+
+struct ConsumerRotate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rotate",
+    abstract: "Give a platform another token; the old one is nobody's from now on.",
+    discussion: """
+      The new token is printed once. Scope and cursor stay.
+
+      Example:
+        kerb consumer rotate water-bureau > token
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Argument(help: ArgumentHelp("Its name.", valueName: "NAME"))
+  var name: String
+
+  @Flag(help: "One JSON object: name, token, file, in_force.")
+  var json = false
+
+  func run() throws {
+    let consumer = try consumer(name, of: files)
+    let path = consumer.place.file
+    let (token, hash) = try newToken()
+    let text: String
+    do { text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+    }
+    // The hash as it is written there, in whichever letters; it stands once, or the configuration were wrong.
+    let parts = text.lowercased().split(separator: consumer.tokenSHA256, omittingEmptySubsequences: false)
+    let bytes = Array(text.utf8)
+    guard parts.count == 2, text.utf8.count == text.lowercased().utf8.count else {
+      throw CommandFailure(Messages.text(.consumerElsewhere, name, path), exitCode: CommandFailure.usage)
+    }
+    let at = parts[0].utf8.count
+    try replace(path, Array(bytes[..<at]) + Array(hash.utf8) + Array(bytes[(at + hash.utf8.count)...]))
+    if json { return showToken(token, of: name, file: path, isInForce: reload(files)) }
+    complain(Messages.text(.consumerRotated, name, path))
+    complain(Messages.text(.consumerToken))
+    show(token)
+    sayWhen(files)
+  }
+
+  /// Written beside it, then renamed; owner and mode stay.
+  private func replace(_ path: String, _ bytes: [UInt8]) throws {
+    var facts = stat()
+    guard stat(path, &facts) == 0 else { throw refused(errno, path) }
+    do { try TextFile.write(bytes, to: path, mode: facts.st_mode & 0o777) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+    }
+    _ = chown(path, facts.st_uid, facts.st_gid)
+    chmod(path, facts.st_mode & 0o777)
+  }
+}
+
+// MARK: What they share
+
+private func consumer(_ name: String, of files: ConfigurationOptions) throws(CommandFailure) -> ConsumerSpec {
+  let consumers = try files.read().consumers
+  if let found = consumers.first(where: { $0.name == name }) { return found }
+  let near = nearestMatch(to: name, among: consumers.map(\.name)).map { " (\($0)?)" } ?? ""
+  throw CommandFailure(Messages.text(.consumerUnknown, name, near), exitCode: CommandFailure.usage)
+}
+
+/// 256 random bits for the platform, their hash for the box.
+private func newToken() throws(CommandFailure) -> (token: String, hash: String) {
+  guard let secret = Sodium.randomBytes(32) else {
+    throw CommandFailure(Messages.text(.noRandomness), exitCode: CommandFailure.inputOutput)
+  }
+  let token = Sodium.base64URL(secret)
+  return (token, Hexadecimal.text(Sodium.sha256(Array(token.utf8))))
+}
+
+private func refused(_ code: Int32, _ path: String) -> CommandFailure {
+  let isForbidden = code == EACCES || code == EPERM || code == EROFS
+  return CommandFailure(
+    Messages.text(.cannotWrite, path, String(cString: strerror(code))),
+    exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
+}
+
+private func showToken(_ token: String, of name: String, file: String, isInForce: Bool) {
+  show(
+    JSONValue.object([
+      JSONMember(name: "name", value: .string(name)), JSONMember(name: "token", value: .string(token)),
+      JSONMember(name: "file", value: .string(file)), JSONMember(name: "in_force", value: .bool(isInForce)),
+    ]))
+}
+
+/// True: a running agent has taken it over.
+private func reload(_ files: ConfigurationOptions) -> Bool {
+  (try? Agent(options: files).ask("reload")) != nil
+}
+
+private func sayWhen(_ files: ConfigurationOptions) {
+  complain(Messages.text(reload(files) ? .consumerInForce : .consumerRestart))
+}
