@@ -262,6 +262,17 @@ package enum Limits {
   package static let idleNsMax: Int64 = 75_000_000_000
   package static let longPollsMax = 32
   package static let waitSecondsMax = 60
+  /// With full answers of ten thousand records this is five million a second: nobody who pulls comes near it.
+  package static let requestsPerSecondMax = 500
+  /// Two seconds of it at once: a platform that comes back asks for everything.
+  package static let requestsBurstMax = 2 * requestsPerSecondMax
+  /// Wrong tokens from one address whose refusal is not held back: slips of the finger.
+  package static let guessesFree = 8
+  /// The refusals after that: with all connections of an address, 64 guesses a second at 256 bits.
+  package static let guessDelayNs: Int64 = 250_000_000
+  /// Addresses whose guesses are counted; of more the one that was quiet longest is forgotten.
+  package static let guessersMax = 256
+  package static let guesserForgottenNs: Int64 = 300_000_000_000
   package static let recordsPerAnswerDefault = 1_000
   package static let recordsPerAnswerMax = 10_000
   package static let answerBytesMax = 1 << 20

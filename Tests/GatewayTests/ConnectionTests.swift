@@ -161,7 +161,7 @@ import Testing
     #expect(stat(path, &facts) == 0)
     #expect(facts.st_mode & 0o777 == 0o660)
     let held = try (0..<Limits.connectionsMax).map { _ in try WireClient(unix: path) }
-    for client in held { #expect(try client.get("/healthz", token: nil).status == 200) }
+    for client in held { #expect(try client.get("/v1/schema", token: "token-all").status == 200) }
     let next = try WireClient(unix: path).get("/healthz", token: nil)
     #expect(next.status == 503)
     #expect(next.headers["retry-after"] != nil)

@@ -43,7 +43,7 @@ import Testing
   @Test("What is not there is 404, what can't be written is 405 with Allow, HEAD is GET without a body")
   func routes() throws {
     let fixture = try PullFixture()
-    for path in ["/v1/nothing", "/v1/", "/", "/v2/batches", "/v1/batches/", "/v1/metrics", "/v1/status"] {
+    for path in ["/v1/nothing", "/v1/", "/", "/v2/batches", "/v1/batches/", "/v1/metrics"] {
       let response = try fixture.get(path)
       #expect(response.status == 404, "\(path)")
       #expect(response.headers["content-type"] == "application/problem+json")

@@ -72,17 +72,17 @@ final class ControlDesk: @unchecked Sendable {
       return reply(Self.error("bad_request", "\"method\" is missing; send for example {\"method\":\"status\"}"))
     }
     switch method {
+    case "reload": reload(access, reply)
     case "version": reply(Self.result { $0.object { $0.member("version", Version.text) } })
     case "status": status { reply(Self.result($0.write(into:))) }
     case "points": points(of: request["device"]?.string, reply)
     case "devices": devices(reply)
     case "alarms": alarms(all: request["state"]?.string == "all", reply)
     case "flush": flush(access, reply)
-    case "reload": reload(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
     default:
-      let own = ["status", "points", "devices", "alarms", "flush", "reload", "version"]
-      let known = (own + CommandDesk.methods).joined(separator: ", ")
+      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(
+        separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }

@@ -34,6 +34,8 @@ final class CatalogueShelf: @unchecked Sendable {
   /// Most recently used last; never the present one.
   private var older: [(version: UInt32, view: CatalogueView)] = []
 
+  var count: Int { 1 + older.count }
+
   init(present: Catalogue, version: UInt32, source: any BatchSource, loop: any EventLoop) {
     self.present = CatalogueView(present)
     presentVersion = version

@@ -18,11 +18,15 @@ package struct Consumer: Sendable {
 final class ConsumerRegister {
   private let consumers: [(hash: [UInt8], consumer: Consumer)]
   private let refusals: RefusalBook
+  private let traffic: Traffic
   /// For the register that follows this one.
   let nextIndex: Int
 
-  init(_ specs: [ConsumerSpec], keys: BoxKey, refusals: RefusalBook, logger: Logger, firstIndex: Int = 0) {
+  init(
+    _ specs: [ConsumerSpec], keys: BoxKey, refusals: RefusalBook, traffic: Traffic, logger: Logger, firstIndex: Int = 0
+  ) {
     self.refusals = refusals
+    self.traffic = traffic
     var consumers: [(hash: [UInt8], consumer: Consumer)] = []
     nextIndex = firstIndex + specs.count
     for (index, spec) in zip(firstIndex..., specs) {
@@ -55,9 +59,11 @@ final class ConsumerRegister {
     for entry in consumers where Sodium.areEqual(entry.hash, hash) { found = entry.consumer }
     if let found { return found }
     refusals.note(.unknownToken, peer: request.peer, at: now)
-    throw Self.refusal(
+    var refusal = Self.refusal(
       "nobody has this token; `kerb consumer add NAME` on the box makes a new one",
       challenge: ", error=\"invalid_token\"")
+    refusal.delayNs = traffic.guessed(from: request.peer, at: now)
+    throw refusal
   }
 
   private static func refusal(_ detail: String, challenge: String) -> PullRefusal {

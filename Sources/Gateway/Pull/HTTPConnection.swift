@@ -32,6 +32,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private let desk: PullDesk
   private let peer: String
   private let times: ConnectionTimes
+  /// Told when a request has shown a right token.
+  private let proven: () -> Void
   /// Answers the first request, whatever it is: there are too many connections.
   private let turnedAway: PullAnswer?
 
@@ -50,7 +52,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var timer: Scheduled<Void>?
   private var context: ChannelHandlerContext?
 
-  init(desk: PullDesk, peer: String, times: ConnectionTimes, turnedAway: PullAnswer?) {
+  init(desk: PullDesk, peer: String, times: ConnectionTimes, turnedAway: PullAnswer?, proven: @escaping () -> Void) {
+    self.proven = proven
     self.desk = desk
     self.peer = peer
     self.times = times
@@ -176,7 +179,7 @@ final class HTTPConnection: ChannelDuplexHandler {
       let request = try PullRequest(head, peer: peer)
       // Answered already when it comes back: then there is nothing to cancel.
       var isAnswered = false
-      let delivery = desk.answer(request) { answer in
+      let delivery = desk.answer(request, proven: proven) { answer in
         isAnswered = true
         self.delivery = nil
         self.write(answer, to: head)
@@ -190,6 +193,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   private func write(_ answer: PullAnswer, to request: HTTPRequestHead?) {
     guard let context, !isClosing else { return }
     isAnswering = true
+    desk.traffic.answered(answer.status.code)
     // An upgrade or a tunnel ends what the decoder understands.
     let leavesHTTP = request.map { $0.method == .CONNECT || $0.headers.contains(name: "upgrade") } ?? true
     let closes = answer.closes || leavesHTTP || desk.isStopping || !(request?.isKeepAlive ?? false)

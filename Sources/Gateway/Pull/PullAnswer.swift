@@ -47,5 +47,7 @@ package struct PullAnswer: Sendable {
 /// Why a request can't be answered; carries the answer itself.
 package struct PullRefusal: Error {
   package var answer: PullAnswer
+  /// Held back for so long.
+  package var delayNs: Int64 = 0
   package init(_ answer: PullAnswer) { self.answer = answer }
 }

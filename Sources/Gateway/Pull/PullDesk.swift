@@ -27,6 +27,10 @@ final class PullDesk: @unchecked Sendable {
   private let keys: BoxKey
   private let logger: Logger
   let refusals: RefusalBook
+  let traffic = Traffic()
+  let startedAt: Instant
+  /// What the server counts.
+  var counts: () -> PullCounts = { PullCounts() }
   private var waiting: [ObjectIdentifier: Delivery] = [:]
   /// Known to be durable; the store may be further already.
   private var known: Position
@@ -43,13 +47,15 @@ final class PullDesk: @unchecked Sendable {
     self.storeID = storeID
     self.epoch = epoch
     self.now = now
+    startedAt = now()
     gatewayID = configuration.gatewayID
     known = Position()
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
     self.keys = keys
     self.logger = logger
     refusals = RefusalBook(logger)
-    register = ConsumerRegister(configuration.consumers, keys: keys, refusals: refusals, logger: logger)
+    register = ConsumerRegister(
+      configuration.consumers, keys: keys, refusals: refusals, traffic: traffic, logger: logger)
   }
 
   // MARK: What is there
@@ -115,7 +121,8 @@ final class PullDesk: @unchecked Sendable {
     loop.preconditionInEventLoop()
     // Other numbers than before: an answer in the making must not find the scope of somebody else.
     register = ConsumerRegister(
-      consumers, keys: keys, refusals: refusals, logger: logger, firstIndex: register.nextIndex)
+      consumers, keys: keys, refusals: refusals, traffic: traffic, logger: logger, firstIndex: register.nextIndex)
+    traffic.keep(consumers.map(\.name))
     shelf.forgetScopes()
     for delivery in Array(waiting.values) { delivery.timeIsOver() }
   }
@@ -128,42 +135,84 @@ final class PullDesk: @unchecked Sendable {
 
   // MARK: Routes
 
-  /// Answers through `reply`, at once or later; the delivery that is returned can be cancelled.
-  func answer(_ request: PullRequest, reply: @escaping (PullAnswer) -> Void) -> Delivery? {
+  /// Answers through `reply`, at once or later; the delivery that is returned can be cancelled. Calls `proven` when the
+  /// request has shown a right token.
+  func answer(
+    _ request: PullRequest, proven: () -> Void, reply: @escaping (PullAnswer) -> Void
+  ) -> Delivery? {
     loop.preconditionInEventLoop()
     do throws(PullRefusal) {
       if isStopping {
         reply(.tryLater(.serviceUnavailable, "the agent is stopping; repeat the request", afterSeconds: 5).closing)
         return nil
       }
-      return try route(request, reply)
+      return try route(request, proven, reply)
     } catch {
-      reply(error.answer)
+      if error.delayNs == 0 || isStopping {
+        reply(error.answer)
+      } else {
+        loop.assumeIsolated().scheduleTask(in: .nanoseconds(error.delayNs)) { reply(error.answer) }
+      }
       return nil
     }
   }
 
+  /// What there is, and the types in which it is served.
+  static let routes: [(path: String, types: [MediaType])] = [
+    ("/v1/batches", [.json, .senmlJSON, .senmlCBOR]), ("/v1/points", [.json]), ("/v1/alarms", [.json]),
+    ("/v1/devices", [.json]), ("/v1/schema", [.json]), ("/v1/status", [.json]), ("/v1/openapi.json", [.json]),
+    ("/metrics", [.openMetrics]),
+  ]
+
   private func route(
-    _ request: PullRequest, _ reply: @escaping (PullAnswer) -> Void
+    _ request: PullRequest, _ proven: () -> Void, _ reply: @escaping (PullAnswer) -> Void
   ) throws(PullRefusal) -> Delivery? {
     if request.path == "/healthz" {
       try Self.requireGet(request)
       HealthCheck(self, reply).start()
       return nil
     }
-    guard request.path.hasPrefix("/v1/") else { throw Self.notFound(request.path) }
+    guard request.path.hasPrefix("/v1/") || request.path == "/metrics" else { throw Self.notFound(request.path) }
     let consumer = try register.authenticate(request, at: now())
-    let routes = ["/v1/batches", "/v1/points", "/v1/alarms", "/v1/devices", "/v1/schema"]
-    guard routes.contains(request.path) else { throw Self.notFound(request.path) }
+    proven()
+    guard traffic.admits(consumer.name, at: now()) else {
+      refusals.note(.tooOften, peer: request.peer, consumer: consumer.name, at: now())
+      let text =
+        "more than \(Limits.requestsPerSecondMax) requests a second; ask with `wait`, and with a larger `limit`"
+      throw PullRefusal(.tryLater(.tooManyRequests, text, afterSeconds: 1))
+    }
+    guard let route = Self.routes.first(where: { $0.path == request.path }) else { throw Self.notFound(request.path) }
     try Self.requireGet(request)
-    if request.path != "/v1/batches" { _ = try request.negotiated([.json]) }
+    let type = try request.negotiated(route.types)
+    let traffic = traffic
+    return try serve(request, type, to: consumer) { answer in
+      traffic.sent(answer.body.count, to: consumer.name)
+      reply(answer)
+    }
+  }
+
+  private func serve(
+    _ request: PullRequest, _ type: MediaType, to consumer: Consumer, _ reply: @escaping (PullAnswer) -> Void
+  ) throws(PullRefusal) -> Delivery? {
     let listing = Listing(desk: self, consumer: consumer)
-    switch request.path {
-    case "/v1/batches": return try batches(request, consumer, reply)
-    case "/v1/points": try listing.points(request, reply)
-    case "/v1/devices": try listing.devices(request, reply)
-    case "/v1/schema": reply(.json(try listing.schema(request)))
-    default: try listing.alarms(request, reply)
+    do throws(PullRefusal) {
+      switch request.path {
+      case "/v1/batches": return try batches(request, type, consumer, reply)
+      case "/v1/points": try listing.points(request, reply)
+      case "/v1/devices": try listing.devices(request, reply)
+      case "/v1/schema": reply(.json(try listing.schema(request)))
+      case "/v1/status": try StatusPage(desk: self, consumer: consumer).write(request, reply)
+      case "/v1/openapi.json":
+        _ = try request.arguments()
+        reply(.json(OpenAPI.document))
+      case "/metrics": try MetricsPage(desk: self, consumer: consumer).write(request, reply)
+      default: try listing.alarms(request, reply)
+      }
+    } catch {
+      if error.answer.status == .forbidden {
+        refusals.note(.forbidden, peer: request.peer, consumer: consumer.name, at: now())
+      }
+      throw error
     }
     return nil
   }
@@ -180,16 +229,15 @@ final class PullDesk: @unchecked Sendable {
     PullRefusal(
       .problem(
         .notFound,
-        "there is no \(path.prefix(200)); there are /v1/batches, /v1/points, /v1/alarms, /v1/devices, /v1/schema "
-          + "and /healthz"))
+        "there is no \(path.prefix(200)); there are \(routes.map(\.path).joined(separator: ", ")) and /healthz"))
   }
 
   // MARK: Batches
 
   private func batches(
-    _ request: PullRequest, _ consumer: Consumer, _ reply: @escaping (PullAnswer) -> Void
+    _ request: PullRequest, _ type: MediaType, _ consumer: Consumer, _ reply: @escaping (PullAnswer) -> Void
   ) throws(PullRefusal) -> Delivery {
-    let query = try BatchesQuery(request)
+    let query = try BatchesQuery(request, type: type)
     if let lane = query.lane, !consumer.spec.lanes.contains(lane) {
       throw PullRefusal(.problem(.forbidden, "lane \(lane.name) is outside the scope of \(consumer.name)"))
     }

@@ -85,12 +85,12 @@ package struct BatchesQuery: Sendable {
   package var limit = Limits.recordsPerAnswerDefault
   package var waitNs: Int64 = 0
   package var lane: Lane?
-  package var type = MediaType.json
+  package var type: MediaType
   /// The parameters but `after`, as they were given: the next request has them, too.
   package var others = ""
 
-  package init(_ request: PullRequest) throws(PullRefusal) {
-    type = try request.negotiated([.json, .senmlJSON, .senmlCBOR])
+  package init(_ request: PullRequest, type: MediaType) throws(PullRefusal) {
+    self.type = type
     let given = try request.arguments("after", "limit", "wait", "lane")
     after = given["after"]
     if let text = given["limit"] {

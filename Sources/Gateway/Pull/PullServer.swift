@@ -42,6 +42,7 @@ package struct PullCounts: Sendable {
   package var waiting = 0
   /// Open now.
   package var connections = 0
+  package var connectionsOfBusiestAddress = 0
   /// Since start, by `Refusal.rawValue`.
   package var refusals = [Int64](repeating: 0, count: Refusal.allCases.count)
   /// Unix seconds: the last moment of the certificate that is shown; nil without TLS.
@@ -85,6 +86,7 @@ package final class PullServer: Sendable {
     if let certificateFiles {
       do { show(try PullCertificate.read(certificateFiles)) } catch { throw .badCertificate(error) }
     }
+    try? loop.submit { self.desk.counts = { [weak self] in self?.countsOnLoop ?? PullCounts() } }.wait()
     var bound: [ListenAddress] = []
     for address in listen {
       do throws(PullFailure) {
@@ -121,14 +123,17 @@ package final class PullServer: Sendable {
 
   /// Calls on the loop. Any thread.
   package func counts(_ completion: @escaping @Sendable (PullCounts) -> Void) {
-    loop.execute {
-      var counts = PullCounts()
-      counts.waiting = self.desk.waitingCount
-      counts.connections = self.ledger.connections.count
-      for refusal in Refusal.allCases { counts.refusals[refusal.rawValue] = self.desk.refusals.count(refusal) }
-      counts.certificateExpires = self.certificateExpires
-      completion(counts)
-    }
+    loop.execute { completion(self.countsOnLoop) }
+  }
+
+  private var countsOnLoop: PullCounts {
+    var counts = PullCounts()
+    counts.waiting = desk.waitingCount
+    counts.connections = ledger.connections.count
+    counts.connectionsOfBusiestAddress = ledger.countOfBusiestAddress
+    for refusal in Refusal.allCases { counts.refusals[refusal.rawValue] = desk.refusals.count(refusal) }
+    counts.certificateExpires = certificateExpires
+    return counts
   }
 
   // MARK: Binding
@@ -165,15 +170,18 @@ package final class PullServer: Sendable {
     let name = peer ?? "unix socket"
     let verdict = ledger.admit(channel, address: peer)
     if let refusal = verdict.refusal { desk.refusals.note(refusal, peer: name, at: desk.now()) }
-    let connection: HTTPConnection
+    let answer: PullAnswer?
     switch verdict {
-    case .closed:
-      channel.close(promise: nil)
-      return
-    case .served: connection = HTTPConnection(desk: desk, peer: name, times: times, turnedAway: nil)
-    case .turnedAway(let answer, _):
-      connection = HTTPConnection(desk: desk, peer: name, times: times, turnedAway: answer)
+    case .closed: return channel.close(promise: nil)
+    case .served: answer = nil
+    case .crowding(let other):
+      other.close(promise: nil)
+      answer = nil
+    case .turnedAway(let refusal, _): answer = refusal
     }
+    let (id, ledger) = (ObjectIdentifier(channel), ledger)
+    let connection = HTTPConnection(
+      desk: desk, peer: name, times: times, turnedAway: answer, proven: { ledger.prove(id) })
     let pipeline = channel.pipeline.syncOperations
     if let context { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
     try pipeline.addHandler(HeadMeter(connection))
@@ -190,10 +198,10 @@ package final class PullServer: Sendable {
     for listener in listeners { listener.close(promise: nil) }
     for case .unix(let path) in listen where !listeners.isEmpty { unlink(path) }
     desk.stop()
-    let open = Array(ledger.connections.values)
+    let open = ledger.connections.values.map(\.channel)
     for channel in open { channel.pipeline.fireUserInboundEventTriggered(FarewellEvent()) }
     let last = loop.scheduleTask(in: .nanoseconds(times.farewellNs)) {
-      for channel in self.ledger.connections.values { channel.close(promise: nil) }
+      for entry in self.ledger.connections.values { entry.channel.close(promise: nil) }
     }
     EventLoopFuture.andAllComplete(open.map(\.closeFuture) + listeners.map(\.closeFuture), on: loop).whenComplete { _ in
       last.cancel()
@@ -210,18 +218,31 @@ private final class ConnectionLedger: @unchecked Sendable {
     case served
     case turnedAway(PullAnswer, Refusal)
     case closed(Refusal)
+    /// Served, in the place of this one.
+    case crowding(any Channel)
 
     var refusal: Refusal? {
       switch self {
       case .served: return nil
       case .turnedAway(_, let refusal), .closed(let refusal): return refusal
+      case .crowding: return .crowdedOut
       }
     }
   }
 
   private let loop: any EventLoop
   var listeners: [any Channel] = []
-  private(set) var connections: [ObjectIdentifier: any Channel] = [:]
+  private(set) var connections: [ObjectIdentifier: Entry] = [:]
+
+  struct Entry {
+    var channel: any Channel
+    /// In the order of arrival.
+    var number: Int
+    /// It has shown a right token.
+    var isProven = false
+    var isLeaving = false
+  }
+  private var arrivals = 0
   private var perAddress: [String: Int] = [:]
 
   init(loop: any EventLoop) { self.loop = loop }
@@ -234,7 +255,8 @@ private final class ConnectionLedger: @unchecked Sendable {
       return .closed(.connections)
     }
     let id = ObjectIdentifier(channel)
-    connections[id] = channel
+    arrivals += 1
+    connections[id] = Entry(channel: channel, number: arrivals)
     if let address { perAddress[address, default: 0] += 1 }
     channel.closeFuture.assumeIsolated().whenComplete { _ in self.release(id, address) }
     if isOverHere {
@@ -246,11 +268,25 @@ private final class ConnectionLedger: @unchecked Sendable {
       let text = "your address has \(Limits.connectionsPerAddressMax) connections open already; close some, or wait"
       return .turnedAway(.tryLater(.tooManyRequests, text, afterSeconds: 5), .connectionsOfAddress)
     }
+    if isOver, let idler = oldestUnproven(besides: id) {
+      connections[idler]?.isLeaving = true
+      if let channel = connections[idler]?.channel { return .crowding(channel) }
+    }
     if isOver {
       let text = "all \(Limits.connectionsMax) connections are in use; try again"
       return .turnedAway(.tryLater(.serviceUnavailable, text, afterSeconds: 5), .connections)
     }
     return .served
+  }
+
+  func prove(_ id: ObjectIdentifier) { connections[id]?.isProven = true }
+
+  var countOfBusiestAddress: Int { perAddress.values.max() ?? 0 }
+
+  /// Who has shown no token gives way to who comes new: so slow heads can't take all places from those that have one.
+  private func oldestUnproven(besides id: ObjectIdentifier) -> ObjectIdentifier? {
+    connections.filter { $0.key != id && !$0.value.isProven && !$0.value.isLeaving }
+      .min { $0.value.number < $1.value.number }?.key
   }
 
   private func release(_ id: ObjectIdentifier, _ address: String?) {

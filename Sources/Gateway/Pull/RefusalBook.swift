@@ -7,7 +7,8 @@ import Logging
 import StreamCore
 
 package enum Refusal: Int, Sendable, CaseIterable {
-  case unknownToken, missingToken, forbidden, handshake, connections, connectionsOfAddress, longPolls
+  case unknownToken, missingToken, forbidden, tooOften, handshake, crowdedOut, connections, connectionsOfAddress
+  case longPolls
   case headTooLarge, bodyTooLarge, notHTTP, tooSlow
 
   /// As /metrics and the log say it.
@@ -16,6 +17,8 @@ package enum Refusal: Int, Sendable, CaseIterable {
     case .unknownToken: return "unknown_token"
     case .missingToken: return "missing_token"
     case .forbidden: return "forbidden"
+    case .tooOften: return "too_often"
+    case .crowdedOut: return "crowded_out"
     case .handshake: return "handshake"
     case .connections: return "connections"
     case .connectionsOfAddress: return "connections_of_address"
