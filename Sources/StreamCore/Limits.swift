@@ -247,6 +247,8 @@ package enum Limits {
 
   /// A chain has 5 KB; a file of many CAs a quarter of this.
   package static let certificateBytesMax = 1 << 20
+  /// What a TLS connection takes: 28 KiB measured over 60 of them.
+  package static let tlsBytesPerConnection = 32 << 10
   /// The certificate files are looked at this often: four calls of stat().
   package static let certificateLookNs: Int64 = 10_000_000_000
   /// From so long before the last day of its certificate the agent says so: time to send somebody.
@@ -288,7 +290,9 @@ package enum Limits {
   package static let gapHeadersMax = 32
   /// A smaller answer gains nothing by compression.
   package static let compressBytesMin = 1_024
-  /// Answers that are being compressed at once, 68 KiB each; the next one goes out as it is.
+  /// What zlib takes for one answer: a window of 8 KiB, its hash table and its output.
+  package static let compressionBytes = 68 << 10
+  /// Answers that are being compressed at once; the next one goes out as it is.
   package static let compressionsMax = 8
   /// Compressed in one turn of the event loop: 2 ms on a slow core, so that an alarm is not held up.
   package static let compressBytesPerTurn = 32 << 10

@@ -209,6 +209,8 @@ struct UpstreamLimit {
       count("recordsPerBatchMax", Limits.recordsPerBatchMax), count("recordsPerReadMax", Limits.recordsPerReadMax),
       count("recordsScannedPerAnswerMax", Limits.recordsScannedPerAnswerMax),
       count("gapHeadersMax", Limits.gapHeadersMax), count("compressBytesMin", Limits.compressBytesMin),
+      count("compressionBytes", Limits.compressionBytes),
+      count("tlsBytesPerConnection", Limits.tlsBytesPerConnection),
       count("compressionsMax", Limits.compressionsMax, desk.compressions),
       count("compressBytesPerTurn", Limits.compressBytesPerTurn),
       count("cataloguesCachedMax", Limits.cataloguesCachedMax, desk.shelf.count),

@@ -27,5 +27,10 @@ package struct MemoryPlan: Sendable {
     lines.append(Line(holder: "store", part: "pages", bytes: Limits.storeCacheBytes))
     lines.append(Line(holder: "store", part: "block", bytes: Limits.blockBytes + series * 16))
     lines.append(Line(holder: "pull", part: "answer", bytes: Limits.answerBytesMax))
+    lines.append(
+      Line(holder: "pull", part: "compression", bytes: Limits.compressionsMax * Limits.compressionBytes))
+    if configuration.certificate != nil {
+      lines.append(Line(holder: "pull", part: "TLS", bytes: Limits.connectionsMax * Limits.tlsBytesPerConnection))
+    }
   }
 }
