@@ -1,7 +1,7 @@
 // Answers what comes in over the control socket. Lives on the event loop.
 //
 //   {"method":"status"} · {"method":"points","device":"manhole-17"} · devices · alarms ("state":"all") · flush ·
-//   version · and those of CommandDesk → {"result":…} or {"error":{"code":"…","message":"…"}}
+//   reload · version · and those of CommandDesk → {"result":…} or {"error":{"code":"…","message":"…"}}
 
 import CLinux
 import FieldBus
@@ -81,8 +81,8 @@ final class ControlDesk: @unchecked Sendable {
     case "flush": flush(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
     default:
-      let known = (["status", "points", "devices", "alarms", "flush", "version"] + CommandDesk.methods).joined(
-        separator: ", ")
+      let own = ["status", "points", "devices", "alarms", "flush", "reload", "version"]
+      let known = (own + CommandDesk.methods).joined(separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }
