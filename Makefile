@@ -59,6 +59,8 @@ bench: release
 	cd Benchmarks && $(SWIFT) package --disable-sandbox benchmark --target Stream
 	cd Benchmarks && $(SWIFT) build -c release --product Wire
 	cd Benchmarks && .build/release/Wire
+	cd Benchmarks && $(SWIFT) build -c release --product StoreBench
+	Benchmarks/store Benchmarks/.build/release/StoreBench
 	Benchmarks/figures .build/kerb
 
 # A million transactions on a dirty line, in order and overtaking. KERB_SEED chooses other dirt.

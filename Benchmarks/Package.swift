@@ -30,5 +30,8 @@ let package = Package(
       name: "Wire", dependencies: ["CLoop", .product(name: "KerbParts", package: "kerb")], path: "Wire",
       packageAccess: false,
       swiftSettings: settings),
+    .executableTarget(
+      name: "StoreBench", dependencies: [.product(name: "KerbParts", package: "kerb")], path: "Store",
+      packageAccess: false, swiftSettings: settings),
   ]
 )

@@ -20,6 +20,11 @@ package struct Loss: Equatable, Sendable {
     self.toMs = toMs
     self.reason = reason
   }
+
+  func joined(with more: Loss) -> Loss {
+    Loss(
+      count: count &+ more.count, fromMs: min(fromMs, more.fromMs), toMs: max(toMs, more.toMs), reason: reason)
+  }
 }
 
 /// What a block's header says.
@@ -70,7 +75,9 @@ extension Instant {
 /// Places in a block; all numbers are little-endian.
 enum BlockLayout {
   static let magic: UInt32 = 0x4B42_524B  // "KRBK" in a dump
-  static let version: UInt8 = 1
+  static let version: UInt8 = 2
+  /// Still read.
+  static let tokenVersion: UInt8 = 1
   static let checksum = 4
   static let checkedFrom = 8
   static let versionAt = 8
@@ -89,7 +96,8 @@ enum BlockLayout {
   static let lossTo = 80
   static let columnLengths = 88
   static let columns = 5
-  static let spare = 98
+  /// Version 2, in the place of the columns' lengths.
+  static let streamLength = 88
   static let headerBytes = 104
 }
 
@@ -106,7 +114,7 @@ extension UnsafeRawBufferPointer {
 }
 
 extension BlockInfo {
-  /// Writes everything but the column lengths and the checksum.
+  /// Writes everything but the stream's length and the checksum.
   func write(to block: UnsafeMutableRawBufferPointer) {
     block.put(BlockLayout.magic, at: 0)
     block.put(BlockLayout.version, at: BlockLayout.versionAt)
@@ -139,7 +147,8 @@ extension BlockInfo {
     guard magic == BlockLayout.magic else { throw .magic }
     let checked = UnsafeRawBufferPointer(rebasing: block[BlockLayout.checkedFrom...])
     guard Checksum.crc32c(checked) == block.number(UInt32.self, at: BlockLayout.checksum) else { throw .checksum }
-    guard block.number(UInt8.self, at: BlockLayout.versionAt) == BlockLayout.version else { throw .version }
+    let version = block.number(UInt8.self, at: BlockLayout.versionAt)
+    guard version == BlockLayout.version || version == BlockLayout.tokenVersion else { throw .version }
     number = block.number(Int64.self, at: BlockLayout.number)
     firstSequence = block.number(Int64.self, at: BlockLayout.firstSequence)
     count = Int(block.number(UInt16.self, at: BlockLayout.count))

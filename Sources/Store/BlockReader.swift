@@ -1,78 +1,79 @@
-// Unpacks a block. Pure. Whatever the bytes are, it answers with a batch or with a `BlockDamage`, never with a trap:
-// the checksum keeps accidents out, the checks here keep out what was forged with a right checksum.
+// Unpacks a block. Pure. Whatever the bytes are, it answers with batches or with a `BlockDamage`, never
+// with a trap: the checksum keeps accidents out, the checks here keep out what was forged with a right
+// checksum.
 
 import StreamCore
 
 package struct BlockReader {
-  private var table: SeriesTable
+  private let model: BlockModel
+  /// Made when the first block of that version comes.
+  private var tokens: TokenBlock?
+  private let seriesCount: Int
 
-  package init(seriesCount: Int) { table = SeriesTable(seriesCount: seriesCount) }
-
-  package mutating func read(_ block: UnsafeRawBufferPointer) throws(BlockDamage) -> (BlockInfo, StoredBatch) {
-    let info = try BlockInfo(of: block)
-    var start = BlockLayout.headerBytes
-    var columns: [UnsafeRawBufferPointer] = []
-    columns.reserveCapacity(BlockLayout.columns)
-    for column in 0..<BlockLayout.columns {
-      let length = Int(block.number(UInt16.self, at: BlockLayout.columnLengths + 2 * column))
-      guard length <= block.count - start else { throw .contents }
-      columns.append(UnsafeRawBufferPointer(rebasing: block[start..<(start + length)]))
-      start += length
-    }
-    defer { table.clear() }
-    var batch = StoredBatch(
-      firstSequence: info.firstSequence, epoch: info.epoch, catalogueVersion: info.catalogueVersion, samples: [],
-      texts: [UInt8](columns[4]))
-    try readSamples(info.count, columns, into: &batch)
-    return (info, batch)
+  package init(seriesCount: Int) {
+    self.seriesCount = seriesCount
+    model = BlockModel(seriesCount: seriesCount)
   }
 
-  private mutating func readSamples(
-    _ count: Int, _ columns: [UnsafeRawBufferPointer], into batch: inout StoredBatch
+  /// The samples as they were committed: a batch for each commit that filled the block.
+  package mutating func read(_ block: UnsafeRawBufferPointer) throws(BlockDamage) -> (BlockInfo, [StoredBatch]) {
+    let info = try BlockInfo(of: block)
+    if block.number(UInt8.self, at: BlockLayout.versionAt) == BlockLayout.tokenVersion {
+      var reader = tokens ?? TokenBlock(seriesCount: seriesCount)
+      tokens = nil
+      defer { tokens = reader }
+      return (info, [try reader.read(block, info)])
+    }
+    return (info, try readStream(block, info))
+  }
+
+  private func readStream(
+    _ block: UnsafeRawBufferPointer, _ info: BlockInfo
+  ) throws(BlockDamage) -> [StoredBatch] {
+    let length = Int(block.number(UInt16.self, at: BlockLayout.streamLength))
+    guard length <= block.count - BlockLayout.headerBytes else { throw .contents }
+    let from = BlockLayout.headerBytes
+    var decoder = RangeDecoder(UnsafeRawBufferPointer(rebasing: block[from..<(from + length)]))
+    defer { model.clear() }
+    var batches: [StoredBatch] = []
+    var samples: [Sample] = []
+    samples.reserveCapacity(info.count)
+    var texts: [UInt8] = []
+    func close() {
+      guard !samples.isEmpty else { return }
+      let end = batches.last.map { $0.firstSequence + Int64($0.samples.count) } ?? info.firstSequence
+      batches.append(
+        StoredBatch(
+          firstSequence: end, epoch: info.epoch, catalogueVersion: info.catalogueVersion, samples: samples,
+          texts: texts))
+      samples = []
+      texts = []
+    }
+    var packed = PackedSample()
+    for _ in 0..<info.count {
+      model.pass(&packed, &decoder)
+      if packed.isCut { close() }
+      if packed.mark & 4 != 0 { try readText(&packed, into: &texts, &decoder) }
+      let (nanoseconds, isTooFar) = packed.ms.multipliedReportingOverflow(by: 1_000_000)
+      guard !isTooFar, !model.isImpossible, !decoder.isImpossible,
+        let quality = Quality(rawValue: packed.mark & 3)
+      else { throw .contents }
+      samples.append(
+        Sample(
+          at: Instant(nanoseconds: nanoseconds), raw: packed.raw, series: packed.series, quality: quality,
+          hasText: packed.mark & 4 != 0))
+    }
+    guard decoder.isAtEnd else { throw .contents }
+    close()
+    return batches
+  }
+
+  private func readText(
+    _ packed: inout PackedSample, into texts: inout [UInt8], _ decoder: inout RangeDecoder
   ) throws(BlockDamage) {
-    var times = TokenReader(columns[0])
-    var series = TokenReader(columns[1])
-    var values = TokenReader(columns[2])
-    var marks = TokenReader(columns[3])
-    var ms: Int64 = 0
-    var step: Int64 = 0
-    var mark: UInt64 = 0
-    var textPlace = 0
-    batch.samples.reserveCapacity(count)
-    for index in 0..<count {
-      let change = unzigzag(try times.next())
-      if index == 0 {
-        ms = change
-      } else {
-        step = step &+ change
-        ms = ms &+ step
-      }
-      let (nanoseconds, isTooFar) = ms.multipliedReportingOverflow(by: 1_000_000)
-      guard !isTooFar else { throw .contents }
-
-      let (number, isTooLarge) = Int64(table.expected).addingReportingOverflow(unzigzag(try series.next()))
-      guard !isTooLarge, let place = UInt16(exactly: number) else { throw .contents }
-      table.pass(to: place)
-
-      mark ^= try marks.next()
-      guard mark < 8, let quality = Quality(rawValue: UInt8(mark & 3)) else { throw .contents }
-      let token = try values.next()
-      let hasText = mark & 4 != 0
-      let raw: Int64
-      if hasText {
-        guard token <= UInt64(batch.texts.count - textPlace) else { throw .contents }
-        let length = Int(token)
-        raw = Sample.textPlace(offset: textPlace, length: length)
-        textPlace += length
-      } else {
-        raw = table[place] &+ unzigzag(token)
-        table[place] = raw
-      }
-      batch.samples.append(
-        Sample(at: Instant(nanoseconds: nanoseconds), raw: raw, series: place, quality: quality, hasText: hasText))
-    }
-    guard times.isAtEnd, series.isAtEnd, values.isAtEnd, marks.isAtEnd, textPlace == batch.texts.count else {
-      throw .contents
-    }
+    guard packed.raw >= 0, packed.raw <= Int64(Limits.textBytesMax) else { throw .contents }
+    let length = Int(packed.raw)
+    packed.raw = Sample.textPlace(offset: texts.count, length: length)
+    for _ in 0..<length { texts.append(UInt8(truncatingIfNeeded: decoder.plain(0, count: 8))) }
   }
 }

@@ -1,91 +1,88 @@
-// Packs samples into one block. Pure: no clock, no file; all memory is taken at init.
+// Packs samples into one block, which may be written out several times while it fills. No clock, no file;
+// all memory is taken at init.
 //
 // Invariants:
 //  1. What was appended fits: a sample that might not is refused before anything changes.
-//  2. Sequence numbers are given when the block is sealed, so what is lost meanwhile can still be counted in front of
-//     it.
+//  2. Sequence numbers are given when the block is written, so what is lost meanwhile can still be counted in
+//     front of it: until a part of it is durable.
+//  3. What was written once stands unchanged at the beginning of everything that is written later of the same block.
 
 import StreamCore
 
-package struct BlockWriter {
-  private var times = TokenColumn()
-  private var series = TokenColumn()
-  private var values = TokenColumn()
-  private var marks = TokenColumn()
-  private var texts = [UInt8](repeating: 0, count: Limits.blockBytes)
-  private var textBytes = 0
-  private var table: SeriesTable
+package final class BlockWriter {
+  private let model: BlockModel
+  private let stream: UnsafeMutablePointer<UInt8>
+  private var encoder: RangeEncoder
   package private(set) var sampleCount = 0
+  /// Of these, durable.
+  package private(set) var durableCount = 0
   package private(set) var loss: Loss?
+  private var isLossDurable = false
+  private var isCutDue = false
   private var earliestMs = Int64.max
   private var latestMs = Int64.min
-  private var previousMs: Int64 = 0
-  private var previousStep: Int64 = 0
-  private var previousMark: UInt64 = 0
+  private let samplesMax: Int
 
-  package init(seriesCount: Int) { table = SeriesTable(seriesCount: seriesCount) }
+  private static let room = Limits.blockBytes - BlockLayout.headerBytes
+  /// A sample's bytes at the most: seven numbers of 26 bytes, and a dozen decisions and plain bits.
+  private static let growthMax = 224
 
-  package var isEmpty: Bool { sampleCount == 0 && loss == nil }
-
-  private var countMax: Int {
-    BlockLayout.headerBytes + times.countMax + series.countMax + values.countMax + marks.countMax + textBytes
+  package init(seriesCount: Int, samplesMax: Int = Limits.samplesPerBlockMax) {
+    self.samplesMax = min(samplesMax, Limits.samplesPerBlockMax)
+    model = BlockModel(seriesCount: seriesCount)
+    stream = .allocate(capacity: Limits.blockBytes)
+    stream.initialize(repeating: 0, count: Limits.blockBytes)
+    encoder = RangeEncoder(into: stream)
   }
 
-  /// False: full, seal first. `text`: the bytes of a sample that has a text; its `raw` is then not kept.
-  package mutating func append(_ sample: Sample, text: UnsafeBufferPointer<UInt8>) -> Bool {
-    let textCount = sample.hasText ? text.count : 0
-    guard sampleCount < Limits.samplesPerBlockMax,
-      countMax + 4 * TokenColumn.growthMax + textCount <= Limits.blockBytes
-    else { return false }
+  deinit { stream.deallocate() }
 
+  package var isEmpty: Bool { sampleCount == 0 && loss == nil }
+  /// Nothing is in it that is not durable, too.
+  package var isDurable: Bool { sampleCount == durableCount && (loss == nil || isLossDurable) }
+  package var isBegun: Bool { durableCount > 0 || isLossDurable }
+
+  /// False: full, seal first. `text`: the bytes of a sample that has a text; its `raw` is then not kept.
+  package func append(_ sample: Sample, text: UnsafeBufferPointer<UInt8>) -> Bool {
+    let textCount = sample.hasText ? min(text.count, Limits.textBytesMax) : 0
+    guard sampleCount < samplesMax, model.hasRoom(for: sample.series),
+      encoder.bytesMax + Self.growthMax + 2 * textCount <= Self.room
+    else { return false }
     let ms = sample.at.milliseconds
-    let step = sampleCount == 0 ? ms : ms &- previousMs
-    times.append(zigzag(sampleCount == 0 ? step : step &- previousStep))
-    previousStep = sampleCount == 0 ? 0 : step
-    previousMs = ms
+    var packed = PackedSample()
+    packed.ms = ms
+    packed.raw = sample.hasText ? Int64(textCount) : sample.raw
+    packed.series = sample.series
+    packed.mark = sample.quality.rawValue | (sample.hasText ? 4 : 0)
+    packed.isCut = isCutDue
+    isCutDue = false
+    model.pass(&packed, &encoder)
+    for index in 0..<textCount { _ = encoder.plain(UInt64(text[index]), count: 8) }
     earliestMs = min(earliestMs, ms)
     latestMs = max(latestMs, ms)
-
-    let guess = table.expected
-    series.append(zigzag(Int64(sample.series) - Int64(guess)))
-    table.pass(to: sample.series)
-
-    if sample.hasText {
-      values.append(UInt64(textCount))
-      for byte in text {
-        texts[textBytes] = byte
-        textBytes += 1
-      }
-    } else {
-      values.append(zigzag(sample.raw &- table[sample.series]))
-      table[sample.series] = sample.raw
-    }
-
-    let mark = UInt64(sample.quality.rawValue) | (sample.hasText ? 4 : 0)
-    marks.append(mark ^ previousMark)
-    previousMark = mark
     sampleCount += 1
     return true
   }
 
-  /// Counts samples that take their sequences and are not here. Losses of one block become one.
-  package mutating func addLoss(_ more: Loss) {
+  /// Counts samples that take their sequences and are not here. Losses of one block become one. Not after the block has
+  /// begun to be durable.
+  package func addLoss(_ more: Loss) {
     guard more.count > 0 else { return }
-    guard let before = loss else {
-      loss = more
-      return
-    }
-    loss = Loss(
-      count: before.count &+ more.count, fromMs: min(before.fromMs, more.fromMs), toMs: max(before.toMs, more.toMs),
-      reason: before.reason)
+    precondition(!isBegun, "a loss in front of what was given out")
+    loss = loss?.joined(with: more) ?? more
   }
 
-  /// Writes the block and begins anew. `place` says number, `firstSequence` of what is lost or stored first, ordinal,
-  /// epoch, catalogue and mark; the rest is filled in here. Returns the block's header.
-  package mutating func seal(
-    as place: BlockInfo, into block: UnsafeMutableRawBufferPointer
-  ) -> BlockInfo {
-    precondition(block.count == Limits.blockBytes, "a block is sealed into memory of another size")
+  /// What was written last is durable.
+  package func committed(_ count: Int) {
+    isCutDue = count == sampleCount && count > 0
+    durableCount = count
+    isLossDurable = loss != nil
+  }
+
+  /// Writes the block as it is; it may grow afterwards. `place` says number, `firstSequence` of what is lost or stored
+  /// first, ordinal, epoch, catalogue and mark; the rest is filled in here. Returns the block's header.
+  package func write(as place: BlockInfo, into block: UnsafeMutableRawBufferPointer) -> BlockInfo {
+    precondition(block.count == Limits.blockBytes, "a block is written into memory of another size")
     var info = place
     info.count = sampleCount
     info.loss = loss
@@ -94,38 +91,25 @@ package struct BlockWriter {
     info.latestMs = sampleCount > 0 ? latestMs : loss?.toMs ?? 0
     block.initializeMemory(as: UInt8.self, repeating: 0)
     info.write(to: block)
-    var end = BlockLayout.headerBytes
-    end += take(&times, column: 0, into: block, at: end)
-    end += take(&series, column: 1, into: block, at: end)
-    end += take(&values, column: 2, into: block, at: end)
-    end += take(&marks, column: 3, into: block, at: end)
-    block.put(UInt16(textBytes), at: BlockLayout.columnLengths + 8)
-    texts.withUnsafeBytes { bytes in
-      UnsafeMutableRawBufferPointer(rebasing: block[end...]).copyMemory(
-        from: UnsafeRawBufferPointer(rebasing: bytes[..<textBytes]))
-    }
+    // The end is written behind what is there, and written over by what comes.
+    let length = encoder.ended()
+    block.put(UInt16(length), at: BlockLayout.streamLength)
+    UnsafeMutableRawBufferPointer(rebasing: block[BlockLayout.headerBytes...]).copyMemory(
+      from: UnsafeRawBufferPointer(start: stream, count: length))
     BlockInfo.close(block)
-    clear()
     return info
   }
 
-  private func take(
-    _ column: inout TokenColumn, column index: Int, into block: UnsafeMutableRawBufferPointer, at offset: Int
-  ) -> Int {
-    let length = column.take(into: block, at: offset)
-    block.put(UInt16(length), at: BlockLayout.columnLengths + 2 * index)
-    return length
-  }
-
-  private mutating func clear() {
-    textBytes = 0
-    table.clear()
+  /// Begins anew.
+  package func clear() {
+    model.clear()
+    encoder = RangeEncoder(into: stream)
     sampleCount = 0
+    durableCount = 0
     loss = nil
+    isLossDurable = false
+    isCutDue = false
     earliestMs = .max
     latestMs = .min
-    previousMs = 0
-    previousStep = 0
-    previousMark = 0
   }
 }

@@ -63,7 +63,8 @@ final class Buffer {
     epoch = files.epoch
     catalogueVersion = files.catalogueVersion
     durable = Position(alarms: files.log.newest, telemetry: files.place.firstSequence - 1)
-    intake = Intake(seriesCount: configuration.seriesCount, place: files.place)
+    intake = Intake(
+      seriesCount: configuration.seriesCount, place: files.place, samplesPerBlock: configuration.samplesPerBlock)
     let now = kerb_monotonic_ns()
     intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
     cursorsDueNs = now + Limits.cursorCommitNs
@@ -132,7 +133,7 @@ final class Buffer {
       while let batch = channel.next(), intake.take(batch, nowNs: now) {
         channel.release()
         // A backlog is more than the intake holds; alarms don't wait for the rest of it.
-        if intake.sealed.count >= Limits.blocksPendingMax / 2 {
+        if intake.isCrowded {
           commitAlarms(now, isForced: false)
           commitTelemetry(now, isForced: false)
         }
@@ -205,11 +206,9 @@ final class Buffer {
     guard ringState == .good || isForced || now >= ringRetryNs else { return }
     do throws(StoreFailure) {
       let ring = try openedRing()
-      // Blocks that wait since a failure go first; the open one is not cut off for an attempt that may fail again.
-      try commitSealed(to: ring)
-      ringState = .good
       let isDue = intake.openedNs.map { now >= $0 + configuration.commitNs } ?? false
-      if isDue || isForced, intake.seal() { try commitSealed(to: ring) }
+      if isDue || isForced || intake.isCrowded { try commitPending(to: ring, withOpen: isDue || isForced) }
+      ringState = .good
     } catch {
       ringRetryNs = now + Limits.storeRetryNs
       ringFailed(error)
@@ -217,17 +216,19 @@ final class Buffer {
     }
   }
 
-  private func commitSealed(to ring: TelemetryRing) throws(StoreFailure) {
-    guard !intake.sealed.isEmpty else { return }
-    let outcome = intake.withSealed { (blocks) -> Result<Void, StoreFailure> in
+  /// The open block is written as it is and filled on: a page that is written ten times reaches the file
+  /// once or twice, with the checkpoints, and holds ten times as much.
+  private func commitPending(to ring: TelemetryRing, withOpen: Bool) throws(StoreFailure) {
+    let outcome = intake.withPending(withOpen: withOpen) { (blocks) -> Result<Void, StoreFailure> in
       do throws(StoreFailure) {
         return .success(try ring.append(blocks))
       } catch {
         return .failure(error)
       }
     }
+    guard let outcome else { return }
     try outcome.get()
-    intake.blocksCommitted(intake.sealed.count)
+    intake.pendingCommitted(withOpen: withOpen)
     commits += 1
     durable.telemetry = max(durable.telemetry, ring.newest?.last ?? 0)
   }

@@ -107,8 +107,7 @@ extension Buffer {
   /// A commit that failed may have reached the file all the same: those blocks are the very same, and not repeated.
   private func dropStored(_ stored: BlockInfo?) {
     guard let stored else { return }
-    let same = intake.sealed.prefix { $0.epoch == stored.epoch && $0.number <= stored.number }
-    intake.blocksCommitted(same.count)
+    intake.drop(stored: stored)
     durable.telemetry = max(durable.telemetry, stored.last)
   }
 
@@ -158,7 +157,7 @@ extension Buffer {
   private func moveIntake(to ring: TelemetryRing) {
     var place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
     place.firstSequence = highWater.telemetry + 1
-    intake.move(to: place)
+    intake.move(to: place, durable: durable.telemetry)
     for name in cursors.keys { cursors[name]?.place = nil }
     anyonesPlace = nil
   }

@@ -1,35 +1,51 @@
-// What has been taken over from the buses and is not yet durable: the block being filled, blocks that are sealed, alarm
+// What has been taken over from the buses and is not yet durable: the block being filled, blocks that are full, alarm
 // events. On the store thread; its memory is taken at init.
+//
+//   samples -> open block --full--> sealed blocks -> committed
+//                   \--due: written as it is, and filled on-->/
 //
 // Invariants:
 //  1. A sample that was taken over is in a block here, or stored, or counted as lost in front of one.
-//  2. A sealed block changes only its place (number, sequence, epoch, mark), and only while no file can hold it.
+//  2. What is durable of the open block never changes: a loss behind it begins another block.
 //  3. Events are never dropped: without room for them the batch stays with its bus.
 
 import StreamCore
 
 struct Intake {
-  private var writer: BlockWriter
-  private var blocks = [UInt8](repeating: 0, count: Limits.blocksPendingMax * Limits.blockBytes)
+  private let writer: BlockWriter
+  private let seriesCount: Int
+  /// The sealed blocks, and behind them the open one while it is committed.
+  private var blocks = [UInt8](repeating: 0, count: (Limits.blocksPendingMax + 1) * Limits.blockBytes)
   private(set) var sealed: [BlockInfo] = []
   private(set) var events: [AlarmEvent] = []
-  /// Place of the next block: number, sequence and ordinal go on from the sealed ones.
+  /// Place of the open block: number, sequence and ordinal go on from the sealed ones.
   private var place: BlockInfo
+  /// The open block as it was last written.
+  private var written: BlockInfo?
+  /// Samples of the first sealed block that are durable since it was open.
+  private var sealedDurable = 0
+  /// Lost behind the open block.
+  private var behind: Loss?
   private(set) var acceptedSamples: Int64 = 0
   private(set) var acceptedEvents: Int64 = 0
   private(set) var lostSamples: Int64 = 0
-  /// When the oldest sample of the open block came.
+  /// When the oldest sample came that is not durable.
   private(set) var openedNs: Int64?
 
-  init(seriesCount: Int, place: BlockInfo) {
-    writer = BlockWriter(seriesCount: seriesCount)
+  init(seriesCount: Int, place: BlockInfo, samplesPerBlock: Int = Limits.samplesPerBlockMax) {
+    writer = BlockWriter(seriesCount: seriesCount, samplesMax: samplesPerBlock)
+    self.seriesCount = seriesCount
     self.place = place
     sealed.reserveCapacity(Limits.blocksPendingMax)
     events.reserveCapacity(Limits.eventsPendingMax)
   }
 
-  var pendingSamples: Int64 { Int64(sealed.reduce(writer.sampleCount) { $0 + $1.count }) }
-  var isEmpty: Bool { writer.isEmpty && sealed.isEmpty && events.isEmpty }
+  var pendingSamples: Int64 {
+    Int64(sealed.reduce(writer.sampleCount - writer.durableCount - sealedDurable) { $0 + $1.count })
+  }
+  var isEmpty: Bool { writer.isDurable && behind == nil && sealed.isEmpty && events.isEmpty }
+  /// Some of it can't wait until it is due.
+  var isCrowded: Bool { sealed.count >= Limits.blocksPendingMax / 2 }
   private var hasRoom: Bool { sealed.count < Limits.blocksPendingMax }
 
   /// Takes a batch over. False: no room for its events.
@@ -48,7 +64,7 @@ struct Intake {
 
   private mutating func take(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, nowNs: Int64) {
     // With all blocks full and the disk not taking any, the newest samples are those that are lost.
-    if writer.append(sample, text: text) || (seal() && writer.append(sample, text: text)) {
+    if put(sample, text: text) {
       acceptedSamples += 1
       if openedNs == nil { openedNs = nowNs }
     } else {
@@ -56,34 +72,60 @@ struct Intake {
     }
   }
 
+  private mutating func put(_ sample: Sample, text: UnsafeBufferPointer<UInt8>) -> Bool {
+    if behind == nil, writer.append(sample, text: text) { return true }
+    return seal() && writer.append(sample, text: text)
+  }
+
   private mutating func lose(_ count: Int64, from: Instant, to: Instant, nowNs: Int64) {
     guard count > 0 else { return }
     lostSamples += count
-    writer.addLoss(Loss(count: count, fromMs: from.milliseconds, toMs: to.milliseconds, reason: .overflow))
+    add(Loss(count: count, fromMs: from.milliseconds, toMs: to.milliseconds, reason: .overflow))
     if openedNs == nil { openedNs = nowNs }
+  }
+
+  private mutating func add(_ loss: Loss) {
+    if writer.isBegun { behind = behind?.joined(with: loss) ?? loss } else { writer.addLoss(loss) }
   }
 
   /// Sequences that were given out by a ring whose end is gone.
   mutating func addDamage(count: Int64, at: Instant, reason: GapReason) {
-    writer.addLoss(Loss(count: count, fromMs: at.milliseconds, toMs: at.milliseconds, reason: reason))
+    add(Loss(count: count, fromMs: at.milliseconds, toMs: at.milliseconds, reason: reason))
   }
 
   /// The last sequence of all that waits, once it has a place.
-  var end: Int64 { place.firstSequence - 1 + (writer.loss?.count ?? 0) + Int64(writer.sampleCount) }
+  var end: Int64 {
+    place.firstSequence - 1 + (writer.loss?.count ?? 0) + Int64(writer.sampleCount) + (behind?.count ?? 0)
+  }
 
-  /// Seals the open block. False: it is empty, or no room is left for another sealed one.
+  // MARK: Blocks
+
+  /// Ends the open block. False: it is empty, or no room is left for another sealed one.
   mutating func seal() -> Bool {
-    guard !writer.isEmpty, hasRoom else { return false }
+    guard !writer.isEmpty else { return false }
+    if writer.isDurable, let written {
+      go(on: written)
+    } else {
+      guard hasRoom else { return false }
+      if sealed.isEmpty { sealedDurable = writer.durableCount }
+      let info = writeOpen()
+      sealed.append(info)
+      go(on: info)
+    }
+    writer.clear()
+    written = nil
+    if let behind { writer.addLoss(behind) }
+    behind = nil
+    return true
+  }
+
+  private mutating func writeOpen() -> BlockInfo {
     let offset = sealed.count * Limits.blockBytes
-    let place = self.place
-    let info = blocks.withUnsafeMutableBytes { memory in
-      writer.seal(
+    let (writer, place) = (self.writer, self.place)
+    return blocks.withUnsafeMutableBytes { memory in
+      writer.write(
         as: place, into: UnsafeMutableRawBufferPointer(rebasing: memory[offset..<(offset + Limits.blockBytes)]))
     }
-    sealed.append(info)
-    openedNs = nil
-    go(on: info)
-    return true
   }
 
   private mutating func go(on info: BlockInfo) {
@@ -92,13 +134,28 @@ struct Intake {
     place.ordinal = info.ordinal + Int64(info.count)
   }
 
-  /// The sealed blocks, one after the other.
-  func withSealed<Answer>(_ body: (UnsafeRawBufferPointer) -> Answer) -> Answer {
-    blocks.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<(sealed.count * Limits.blockBytes)])) }
+  /// The sealed blocks and, `withOpen`, the open one as it is; nil: nothing of them waits.
+  mutating func withPending<Answer>(withOpen: Bool, _ body: (UnsafeRawBufferPointer) -> Answer) -> Answer? {
+    if withOpen, behind != nil { _ = seal() }
+    var count = sealed.count
+    if withOpen, !writer.isDurable {
+      written = writeOpen()
+      count += 1
+    }
+    guard count > 0 else { return nil }
+    return blocks.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<(count * Limits.blockBytes)])) }
   }
 
-  /// The first `count` sealed blocks are durable.
-  mutating func blocksCommitted(_ count: Int) {
+  /// What `withPending` gave out is durable.
+  mutating func pendingCommitted(withOpen: Bool) {
+    dropSealed(sealed.count)
+    guard withOpen else { return }
+    writer.committed(writer.sampleCount)
+    if behind == nil { openedNs = nil }
+  }
+
+  private mutating func dropSealed(_ count: Int) {
+    guard count > 0 else { return }
     let rest = sealed.count - count
     blocks.withUnsafeMutableBytes { memory in
       let from = UnsafeRawBufferPointer(
@@ -106,31 +163,63 @@ struct Intake {
       UnsafeMutableRawBufferPointer(rebasing: memory[..<(rest * Limits.blockBytes)]).copyMemory(from: from)
     }
     sealed.removeFirst(count)
+    sealedDurable = 0
+  }
+
+  /// `stored` is the newest block of the file: a commit that was reported as failed may have arrived all the same.
+  mutating func drop(stored: BlockInfo) {
+    guard stored.epoch == place.epoch else { return }
+    dropSealed(sealed.prefix { $0.last <= stored.last }.count)
+    if let first = sealed.first, first.number == stored.number { sealedDurable = stored.count }
+    guard sealed.isEmpty, stored.number == place.number, stored.count > writer.durableCount else { return }
+    writer.committed(stored.count)
+    written = stored
   }
 
   /// The first `count` events are durable.
   mutating func eventsCommitted(_ count: Int) { events.removeFirst(count) }
 
-  /// Gives everything that waits a place in another ring.
-  mutating func move(to place: BlockInfo) {
-    self.place = place
+  /// Gives everything that waits a place in another ring; what was durable in the old one, up to `durable`,
+  /// stays there.
+  mutating func move(to place: BlockInfo, durable: Int64) {
+    var waiting: [(BlockInfo, [StoredBatch])] = []
+    var reader = BlockReader(seriesCount: seriesCount)
+    if !writer.isDurable {
+      let info = writeOpen()
+      sealed.append(info)
+    }
     for index in sealed.indices {
-      var info = sealed[index]
-      let lost = info.loss?.count ?? 0
-      info.number = self.place.number
-      info.firstSequence = self.place.firstSequence + lost
-      info.ordinal = self.place.ordinal
-      info.epoch = place.epoch
-      info.catalogueVersion = place.catalogueVersion
-      info.mark = place.mark
       let offset = index * Limits.blockBytes
-      blocks.withUnsafeMutableBytes { memory in
-        let block = UnsafeMutableRawBufferPointer(rebasing: memory[offset..<(offset + Limits.blockBytes)])
-        info.write(to: block)
-        BlockInfo.close(block)
+      let block = blocks.withUnsafeBytes { memory in
+        try? reader.read(UnsafeRawBufferPointer(rebasing: memory[offset..<(offset + Limits.blockBytes)]))
       }
-      sealed[index] = info
-      go(on: info)
+      if let block { waiting.append(block) }
+    }
+    sealed.removeAll(keepingCapacity: true)
+    writer.clear()
+    written = nil
+    sealedDurable = 0
+    let later = behind
+    behind = nil
+    self.place = place
+    for (info, batches) in waiting {
+      if let loss = info.loss, info.firstSequence - 1 > durable { add(loss) }
+      for batch in batches { putAgain(batch, after: durable) }
+    }
+    if let later { add(later) }
+  }
+
+  private mutating func putAgain(_ batch: StoredBatch, after durable: Int64) {
+    batch.texts.withUnsafeBufferPointer { texts in
+      for (index, sample) in batch.samples.enumerated() where batch.firstSequence + Int64(index) > durable {
+        let text =
+          sample.hasText
+          ? UnsafeBufferPointer(rebasing: texts[sample.textOffset..<(sample.textOffset + sample.textLength)])
+          : UnsafeBufferPointer(start: nil, count: 0)
+        guard !put(sample, text: text) else { continue }
+        lostSamples += 1
+        add(Loss(count: 1, fromMs: sample.at.milliseconds, toMs: sample.at.milliseconds, reason: .overflow))
+      }
     }
   }
 }

@@ -24,6 +24,9 @@ struct RingSalvage {
   private struct Place {
     var isInLog = false
     var offset: Int64 = 0
+    /// The newest block is written again while it fills: the log has it several times.
+    var epoch: UInt32 = 0
+    var count = 0
   }
 
   private init(mark: UInt32, slots: Int64) {
@@ -68,9 +71,13 @@ struct RingSalvage {
       let block = UnsafeRawBufferPointer(rebasing: page[at..<(at + Limits.blockBytes)])
       guard let info = try? BlockInfo(of: block), info.mark == mark else { return }
       let index = Int(info.number % Int64(numbers.count))
-      guard info.number >= numbers[index] else { return }
+      let known = places[index]
+      guard info.number > numbers[index]
+        || (info.number == numbers[index] && (info.epoch, info.count) >= (known.epoch, known.count))
+      else { return }
       numbers[index] = info.number
-      places[index] = Place(isInLog: isInLog, offset: offset + Int64(at))
+      places[index] = Place(
+        isInLog: isInLog, offset: offset + Int64(at), epoch: info.epoch, count: info.count)
       newest = max(newest, info.number)
     }
     return newest >= 0

@@ -18,6 +18,8 @@ package struct StoreConfiguration: Sendable {
   package var consumers: [String]
   /// SQLite's file system of that name; nil: its own. Tests put their faults there.
   package var vfs: String?
+  /// A block takes no more; fewer than it could only where rings have to come round soon.
+  package var samplesPerBlock = Limits.samplesPerBlockMax
 
   package init(
     statePath: String, telemetryBytes: Int, alarmBytes: Int, commitNs: Int64, catalogue: [UInt8], seriesCount: Int,
@@ -104,8 +106,8 @@ package struct Gap: Sendable, Hashable {
   }
 }
 
-/// One block of the telemetry ring, checked and decoded: a batch that never changes. Sample `i` has sequence
-/// `firstSequence + i`; a sample with text points into `texts`.
+/// What one commit brought to a block of the telemetry ring, checked and decoded: a batch that never
+/// changes. Sample `i` has sequence `firstSequence + i`; a sample with text points into `texts`.
 package struct StoredBatch: Sendable {
   package var firstSequence: Int64
   package var epoch: UInt32

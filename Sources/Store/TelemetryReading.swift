@@ -30,10 +30,10 @@ extension TelemetryRing {
     }
     var looks = 0
     while number <= numbers.upperBound, !reading.isFull, looks < Limits.blocksPerReadMax {
-      if let (info, batch) = try batch(number) {
+      if let (info, batches) = try batches(number) {
         looks += 1
         let isFirst = number == numbers.lowerBound
-        reading.take(info, batch, missing: isFirst && number > 0 ? .evicted : .damaged)
+        reading.take(info, batches, missing: isFirst && number > 0 ? .evicted : .damaged)
         if reading.answer.next < info.last { break }
       } else {
         // Runs of damage end at the next good block, or here; they are not counted, so that reading gets past them.
@@ -84,7 +84,7 @@ private struct TelemetryReading {
     answer.records += 1
   }
 
-  mutating func take(_ info: BlockInfo, _ batch: StoredBatch, missing: GapReason) {
+  mutating func take(_ info: BlockInfo, _ batches: [StoredBatch], missing: GapReason) {
     if answer.next + 1 < info.from {
       let start = before?.epoch == info.epoch ? before?.latest : nil
       addGap(
@@ -97,11 +97,15 @@ private struct TelemetryReading {
         to: info.firstSequence - 1, epoch: info.epoch, start: Instant(milliseconds: loss.fromMs),
         end: Instant(milliseconds: loss.toMs), reason: loss.reason)
     }
-    let skipped = Int(max(0, answer.next + 1 - info.firstSequence))
+    for batch in batches { take(batch) }
+  }
+
+  private mutating func take(_ batch: StoredBatch) {
+    let skipped = Int(max(0, answer.next + 1 - batch.firstSequence))
     let room = max(0, recordsMax - answer.records)
-    let taken = min(info.count - skipped, room)
+    let taken = min(batch.samples.count - skipped, room)
     guard taken > 0 else { return }
-    if taken == info.count {
+    if taken == batch.samples.count {
       answer.batches.append(batch)
     } else {
       var part = batch

@@ -8,7 +8,8 @@
 //        | this lap … this lap | empty … empty | not yet made  |      before
 //
 // Invariants:
-//  1. A block is written once; only the block `slots` numbers later takes its place.
+//  1. The newest block may be written again while it fills, and then begins as it did; any other is written over
+//     only by the block `slots` numbers later.
 //  2. `newest` is durable: it moves after the commit.
 //  3. What is read is a whole block with the right checksum, mark and number, or it is damage.
 
@@ -192,11 +193,11 @@ final class TelemetryRing {
     return found ?? .damaged(.empty)
   }
 
-  /// Block `number`, decoded; nil if it is damaged.
-  func batch(_ number: Int64) throws(StoreFailure) -> (BlockInfo, StoredBatch)? {
-    let found = try withSlot(slot(of: number)) { (bytes) -> (BlockInfo, StoredBatch)? in
-      guard let (info, batch) = try? reader.read(bytes), info.number == number, info.mark == mark else { return nil }
-      return (info, batch)
+  /// Block `number`, decoded, a batch for each commit that filled it; nil if it is damaged.
+  func batches(_ number: Int64) throws(StoreFailure) -> (BlockInfo, [StoredBatch])? {
+    let found = try withSlot(slot(of: number)) { (bytes) -> (BlockInfo, [StoredBatch])? in
+      guard let (info, batches) = try? reader.read(bytes), info.number == number, info.mark == mark else { return nil }
+      return (info, batches)
     }
     return found ?? nil
   }

@@ -196,7 +196,10 @@ package enum Limits {
   package static let cursorCommitNs: Int64 = 30_000_000_000
   /// Two bytes count them; a block of 4 KiB that holds more is nearly all repetition.
   package static let samplesPerBlockMax = 4_096
-  /// Sealed blocks that wait in RAM for a disk that is full or slow: 64 KiB, half an hour at ten samples a second.
+  /// Series that one block tells apart, a power of two: what each of them takes at its first sample leaves
+  /// room for no more.
+  package static let seriesPerBlockMax = 1_024
+  /// Full blocks that wait in RAM for a disk that is full or slow: 64 KiB, an hour at ten samples a second.
   package static let blocksPendingMax = 16
   /// Alarm events that wait for a failing disk; beyond it the buses keep them, none is dropped.
   package static let eventsPendingMax = 256

@@ -93,9 +93,10 @@ package final class VirtualLine: Sendable {
     return devices.withLock { $0.device(device)?.value(point, atNs: time) }
   }
 
-  func registers(_ device: String, _ table: RegisterTable, _ address: Int, count: Int) -> [UInt16] {
-    let time = now()
-    return devices.withLock {
+  func registers(
+    _ device: String, _ table: RegisterTable, _ address: Int, count: Int, atNs time: Int64
+  ) -> [UInt16] {
+    devices.withLock {
       guard let found = $0.device(device) else { return [] }
       found.refresh(atNs: time)
       return found.image.words(table, address, count: count)

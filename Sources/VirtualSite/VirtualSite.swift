@@ -128,7 +128,15 @@ package final class VirtualSite: Sendable {
 
   /// What a device's registers hold now; what a master wrote is there.
   package func registers(_ device: String, _ table: RegisterTable, _ address: Int, count: Int) -> [UInt16] {
-    line(ofDevice: device)?.registers(device, table, address, count: count) ?? []
+    guard let line = line(ofDevice: device) else { return [] }
+    return line.registers(device, table, address, count: count, atNs: line.now())
+  }
+
+  /// The same at any time since the site's start: for who carries a clock of its own.
+  package func registers(
+    _ device: String, _ table: RegisterTable, _ address: Int, count: Int, atNs time: Int64
+  ) -> [UInt16] {
+    line(ofDevice: device)?.registers(device, table, address, count: count, atNs: time) ?? []
   }
 
   package func counts(line name: String) -> LineCounts { line(name)?.counts ?? LineCounts() }

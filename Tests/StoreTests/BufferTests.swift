@@ -108,11 +108,10 @@ struct BufferTests {
   private func commitUnseen(_ buffer: Buffer) throws {
     let ring = try #require(buffer.ring)
     let log = try #require(buffer.log)
-    let isSealed = buffer.intake.seal()
-    #expect(isSealed)
-    try buffer.intake.withSealed { (blocks) -> Result<Void, StoreFailure> in
+    let outcome = buffer.intake.withPending(withOpen: true) { (blocks) -> Result<Void, StoreFailure> in
       do throws(StoreFailure) { return .success(try ring.append(blocks)) } catch { return .failure(error) }
-    }.get()
+    }
+    try #require(outcome).get()
     try log.append(buffer.intake.events, epoch: buffer.epoch, catalogueVersion: buffer.catalogueVersion)
   }
 

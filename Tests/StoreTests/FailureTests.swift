@@ -54,7 +54,7 @@ struct FailureTests {
   func conservation(seed: UInt64) async throws {
     var random = Seeded(seed &* 1_000)
     let folder = Folder()
-    var site = try Site(configuration(folder))
+    var site = try Site(configuration(folder, samplesPerBlock: 30))
     var account = Account()
     var next = Position()
     var produced: Int64 = 0
@@ -68,7 +68,7 @@ struct FailureTests {
         lost += Int64(count)
       case 1:
         site.stop()
-        site = try Site(configuration(folder))
+        site = try Site(configuration(folder, samplesPerBlock: 30))
       case 2, 3, 4:
         for _ in 0..<Int.random(in: 1...3, using: &random) {
           let answer = try await site.read(
@@ -104,7 +104,7 @@ struct FailureTests {
   @Test("22 A thousand flipped bits: no wrong value is served, what is damaged is a gap or the store begins anew")
   func flips() async throws {
     let folder = Folder()
-    let site = try Site(configuration(folder))
+    let site = try Site(configuration(folder, samplesPerBlock: 20))
     for block in 0..<60 as Range<Int64> {
       await site.put(numbered((block * 20 + 1)..<(block * 20 + 21)))
       try await site.flush()

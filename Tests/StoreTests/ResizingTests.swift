@@ -27,11 +27,11 @@ struct ResizingTests {
     "It grows without losing a sample, before and after its ring has come round", arguments: [10, 245, 700] as [Int64])
   func grows(blocks count: Int64) async throws {
     let folder = Folder()
-    let site = try Site(configuration(folder, telemetryBytes: Self.small))
+    let site = try Site(configuration(folder, telemetryBytes: Self.small, samplesPerBlock: 4))
     try await blocks(site, 0..<count)
     let before = try await site.readAll()
     site.stop()
-    let again = try Site(configuration(folder, telemetryBytes: Self.large))
+    let again = try Site(configuration(folder, telemetryBytes: Self.large, samplesPerBlock: 4))
     #expect(again.opening.storeID == site.opening.storeID)
     let first = try #require(before.samples.keys.min())
     expectRight(try await again.readAll(), from: first, to: count * 4)
@@ -43,11 +43,11 @@ struct ResizingTests {
   @Test("It shrinks to the newest; what went is told as evicted; the file is smaller", arguments: [10, 700] as [Int64])
   func shrinks(blocks count: Int64) async throws {
     let folder = Folder()
-    let site = try Site(configuration(folder, telemetryBytes: Self.large))
+    let site = try Site(configuration(folder, telemetryBytes: Self.large, samplesPerBlock: 4))
     try await blocks(site, 0..<count)
     while !(await site.report().isPrepared) {}
     site.stop()
-    let again = try Site(configuration(folder, telemetryBytes: Self.small))
+    let again = try Site(configuration(folder, telemetryBytes: Self.small, samplesPerBlock: 4))
     var status = stat()
     stat(folder.file("telemetry.db"), &status)
     #expect(status.st_size <= Self.small)
@@ -61,7 +61,7 @@ struct ResizingTests {
     try await blocks(again, count..<(count + 300))
     #expect(try await again.readAll().samples.keys.max() == (count + 300) * 4)
     again.stop()
-    let third = try Site(configuration(folder, telemetryBytes: Self.small))
+    let third = try Site(configuration(folder, telemetryBytes: Self.small, samplesPerBlock: 4))
     #expect(await third.report().durable.telemetry == (count + 300) * 4)
   }
 

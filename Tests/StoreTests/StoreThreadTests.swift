@@ -125,14 +125,14 @@ struct StoreThreadTests {
   @Test("A consumer that is new begins at the oldest that is stored, without a gap from before its time")
   func newConsumer() async throws {
     let folder = Folder()
-    let site = try Site(configuration(folder))
+    let site = try Site(configuration(folder, samplesPerBlock: 3))
     let slots = TelemetryRing.slots(bytes: 1 << 20)
     for block in 0..<(slots + 20) {
       await site.put(numbered((block * 3 + 1)..<(block * 3 + 4)))
       try await site.flush()
     }
     site.stop()
-    let again = try Site(configuration(folder, consumers: ["platform", "late"]))
+    let again = try Site(configuration(folder, consumers: ["platform", "late"], samplesPerBlock: 3))
     let late = try #require(await again.position(of: "late"))
     #expect(late.telemetry == 20 * 3)
     #expect(try await again.read(after: late, for: "late").telemetryGaps.isEmpty)

@@ -26,10 +26,10 @@ struct TelemetryRingTests {
       }
       _ = intake.take(batch, nowNs: 0)
       _ = intake.seal()
-      try intake.withSealed { (blocks) -> Result<Void, StoreFailure> in
+      try intake.withPending(withOpen: false) { (blocks) -> Result<Void, StoreFailure> in
         do throws(StoreFailure) { return .success(try ring.append(blocks)) } catch { return .failure(error) }
-      }.get()
-      intake.blocksCommitted(intake.sealed.count)
+      }?.get()
+      intake.pendingCommitted(withOpen: false)
     }
     return number + 1
   }
