@@ -84,7 +84,7 @@ month: setup
 	@cmp .build/month.1 .build/month.2 && echo 'the same, bit for bit'
 
 fuzz: setup
-	scripts/fuzz $$(($(FUZZ_SECONDS) / 6 + 1))
+	scripts/fuzz $$(($(FUZZ_SECONDS) / 8 + 1))
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)

@@ -102,14 +102,13 @@ func pack(_ data: DemoData) throws {
 }
 
 /// One row a sample, in transactions of six hundred, with the same pragmas.
-struct Rows: ~Copyable {
+final class Rows {
   let path: String
   private let connection: Connection
 
   init(path: String) throws {
-    let connection = try Connection.open(path: path, pagesMax: 1 << 20, cacheKiB: 64)
     self.path = path
-    self.connection = connection
+    connection = try Connection.open(path: path, pagesMax: 1 << 20, cacheKiB: 64)
     try connection.execute(
       """
       CREATE TABLE IF NOT EXISTS sample(

@@ -15,6 +15,7 @@
 
 import CLinux
 import CSQLite
+import Glibc
 import StreamCore
 
 final class Buffer {
@@ -47,6 +48,8 @@ final class Buffer {
   private var keptTelemetry: Int64 = 0
   var clockOffsetNs: Int64?
   var isClockKept = true
+  /// A copy that somebody asked for.
+  var backup: BackupTask?
 
   init(
     configuration: StoreConfiguration, channels: [BatchChannel], interruption: Interruption
@@ -77,6 +80,32 @@ final class Buffer {
     }
     try files.log.keep(cursors, durable: highWater)
     for name in cursors.keys { cursors[name]?.committed() }
+  }
+
+  /// A store whose agent does not run: it is read, never changed. Throws if there is none.
+  init(atRest configuration: StoreConfiguration) throws(StoreFailure) {
+    self.configuration = configuration
+    channels = []
+    folder = try StateFolder(path: configuration.statePath)
+    for name in [StateFolder.alarms, StateFolder.telemetry] where access(folder.file(name), F_OK) != 0 {
+      throw .unusable(path: folder.file(name), code: -errno)
+    }
+    mustBeginAnew = false
+    let log = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration)
+    let ring = try TelemetryRing(
+      path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
+      seriesCount: configuration.seriesCount)
+    guard let storeID = try log.storeID() else { throw .corrupt(code: SQLITE_NOTADB) }
+    self.storeID = storeID
+    epoch = UInt32(truncatingIfNeeded: try log.connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0)
+    catalogueVersion = ring.newest?.catalogueVersion ?? 0
+    durable = Position(alarms: log.newest, telemetry: ring.newest?.last ?? 0)
+    intake = Intake(
+      seriesCount: configuration.seriesCount, place: ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion))
+    cursorsDueNs = .max
+    for (name, cursor) in try log.cursors() { cursors[name] = cursor }
+    self.ring = ring
+    self.log = log
   }
 
   /// A consumer that was never seen holds everything from before: no gap is made of what was gone when it came.
@@ -175,6 +204,7 @@ final class Buffer {
 
   /// When something will be due that nobody signals.
   var nextNs: Int64 {
+    if backup != nil { return 0 }
     var next = cursorsDueNs
     if let opened = intake.openedNs, ringState == .good { next = min(next, opened + configuration.commitNs) }
     if ringState != .good { next = min(next, ringRetryNs) }

@@ -23,6 +23,9 @@ extension Buffer {
     answer.next = Position(
       alarms: max(0, min(request.after.alarms, durable.alarms)),
       telemetry: max(0, min(request.after.telemetry, durable.telemetry)))
+    if let since = request.sinceNs, request.telemetry {
+      answer.next.telemetry = max(answer.next.telemetry, try sequence(before: since))
+    }
     if request.alarms {
       let found = try readAlarms(after: answer.next.alarms, recordsMax: room)
       answer.alarmGaps = found.gaps
@@ -45,6 +48,32 @@ extension Buffer {
     }
     answer.clocks = try clocks(of: answer)
     return answer
+  }
+
+  /// The last sequence of the blocks that end before a time on the wall. Blocks of an epoch whose clock is not known
+  /// count as not before it.
+  private func sequence(before unixNs: Int64) throws(StoreFailure) -> Int64 {
+    guard let ring, let log, let numbers = ring.numbers else { return 0 }
+    var offsets: [UInt32: Int64?] = [:]
+    var low = numbers.lowerBound
+    var high = numbers.upperBound + 1
+    var before: Int64 = 0
+    while low < high {
+      let middle = low + (high - low) / 2
+      guard case .block(let info) = try ring.info(middle) else {
+        // A damaged one says nothing; the one in front of it does, or nobody.
+        high = middle
+        continue
+      }
+      if offsets[info.epoch] == nil { offsets[info.epoch] = try log.clock(of: info.epoch).offsetNs }
+      if let offset = offsets[info.epoch] ?? nil, (info.latest + offset).nanoseconds < unixNs {
+        before = info.last
+        low = middle + 1
+      } else {
+        high = middle
+      }
+    }
+    return before
   }
 
   private func readAlarms(after: Int64, recordsMax: Int) throws(StoreFailure) -> AlarmAnswer {

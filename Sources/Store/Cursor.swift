@@ -69,6 +69,12 @@ struct Cursor {
   }
 }
 
+/// Where a consumer will read on: saves the search.
+struct ReadingPlace {
+  var sequence: Int64
+  var block: Int64
+}
+
 /// A cursor's row: 32 bytes with a checksum.
 enum CursorRecord {
   static let bytes = 32

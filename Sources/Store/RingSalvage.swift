@@ -22,11 +22,11 @@ struct RingSalvage {
   private var newest: Int64 = -1
 
   private struct Place {
-    var isInLog = false
     var offset: Int64 = 0
     /// The newest block is written again while it fills: the log has it several times.
     var epoch: UInt32 = 0
-    var count = 0
+    var count: UInt16 = 0
+    var isInLog = false
   }
 
   private init(mark: UInt32, slots: Int64) {
@@ -73,11 +73,11 @@ struct RingSalvage {
       let index = Int(info.number % Int64(numbers.count))
       let known = places[index]
       guard info.number > numbers[index]
-        || (info.number == numbers[index] && (info.epoch, info.count) >= (known.epoch, known.count))
+        || (info.number == numbers[index] && (info.epoch, info.count) >= (known.epoch, Int(known.count)))
       else { return }
       numbers[index] = info.number
       places[index] = Place(
-        isInLog: isInLog, offset: offset + Int64(at), epoch: info.epoch, count: info.count)
+        offset: offset + Int64(at), epoch: info.epoch, count: UInt16(info.count), isInLog: isInLog)
       newest = max(newest, info.number)
     }
     return newest >= 0

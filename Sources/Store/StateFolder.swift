@@ -119,11 +119,16 @@ struct StateFolder: ~Copyable {
   }
 
   private static func removeSet(_ set: String) {
-    for name in [telemetry, alarms] {
-      for suffix in ["-wal", "-shm", ""] { unlink(set + "/" + name + suffix) }
-    }
+    removeFiles(in: set)
     unlink("\(set)/\(done)")
     rmdir(set)
+  }
+
+  /// Both databases of a folder that is no store at work.
+  static func removeFiles(in folder: String) {
+    for name in [telemetry, alarms] {
+      for suffix in ["-wal", "-shm", ""] { unlink(folder + "/" + name + suffix) }
+    }
   }
 
   /// Makes renames in a folder durable. A failure is no worse than a cut just before.

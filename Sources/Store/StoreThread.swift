@@ -147,11 +147,15 @@ package final class StoreThread: @unchecked Sendable {
         buffer.commit(all: false)
         for request in waiting { request(buffer) }
       }
+      buffer.copyOn()
       if buffer.durable != told {
         told = buffer.durable
         onDurable(told)
       }
-      if isLast { return }
+      if isLast {
+        buffer.backup?.fail(.closed)
+        return
+      }
       if waiting.isEmpty { buffer.prepare() }
       sleep(until: buffer.nextNs, isBlocked: buffer.isBlocked)
     }
@@ -229,6 +233,24 @@ package final class StoreThread: @unchecked Sendable {
 
   package func report(_ completion: @escaping @Sendable (StoreReport) -> Void) {
     ask({ completion($0.report()) }, else: { _ in completion(StoreReport()) })
+  }
+
+  /// One step of a look at everything; see `VerifyAnswer`.
+  package func verify(
+    from: Int64?, _ completion: @escaping @Sendable (Result<VerifyAnswer, StoreFailure>) -> Void
+  ) {
+    ask({ completion($0.verify(from: from)) }, else: { completion(.failure($0)) })
+  }
+
+  /// Copies both files into `folder`, which exists and is empty, while the store works on. The answer: bytes.
+  package func backUp(
+    to folder: String, _ completion: @escaping @Sendable (Result<Int64, StoreFailure>) -> Void
+  ) {
+    ask(
+      { buffer in
+        guard buffer.backup == nil else { return completion(.failure(.busy)) }
+        buffer.backup = BackupTask(folder: folder, completion: completion)
+      }, else: { completion(.failure($0)) })
   }
 
   /// Unix time = monotonic time + offset. Corrects everything stored in this epoch, and dates earlier epochs of the

@@ -157,6 +157,8 @@ package struct ReadRequest: Sendable {
   package var telemetry: Bool
   /// At most this many records in all, samples and events together.
   package var recordsMax: Int
+  /// Unix time, ns: telemetry begins with the first commit that reaches it, where the wall time is known.
+  package var sinceNs: Int64?
   package init(after: Position, alarms: Bool, telemetry: Bool, recordsMax: Int) {
     self.after = after
     self.alarms = alarms
@@ -283,5 +285,21 @@ package struct StoreReport: Sendable {
   /// Both files have their full size: a full disk can't stop them any more.
   package var isPrepared = false
   package var consumers: [ConsumerReport] = []
+  package init() {}
+}
+
+/// One step of a look at everything that is stored.
+package struct VerifyAnswer: Sendable {
+  /// Blocks and alarm events that were looked at, and are whole.
+  package var blocks: Int64 = 0
+  package var samples: Int64 = 0
+  package var events: Int64 = 0
+  /// Blocks that can't be read, by number.
+  package var damagedBlocks: [Int64] = []
+  package var damagedEvents: Int64 = 0
+  /// Where the next step goes on; nil: that was all.
+  package var next: Int64?
+  /// What SQLite finds wrong with the files' structure; looked at in the first step.
+  package var structure: [String] = []
   package init() {}
 }

@@ -4,12 +4,6 @@
 
 import StreamCore
 
-/// Where a consumer will read on: saves the search.
-struct ReadingPlace {
-  var sequence: Int64
-  var block: Int64
-}
-
 struct TelemetryAnswer {
   var gaps: [Gap] = []
   var batches: [StoredBatch] = []

@@ -243,6 +243,8 @@ package enum Limits {
   package static let salvageNs: Int64 = 10_000_000_000
   /// Blocks that are taken out of a damaged ring, the newest: 128 MiB; their places take 768 KiB of memory meanwhile.
   package static let salvageBlocksMax = 32_768
+  /// Copied in one step of a backup: 1 MiB, a tenth of a second on a slow card.
+  package static let backupPagesPerStep = 256
   /// Damaged stores that are kept for an autopsy.
   package static let quarantineMax = 3
 

@@ -26,6 +26,8 @@ enum Message {
   case forgotten, forgottenPlan, stateHeld
   case consumerInForce, consumerRemoved, consumerRotated, consumerUnknown, consumerElsewhere
   case reloaded, reloadApplied, reloadRestart, reloadNothing
+  case bufferHeld, bufferSpace, bufferGone, bufferAtRest, bufferVerified, bufferDamaged, bufferCopied, bufferRestored
+  case flashWritten, flashLife, exportForm, exportTime, exportMissing
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
@@ -192,6 +194,40 @@ enum Message {
       )
     case .listening: return ("no agent runs: listening on {1} to what others say on bus {0}", "没有代理运行：在 {1} 上监听总线 {0}")
     case .framesMissed: return ("{0} frames passed too fast and are not shown", "有 {0} 帧过快，未显示")
+    case .bufferHeld: return ("Held     {0} samples and {1} alarm events, since {2}", "存有     {0} 个采样、{1} 条报警事件，最早 {2}")
+    case .bufferSpace:
+      return ("Space    {0}, {1} of {2} in use, {3} samples not yet on disk", "空间     {0}，已用 {1} / {2}，{3} 个采样尚未写盘")
+    case .bufferGone:
+      return (
+        "Gone     {0} samples came round in the ring (ever), {1} found no room (since the start)",
+        "丢失     {0} 个采样被环形覆盖（累计），{1} 个因无空间丢失（本次启动）"
+      )
+    case .bufferAtRest: return ("No agent runs: read from its files", "没有代理运行：直接读取其文件")
+    case .bufferVerified:
+      return ("{0} blocks with {1} samples and {2} alarm events are whole", "{0} 个数据块（{1} 个采样）和 {2} 条报警事件完好")
+    case .bufferDamaged:
+      return (
+        "{0} blocks and {1} alarm events are damaged; platforms are told so as a gap. If this grows, the storage "
+          + "medium is failing: replace it",
+        "{0} 个数据块和 {1} 条报警事件损坏；平台会收到缺口说明。若继续增多，说明存储介质将坏：请更换"
+      )
+    case .bufferCopied: return ("{0} copied to {1}", "已复制 {0} 到 {1}")
+    case .bufferRestored:
+      return (
+        "{0} samples and {1} alarm events restored; what was there is in quarantine. Start the agent; platforms begin "
+          + "without `after`", "已恢复 {0} 个采样和 {1} 条报警事件；原有数据移至 quarantine。请启动代理；平台需不带 `after` 重新开始"
+      )
+    case .flashWritten:
+      return ("Flash    {0} written since the start, {1} a day at this rate", "闪存     启动以来写入 {0}，按此速度每天 {1}")
+    case .flashLife: return ("         up to {0}% of its life is used, says the eMMC", "         eMMC 报告寿命已用至多 {0}%")
+    case .exportForm: return ("choose one of --csv and --senml", "请在 --csv 和 --senml 中选择一个")
+    case .exportTime:
+      return (
+        "\"{0}\" is no time: write 90m, 2h or 7d, or a UTC time such as 2026-01-31 or 2026-01-31T06:00",
+        "“{0}”不是时间：请写 90m、2h、7d，或 UTC 时间如 2026-01-31、2026-01-31T06:00"
+      )
+    case .exportMissing:
+      return ("{0} samples of this time are missing: `kerb buffer` says why", "此时段缺少 {0} 个采样：原因见 `kerb buffer`")
     case .listeningBus:
       return ("nothing can be asked on bus {0}: its device speaks when it likes", "总线 {0} 只收听设备主动发送的数据，无法询问")
     case .portBusy:

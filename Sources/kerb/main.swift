@@ -15,7 +15,7 @@ struct Kerb: ParsableCommand {
       Reload.self,
       Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, Read.self, Write.self,
       Raw.self, Monitor.self, Ports.self, ScanCommand.self,
-      ConsumerCommand.self,
+      ConsumerCommand.self, BufferCommand.self, ExportCommand.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])
 }

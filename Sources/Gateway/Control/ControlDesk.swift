@@ -29,6 +29,7 @@ final class ControlDesk: @unchecked Sendable {
   private let field: any FieldView
   private let shelf: CatalogueShelf
   private let commands: CommandDesk
+  private let buffer: BufferDesk
   private let pull: PullServer?
   private let reloads: ReloadDoor?
   private let arenaBytes: Int
@@ -57,6 +58,9 @@ final class ControlDesk: @unchecked Sendable {
     commands = CommandDesk(
       configuration: configuration, catalogue: catalogue, field: field, loop: loop, logger: logger)
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
+    buffer = BufferDesk(
+      configuration: configuration, store: source as? StoreThread, shelf: shelf, startedAt: startedAt, loop: loop,
+      now: now)
   }
 
   /// One line in, one line out (without its end).
@@ -80,9 +84,10 @@ final class ControlDesk: @unchecked Sendable {
     case "alarms": alarms(all: request["state"]?.string == "all", reply)
     case "flush": flush(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
+    case _ where buffer.answer(method, request, access: access, reply): break
     default:
       let own = ["status", "points", "devices", "alarms", "flush", "reload", "version"]
-      let known = (own + CommandDesk.methods).joined(separator: ", ")
+      let known = (own + CommandDesk.methods + BufferDesk.methods).joined(separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }

@@ -1,0 +1,87 @@
+// The same answers as `BufferDesk`, of a store whose agent does not run. On the caller's thread.
+
+import CLinux
+import Glibc
+import Store
+import StreamCore
+
+package final class BufferAtRest {
+  private let configuration: Configuration
+  private let store: StoreAtRest
+
+  package init(_ configuration: Configuration) throws(ControlFailure) {
+    self.configuration = configuration
+    do { store = try StoreAtRest(Self.storeConfiguration(configuration)) } catch { throw Self.refused(error) }
+  }
+
+  private static func storeConfiguration(_ configuration: Configuration) -> StoreConfiguration {
+    StoreConfiguration(
+      statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
+      alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: [], seriesCount: 0,
+      alarmNames: [], consumers: [])
+  }
+
+  private static func refused(_ failure: StoreFailure) -> ControlFailure {
+    .refused(code: "unavailable", message: "\(failure)")
+  }
+
+  /// Of the methods `buffer`, `export`, `verify` and `backup`.
+  package func call(_ method: String, _ parameters: [(String, String)]) throws(ControlFailure) -> JSONValue {
+    let request = JSONValue.object(parameters.map { JSONMember(name: $0.0, value: .string($0.1)) })
+    var writer = JSONWriter()
+    do throws(StoreFailure) {
+      switch method {
+      case "buffer": report(into: &writer)
+      case "export": try export(ExportRequest(request), into: &writer)
+      case "verify":
+        let from = request["from"]?.string.flatMap { Int64($0) }
+        BufferAnswer.write(try store.verify(from: from), into: &writer)
+      default: try backUp(request["folder"]?.string ?? "", into: &writer)
+      }
+    } catch { throw Self.refused(error) }
+    do { return try JSONParser.parse(writer.bytes) } catch { throw .broken("\(error)") }
+  }
+
+  private func report(into writer: inout JSONWriter) {
+    let report = store.report()
+    let timeline = Timeline(
+      epoch: report.epoch, now: Instant(nanoseconds: kerb_monotonic_ns()),
+      clocks: store.clocks(of: [report.epoch, report.oldestEpoch]))
+    let flash = FlashFacts.read(statePath: configuration.statePath)
+    BufferAnswer.write(report, timeline, flash, uptimeNs: nil, into: &writer)
+  }
+
+  private func export(_ request: ExportRequest, into writer: inout JSONWriter) throws(StoreFailure) {
+    let answer = try store.read(request.read)
+    var catalogues: [UInt32: Catalogue] = [:]
+    for version in Set(answer.batches.map(\.catalogueVersion)) {
+      guard let bytes = store.catalogue(version: version) else { continue }
+      catalogues[version] = try? Catalogue(decoding: bytes)
+    }
+    request.write(
+      answer, catalogues: catalogues, epoch: 0, now: Instant(nanoseconds: kerb_monotonic_ns()), into: &writer)
+  }
+
+  private func backUp(_ folder: String, into writer: inout JSONWriter) throws(StoreFailure) {
+    guard mkdir(folder, 0o700) == 0 else { throw .unusable(path: folder, code: -errno) }
+    let bytes: Int64
+    do throws(StoreFailure) { bytes = try store.backUp(to: folder) } catch {
+      rmdir(folder)
+      throw error
+    }
+    writer.object {
+      $0.member("folder", folder)
+      $0.member("bytes", bytes)
+    }
+  }
+
+  /// Puts a backup in the place of what is there; samples and events that it holds.
+  package static func restore(
+    from folder: String, _ configuration: Configuration
+  ) throws(ControlFailure) -> (samples: Int64, events: Int64, store: String) {
+    do {
+      let report = try StoreAtRest.restore(from: folder, storeConfiguration(configuration))
+      return (report.storedSamples, report.storedEvents, report.storeID)
+    } catch { throw refused(error) }
+  }
+}

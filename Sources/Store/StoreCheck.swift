@@ -1,0 +1,161 @@
+// Looks at everything that is stored, and copies it, in steps that hold nobody up. On the store thread, or
+// of a store at rest on the caller's.
+
+import CSQLite
+import StreamCore
+
+extension Buffer {
+  /// Every block and event against its checksum, `Limits.blocksPerReadMax` blocks a step. `from`: what the
+  /// last step said.
+  func verify(from: Int64?) -> Result<VerifyAnswer, StoreFailure> {
+    do throws(StoreFailure) {
+      guard let ring, let log else { throw unavailable }
+      var answer = VerifyAnswer()
+      if from == nil {
+        answer.events = try log.verify(damaged: &answer.damagedEvents)
+      }
+      guard let numbers = ring.numbers else { return .success(answer) }
+      let first = max(from ?? numbers.lowerBound, numbers.lowerBound)
+      let last = min(numbers.upperBound, first + Int64(Limits.blocksPerReadMax) - 1)
+      var number = first
+      while number <= last {
+        if let (info, _) = try ring.batches(number) {
+          answer.blocks += 1
+          answer.samples += Int64(info.count)
+        } else {
+          answer.damagedBlocks.append(number)
+        }
+        number += 1
+      }
+      if last < numbers.upperBound { answer.next = last + 1 }
+      return .success(answer)
+    } catch {
+      return .failure(error)
+    }
+  }
+}
+
+extension Buffer {
+  /// One step of a copy, if one is on its way.
+  func copyOn() {
+    if let backup, backup.step(self) { self.backup = nil }
+  }
+
+  /// A new id for both files.
+  func renew() throws(StoreFailure) {
+    guard let log, let ring else { throw unavailable }
+    storeID = try BufferFiles.renew(log, ring)
+  }
+}
+
+extension AlarmLog {
+  func verify(damaged: inout Int64) throws(StoreFailure) -> Int64 {
+    var good: Int64 = 0
+    var sequence = oldestSequence
+    while sequence <= newest {
+      if try event(sequence) != nil { good += 1 } else { damaged += 1 }
+      sequence += 1
+    }
+    return good
+  }
+}
+
+/// A copy of both files on its way: alarm.db first, so that no cursor of the copy is behind a catalogue that it lacks.
+///
+/// Invariant: a copy is whole or it is removed.
+final class BackupTask {
+  let folder: String
+  let completion: (Result<Int64, StoreFailure>) -> Void
+  private var copy: FileCopy?
+  private var isLogDone = false
+  private var bytes: Int64 = 0
+
+  init(folder: String, completion: @escaping (Result<Int64, StoreFailure>) -> Void) {
+    self.folder = folder
+    self.completion = completion
+  }
+
+  /// One step. True: it is over, and `completion` was called.
+  func step(_ buffer: Buffer) -> Bool {
+    do throws(StoreFailure) {
+      guard let ring = buffer.ring, let log = buffer.log else { throw buffer.unavailable }
+      if copy == nil {
+        let name = isLogDone ? StateFolder.telemetry : StateFolder.alarms
+        copy = isLogDone ? try ring.copy(to: folder + "/" + name) : try log.copy(to: folder + "/" + name)
+      }
+      guard let pages = try copy?.step(Limits.backupPagesPerStep) else { return false }
+      bytes += pages * Int64(Limits.pageBytes)
+      copy = nil
+      if !isLogDone {
+        isLogDone = true
+        return false
+      }
+      StateFolder.sync(folder)
+      completion(.success(bytes))
+    } catch {
+      fail(error)
+    }
+    return true
+  }
+
+  func fail(_ failure: StoreFailure) {
+    copy = nil
+    StateFolder.removeFiles(in: folder)
+    completion(.failure(failure))
+  }
+}
+
+/// SQLite's online copy of one file (sqlite.org/backup.html). What the source's own connection writes
+/// meanwhile is in it.
+final class FileCopy {
+  private let target: OpaquePointer
+  private var backup: OpaquePointer?
+  private let path: String
+
+  init(of source: OpaquePointer, to path: String) throws(StoreFailure) {
+    var raw: OpaquePointer?
+    let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+    let code = sqlite3_open_v2(path, &raw, flags, nil)
+    guard code == SQLITE_OK, let raw else {
+      sqlite3_close_v2(raw)
+      throw .unusable(path: path, code: code)
+    }
+    target = raw
+    self.path = path
+    // Made whole or thrown away: a journal of it would be written for nobody.
+    let pragmas = "PRAGMA journal_mode = OFF; PRAGMA synchronous = FULL; PRAGMA cache_size = -64"
+    _ = sqlite3_exec(raw, pragmas, nil, nil, nil)
+    backup = sqlite3_backup_init(raw, "main", source, "main")
+    guard backup != nil else { throw StoreFailure(database: raw, path: path) }
+  }
+
+  deinit {
+    if let backup { sqlite3_backup_finish(backup) }
+    sqlite3_close_v2(target)
+  }
+
+  /// Pages of the finished copy; nil: there are more to come.
+  func step(_ pages: Int) throws(StoreFailure) -> Int64? {
+    switch sqlite3_backup_step(backup, Int32(truncatingIfNeeded: pages)) {
+    case SQLITE_OK: return nil
+    case SQLITE_DONE:
+      let count = Int64(sqlite3_backup_pagecount(backup))
+      let code = sqlite3_backup_finish(backup)
+      backup = nil
+      guard code == SQLITE_OK else { throw .io(code: code) }
+      return count
+    case let code:
+      if code & 0xFF == SQLITE_FULL { throw .full }
+      if code & 0xFF == SQLITE_CORRUPT { throw .corrupt(code: code) }
+      throw .io(code: code)
+    }
+  }
+}
+
+extension TelemetryRing {
+  func copy(to path: String) throws(StoreFailure) -> FileCopy { try FileCopy(of: connection.raw, to: path) }
+}
+
+extension AlarmLog {
+  func copy(to path: String) throws(StoreFailure) -> FileCopy { try FileCopy(of: connection.raw, to: path) }
+}

@@ -1,0 +1,145 @@
+// `kerb export`: stored telemetry as CSV or SenML on stdout, page by page.
+
+import ArgumentParser
+import Gateway
+import Glibc
+
+struct ExportCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "export",
+    abstract: "Stored telemetry as CSV (RFC 4180) or SenML JSON (RFC 8428).",
+    discussion: """
+      Asks the running agent; without one the files are read. Personal values are left out. What is missing is said on
+      stderr.
+
+      Example:
+        kerb export --since 2h --csv > today.csv
+        kerb export --since 2026-01-31 --until 2026-02-01T06:00 --senml
+      """)
+
+  @OptionGroup var files: ConfigurationOptions
+
+  @Option(help: ArgumentHelp("From then on: 90m, 2h or 7d ago, or a UTC date or time.", valueName: "TIME"))
+  var since: String?
+
+  @Option(help: ArgumentHelp("Before then; the same forms.", valueName: "TIME"))
+  var until: String?
+
+  @Flag(help: "Lines of time, name, value, unit, quality, statistic, window.")
+  var csv = false
+
+  @Flag(help: "One SenML pack.")
+  var senml = false
+
+  func run() throws {
+    guard csv != senml else { throw CommandFailure(Messages.text(.exportForm), exitCode: CommandFailure.usage) }
+    var parameters = [("format", senml ? "senml" : "kerb")]
+    for (name, text) in [("since_ms", since), ("until_ms", until)] {
+      guard let text else { continue }
+      guard let ms = ExportTime.unixMs(text, now: Int64(time(nil))) else {
+        throw CommandFailure(Messages.text(.exportTime, text), exitCode: CommandFailure.usage)
+      }
+      parameters.append((name, "\(ms)"))
+    }
+    let holder = try BufferHolder(files)
+    var output = Output()
+    output.put(senml ? "[" : "time,name,value,unit,quality,statistic,window\r\n")
+    var after: Int64 = 0
+    var isFirst = true
+    var missing: Int64 = 0
+    while true {
+      let page = try holder.ask("export", parameters + [("after", "\(after)")])
+      for gap in page["gaps"]?.array ?? [] {
+        missing += (gap["to"]?.integer ?? 0) - (gap["from"]?.integer ?? 0) + 1
+      }
+      for record in page["records"]?.array ?? [] {
+        if senml {
+          output.put(isFirst ? "\n" : ",\n")
+          var writer = JSONWriter()
+          writer.value(record)
+          output.put(String(decoding: writer.bytes, as: UTF8.self))
+        } else {
+          output.put(Self.line(record))
+        }
+        isFirst = false
+      }
+      guard output.flush() else { return }
+      let next = page["next"]?.integer ?? after
+      guard page["more"]?.bool == true, next > after else { break }
+      after = next
+    }
+    if senml { output.put("\n]\n") }
+    _ = output.flush()
+    if missing > 0 { complain(Messages.text(.exportMissing, "\(missing)")) }
+  }
+
+  /// `time` is Unix seconds; empty where no wall time is known.
+  static func line(_ record: JSONValue) -> String {
+    let isKnown = record["unsynchronised"]?.bool != true
+    let value = record["v"] ?? record["vb"] ?? record["vs"]
+    let cells = [
+      isKnown ? record["t"].map(Shown.scalar) ?? "" : "", record["n"]?.string ?? "", value.map(Shown.scalar) ?? "",
+      record["u"]?.string ?? "", record["q"]?.string ?? "", record["stat"]?.string ?? "",
+      record["window"]?.string ?? "",
+    ]
+    return cells.map(quoted).joined(separator: ",") + "\r\n"
+  }
+
+  /// RFC 4180, 2.5 to 2.7.
+  static func quoted(_ text: String) -> String {
+    guard text.contains(where: { $0 == "," || $0 == "\"" || $0.isNewline }) else { return text }
+    return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+  }
+
+  /// Stdout, a page at a time; a reader that went away ends it quietly.
+  private struct Output {
+    private var bytes: [UInt8] = []
+    mutating func put(_ text: String) { bytes += text.utf8 }
+    mutating func flush() -> Bool {
+      var sent = 0
+      while sent < bytes.count {
+        let count = bytes[sent...].withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+        if count < 0, errno == EINTR { continue }
+        if count <= 0 { return false }
+        sent += count
+      }
+      bytes.removeAll(keepingCapacity: true)
+      return true
+    }
+  }
+}
+
+/// A time as a person writes it: so long ago, or a date with or without a time of day, in UTC.
+enum ExportTime {
+  static func unixMs(_ text: String, now: Int64) -> Int64? {
+    if let unit = text.last, let seconds = ["s": 1, "m": 60, "h": 3_600, "d": 86_400][unit] as Int64?,
+      let count = Int64(text.dropLast()), count >= 0, count < 1_000_000_000
+    {
+      return (now - count * seconds) * 1_000
+    }
+    var rest = text[...]
+    if rest.hasSuffix("Z") { rest = rest.dropLast() }
+    let parts = rest.split(omittingEmptySubsequences: false) { $0 == "T" || $0 == " " }
+    let date = parts.first?.split(separator: "-", omittingEmptySubsequences: false).map { Int32($0) } ?? []
+    guard (1...2).contains(parts.count), date.count == 3, let year = date[0], let month = date[1], let day = date[2],
+      (1970...9_999).contains(year), (1...12).contains(month), (1...31).contains(day)
+    else { return nil }
+    var moment = tm()
+    moment.tm_year = year - 1_900
+    moment.tm_mon = month - 1
+    moment.tm_mday = day
+    if parts.count == 2 {
+      let clock = parts[1].split(separator: ":", omittingEmptySubsequences: false).map { Int32($0) }
+      guard (2...3).contains(clock.count), let hour = clock[0], let minute = clock[1], (0...23).contains(hour),
+        (0...59).contains(minute)
+      else { return nil }
+      moment.tm_hour = hour
+      moment.tm_min = minute
+      if clock.count == 3 {
+        guard let second = clock[2], (0...60).contains(second) else { return nil }
+        moment.tm_sec = second
+      }
+    }
+    return Int64(timegm(&moment)) * 1_000
+  }
+}
