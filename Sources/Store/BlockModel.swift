@@ -86,6 +86,10 @@ final class BlockModel {
   private var lastKind: UInt16 = 0
   private(set) var isImpossible = false
 
+  static func bytes(seriesCount: Int) -> Int {
+    Place.count * MemoryLayout<UInt16>.stride + seriesMax * MemoryLayout<Series>.stride + 2 * seriesCount
+  }
+
   init(seriesCount: Int) {
     chances = .allocate(capacity: Place.count)
     chances.initialize(repeating: Chance.even, count: Place.count)

@@ -37,6 +37,13 @@ package struct StoreConfiguration: Sendable {
   }
 }
 
+extension StoreConfiguration {
+  /// What packing and unpacking take: a model each, the open block's stream, and the blocks that wait.
+  package static func blockBytes(seriesCount: Int) -> Int {
+    2 * BlockModel.bytes(seriesCount: seriesCount) + (Limits.blocksPendingMax + 2) * Limits.blockBytes
+  }
+}
+
 /// What the caller does next, with SQLite's extended code or errno as payload.
 package enum StoreFailure: Error, Sendable {
   /// Another process has it: says who. Don't start.

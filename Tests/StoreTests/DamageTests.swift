@@ -175,7 +175,7 @@ struct DamageTests {
   @Test("25 A consumer that never comes back costs nothing: the ring goes round, and it is told what it missed")
   func absent() async throws {
     let folder = Folder()
-    let site = try Site(configuration(folder, consumers: ["platform", "gone"]))
+    let site = try Site(configuration(folder, consumers: ["platform", "gone"], samplesPerBlock: 4))
     var course = Course()
     let slots = TelemetryRing.slots(bytes: 1 << 20)
     for _ in 0..<(slots + 100) {

@@ -202,7 +202,7 @@ struct DiskFaultTests {
     let disk = try #require(SmallDisk(bytes: 12 << 20))
     disk.fill(4_096, pages: 1_792)
     // The alarm lane is prepared first and fits; the telemetry does not.
-    let site = try Site(configuration(disk.folder, telemetryBytes: 8 << 20))
+    let site = try Site(configuration(disk.folder, telemetryBytes: 8 << 20, samplesPerBlock: 3))
     var course = Course()
     #expect(await eventually { await site.report().state == .full })
     let isStuck = await eventually {

@@ -25,7 +25,7 @@ package struct MemoryPlan: Sendable {
     }
     let series = Numbering(devices: configuration.devices).seriesCount
     lines.append(Line(holder: "store", part: "pages", bytes: Limits.storeCacheBytes))
-    lines.append(Line(holder: "store", part: "block", bytes: Limits.blockBytes + series * 16))
+    lines.append(Line(holder: "store", part: "blocks", bytes: StoreConfiguration.blockBytes(seriesCount: series)))
     lines.append(Line(holder: "pull", part: "answer", bytes: Limits.answerBytesMax))
     lines.append(
       Line(holder: "pull", part: "compression", bytes: Limits.compressionsMax * Limits.compressionBytes))

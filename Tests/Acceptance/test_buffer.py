@@ -1,0 +1,52 @@
+"""`kerb buffer` and `kerb export`: of a running agent, and of what it left behind."""
+
+import csv
+import io
+import json
+import time
+
+from running import Consumer, free_port, poll, run
+from test_cli import BUS, SITE
+
+
+def test_buffer_is_shown_checked_exported_copied_and_put_back(house, tmp_path):
+    port = free_port()
+    house.site(SITE.replace("{port}", str(port)))
+    agent = house.agent(BUS.replace("{port}", str(port)), [Consumer("city")])
+    poll(lambda: agent.status()["buffer"]["stored"] > 20, "something is stored", seconds=30)
+
+    def tool(*arguments, status=0):
+        result = run(*arguments, *agent.files)
+        assert result.returncode == status, result.stderr
+        return result.stdout
+
+    buffer = json.loads(tool("buffer", "--json"))
+    assert buffer["running"] and buffer["state"] == "good" and buffer["held"]["samples"] > 0
+    assert buffer["consumers"][0]["name"] == "city" and buffer["flash"]["written_bytes"] >= 0
+    assert all(len(line) <= 80 for line in tool("buffer").splitlines())
+
+    verified = json.loads(tool("buffer", "verify", "--json"))
+    assert verified["samples"] >= buffer["held"]["samples"] and verified["damaged_blocks"] == []
+
+    rows = list(csv.DictReader(io.StringIO(tool("export", "--since", "1h", "--csv"))))
+    assert len(rows) >= buffer["held"]["samples"]
+    tilt = [row for row in rows if row["name"].endswith("/cover-1/tilt") and not row["statistic"]]
+    assert tilt and all(abs(float(row["value"]) - 34) < 1 and row["unit"] == "deg" for row in tilt)
+    assert all(abs(float(row["time"]) - time.time()) < 600 for row in rows)
+    pack = json.loads(tool("export", "--senml"))
+    assert len(pack) >= len(rows) and all("n" in record for record in pack)
+    assert tool("export", "--until", "1h", "--csv").count("\n") == 1
+    tool("export", status=64)
+
+    copy = tmp_path / "copy"
+    assert json.loads(tool("buffer", "backup", copy, "--json"))["bytes"] > 0
+    assert sorted(path.name for path in copy.iterdir()) == ["alarm.db", "telemetry.db"]
+    assert json.loads(tool("buffer", "restore", copy, "--json", status=75) or "null") is None
+
+    agent.stop()
+    at_rest = json.loads(tool("buffer", "--json"))
+    assert not at_rest["running"] and at_rest["held"]["samples"] >= buffer["held"]["samples"]
+    assert len(list(csv.DictReader(io.StringIO(tool("export", "--csv"))))) >= len(rows)
+    restored = json.loads(tool("buffer", "restore", copy, "--json"))
+    assert restored["store"] != at_rest["store"] and restored["samples"] >= buffer["held"]["samples"]
+    assert json.loads(tool("buffer", "verify", "--json"))["damaged_blocks"] == []
