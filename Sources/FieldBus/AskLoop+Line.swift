@@ -68,11 +68,13 @@ extension AskLoop where Line: ~Copyable {
     do {
       try port.open()
       machine.opened(at: port.now)
+      lineAlarms.opened(&pipeline, at: port.now)
       board.bus.set(.state, BusBoard.running)
       note(.opened)
       board.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
+      lineAlarms.lost(&pipeline, at: port.now)
       board.bus.set(.state, BusBoard.lost)
       board.bus.set(.problem, Int64(error.code))
       silenceAll()
@@ -83,6 +85,7 @@ extension AskLoop where Line: ~Copyable {
     port.close()
     note(.lost)
     if machine.isOpen { machine.lost(at: port.now) }
+    lineAlarms.lost(&pipeline, at: port.now)
     board.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { board.bus.set(.problem, Int64(code)) }
     board.bus.add(.reopened)

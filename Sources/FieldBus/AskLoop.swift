@@ -13,6 +13,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   package internal(set) var pipeline: Pipeline
   private let links: LinkTable
   private let places: FramePlaces
+  var lineAlarms: LineAlarms
   let bindings: UnsafeMutablePointer<Binding>
   /// By reading of an ask: the point.
   let reads: UnsafeMutablePointer<UInt16>
@@ -54,7 +55,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
 
   package init(
     layout: BusLayout, port: consuming Line, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
-    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
+    pseudonymKey: [UInt8], alarmsLeft: [AlarmEvent?], arena: inout Arena
   ) {
     self.port = port
     self.board = board
@@ -74,7 +75,8 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     keepsFrames = !layout.devices.contains { $0.points.contains(where: \.personal) }
     rules = layout.devices.map { $0.frame ?? .dlt645 }
     meterRule = FrameSpec.meter(layout.spec.busProtocol)
-    layout.fill(&pipeline, alarmStates)
+    lineAlarms = LineAlarms(layout, arena: &arena)
+    layout.fill(&pipeline, left: alarmsLeft, at: self.port.now)
     fill(layout)
   }
 
@@ -97,9 +99,12 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     let ended = port.now
     count(outcome, unit: unit)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let wasOffline = machine.units[unit].state == .offline
     let change = machine.completed(
       index, outcome, discarded: discard, started: started, ended: ended, thoughtNs: exchange.thoughtNs)
     if change == .wentOffline { silence(unit, at: ended) }
+    lineAlarms.told(
+      outcome, of: unit, wasOffline: wasOffline, isOffline: machine.units[unit].state == .offline, &pipeline, at: ended)
     if case .failed(.refused) = outcome, machine.asks[index].refusals > 1 { refuse(slot, at: ended) }
     if outcome == .good {
       if slot.isNumbered { notice(serialOf: unit) }
@@ -212,6 +217,7 @@ extension AskLoop: BusWork where Line: ~Copyable {
   package mutating func step() -> Instant {
     let now = port.now
     board.tick(&pipeline, links, at: now)
+    board.inbox.serveAlarms(&pipeline, at: now)
     var until = now
     let action = machine.next(at: now)
     if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }

@@ -18,13 +18,13 @@ package struct BusLayout: Sendable {
   package private(set) var latencies: [Latency]
   package private(set) var tolerances: [Tolerance]
   package var size = PipelineSize()
-  /// Number of the bus's first point, alarm, in the whole site's numbering, by device of the bus.
+  /// Number of the bus's first point in the whole site's numbering, by device of the bus.
   package var firstPoint: [Int]
-  package var firstAlarm: [Int]
   package private(set) var points = PointTable()
-  /// By alarm of the bus.
-  package private(set) var whenPrograms: [Program] = []
-  package private(set) var clearPrograms: [Program] = []
+  package private(set) var alarms = AlarmLayout()
+  /// By alarm of the bus's devices.
+  private var whenPrograms: [Program] = []
+  private var clearPrograms: [Program] = []
   package private(set) var programs = ProgramBook()
   /// Computed points of the bus, by device, inputs before what is made from them.
   package private(set) var computed: [ComputedRule] = []
@@ -48,7 +48,7 @@ package struct BusLayout: Sendable {
       ("conditioning", size.conditioningBytes),
       ("windows", size.windowBytes),
       ("quantiles", size.sketchBytes),
-      ("alarms", size.alarmBytes),
+      ("alarms", size.alarmBytes + LineAlarms.bytes(units: devices.count)),
       ("expressions", size.programBytes + LinkTable.bytes(self)),
       ("requests", requests),
       (
@@ -84,7 +84,6 @@ package struct BusLayout: Sendable {
       return known.tolerance
     }
     firstPoint = members.map { numbering.firstPoint[$0] }
-    firstAlarm = members.map { numbering.firstAlarm[$0] }
     let names = SiteNames(all)
     let order = ComputedPoints(names).order
     var local = 0
@@ -98,6 +97,12 @@ package struct BusLayout: Sendable {
       local += device.points.count
     }
     points.count(in: &size)
+    alarms = AlarmLayout(
+      bus: bus, spec: spec, devices: devices, members: members, numbering: numbering, when: whenPrograms,
+      clear: clearPrograms)
+    size.alarms = alarms.places.count
+    size.alarmRules = alarms.rules.count
+    size.suppressors = alarms.suppressors.count
     size.codeWords = programs.code.count
     size.cells = programs.cells
     size.links = programs.links.count
@@ -132,7 +137,6 @@ package struct BusLayout: Sendable {
         }
         if isClear { clearPrograms.append(program) } else { whenPrograms.append(program) }
       }
-      size.alarms += 1
     }
   }
 

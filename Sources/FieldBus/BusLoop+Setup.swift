@@ -3,21 +3,10 @@
 import StreamCore
 
 extension BusLayout {
-  /// Points, windows, alarms and their programs. `alarmStates`: as they were at the last stop, by alarm of the bus.
-  package func fill(_ pipeline: inout Pipeline, _ alarmStates: [AlarmState]) {
+  /// Points, windows, alarms and their programs. `left`: the alarms as they were at the last stop, by alarm of the bus.
+  package func fill(_ pipeline: inout Pipeline, left: [AlarmEvent?], at now: Instant) {
     points.fill(&pipeline)
-    var alarm = 0
-    for (index, device) in devices.enumerated() {
-      for (number, spec) in device.alarms.enumerated() {
-        var rule = AlarmRule(alarm: firstAlarm[index] + number, severity: spec.severity)
-        rule.forNs = spec.forNs
-        rule.clearForNs = spec.clearForNs
-        rule.when = whenPrograms[alarm]
-        rule.clear = clearPrograms[alarm]
-        pipeline.setAlarm(alarm, rule, state: alarm < alarmStates.count ? alarmStates[alarm] : .normal)
-        alarm += 1
-      }
-    }
+    alarms.fill(&pipeline, left: left, at: now)
     for (index, rule) in computed.enumerated() { pipeline.setComputed(index, rule) }
     for (index, word) in programs.code.enumerated() { pipeline.setCode(index, word) }
   }

@@ -10,6 +10,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   private let decoder: Decoder
   package internal(set) var pipeline: Pipeline
   private let links: LinkTable
+  var lineAlarms: LineAlarms
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
   let state: BusBoard
@@ -21,7 +22,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
 
   package init(
     layout: BusLayout, port: consuming Line, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
-    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
+    pseudonymKey: [UInt8], alarmsLeft: [AlarmEvent?], arena: inout Arena
   ) {
     self.port = port
     state = board
@@ -34,7 +35,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let bindingCount = layout.nodes.reduce(0) { $0 + $1.reads.count }
     bindings = arena.take(Binding.self, count: bindingCount, first: Binding.none)
     words = arena.take(UInt16.self, count: BusLayout.wordCount, first: 0)
-    layout.fill(&pipeline, alarmStates)
+    lineAlarms = LineAlarms(layout, arena: &arena)
+    layout.fill(&pipeline, left: alarmsLeft, at: self.port.now)
     fill(layout)
   }
 
@@ -51,6 +53,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   package mutating func step() -> Instant {
     let now = port.now
     state.tick(&pipeline, links, at: now)
+    state.inbox.serveAlarms(&pipeline, at: now)
     var until = now
     let action = machine.next(at: now)
     if let later = serveInbox(before: action, at: now) { return Swift.min(later, pipeline.nextDeadline) }
@@ -87,12 +90,14 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     do {
       try port.open()
       machine.opened(at: port.now)
+      lineAlarms.opened(&pipeline, at: port.now)
       _ = try? port.drain()
       state.bus.set(.state, BusBoard.running)
       noteLine(.opened)
       state.bus.set(.problem, 0)
     } catch {
       machine.openFailed(at: port.now)
+      lineAlarms.lost(&pipeline, at: port.now)
       state.bus.set(.state, BusBoard.lost)
       state.bus.set(.problem, Int64(error.code))
       silenceAll()
@@ -121,6 +126,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     port.close()
     noteLine(.lost)
     if machine.portIsOpen { machine.lost(at: port.now) }
+    lineAlarms.lost(&pipeline, at: port.now)
     state.bus.set(.state, BusBoard.lost)
     if case .portLost(let code) = failure { state.bus.set(.problem, Int64(code)) }
     state.bus.add(.reopened)
@@ -138,8 +144,10 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let ended = port.now
     count(outcome, unit: unit)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let wasOffline = machine.units[unit].state == .offline
     let change = machine.completed(index, outcome, started: started, ended: ended)
     note(change, unit: unit, at: ended)
+    tellAlarms(outcome, unit: unit, wasOffline: wasOffline, at: ended)
     if case .failed(.refused) = outcome { refuse(index, at: ended) }
     if outcome == .good {
       state.device(unit).set(.lastSeenNs, ended.nanoseconds)
@@ -166,9 +174,11 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     self.count(outcome, unit: unit)
     state.bus.add(.fences)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
+    let wasOffline = machine.units[unit].state == .offline
     let change = machine.completedFence(
       unit: unit, table: table, count: count, outcome, started: started, ended: ended)
     note(change, unit: unit, at: ended)
+    tellAlarms(outcome, unit: unit, wasOffline: wasOffline, at: ended)
     meter.add(ended - started, at: ended)
   }
 
@@ -194,6 +204,11 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     case .cameOnline: state.device(unit).set(.state, BusBoard.online)
     case .wentOffline: silence(unit, at: now)
     }
+  }
+
+  private mutating func tellAlarms(_ outcome: Outcome, unit: Int, wasOffline: Bool, at now: Instant) {
+    lineAlarms.told(
+      outcome, of: unit, wasOffline: wasOffline, isOffline: machine.units[unit].state == .offline, &pipeline, at: now)
   }
 
   func publish(learnedOf unit: Int) {

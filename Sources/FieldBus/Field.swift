@@ -32,7 +32,7 @@ package final class Field: @unchecked Sendable {
   package static func layouts(
     buses: [BusSpec], devices: [DeviceSpec], learned: [String: LearnedDevice] = [:]
   ) -> [BusLayout] {
-    let numbering = Numbering(devices: devices)
+    let numbering = Numbering(devices: devices, buses: buses)
     return buses.indices.map {
       BusLayout(spec: buses[$0], bus: $0, devices: devices, numbering: numbering, learned: learned)
     }
@@ -84,9 +84,9 @@ package final class Field: @unchecked Sendable {
 
   // MARK: Life
 
-  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmStates`: by alarm of
-  /// the site.
-  package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmStates: [AlarmState]) {
+  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmsLeft`: as they
+  /// were, by alarm of the site.
+  package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmsLeft: [AlarmEvent?]) {
     for bus in layouts.indices {
       let control = BusControl(board: boards[bus], storeGate: storeGate)
       controls.append(control)
@@ -94,7 +94,7 @@ package final class Field: @unchecked Sendable {
       threads.append(thread)
       let piece = LoopPiece(
         layout: layouts[bus], board: boards[bus], boards: boards.map(\.points), channel: channels[bus],
-        key: pseudonymKey, alarmStates: states(of: bus, alarmStates), memory: memory + loopMemory[bus].start,
+        key: pseudonymKey, alarmsLeft: left(on: bus, alarmsLeft), memory: memory + loopMemory[bus].start,
         bytes: loopMemory[bus].bytes)
       if case .serialPort(let path) = layouts[bus].spec.endpoint, !layouts[bus].spec.busProtocol.isModbus {
         if layouts[bus].isAsked {
@@ -108,15 +108,8 @@ package final class Field: @unchecked Sendable {
     }
   }
 
-  private func states(of bus: Int, _ all: [AlarmState]) -> [AlarmState] {
-    var states: [AlarmState] = []
-    for (index, device) in layouts[bus].devices.enumerated() {
-      for number in device.alarms.indices {
-        let alarm = layouts[bus].firstAlarm[index] + number
-        states.append(alarm < all.count ? all[alarm] : .normal)
-      }
-    }
-    return states
+  private func left(on bus: Int, _ all: [AlarmEvent?]) -> [AlarmEvent?] {
+    layouts[bus].alarms.places.map { Int($0.alarm) < all.count ? all[Int($0.alarm)] : nil }
   }
 
   /// Every bus hands over what it has; on return no bus thread runs any more.
@@ -297,6 +290,17 @@ package final class Field: @unchecked Sendable {
     return try boards[bus].inbox.ask(request, until: deadline)
   }
 
+  /// Does something to an alarm of the site, on its bus's thread; waits for that, at most until the deadline.
+  package func order(
+    _ request: AlarmRequest, alarm: Int, until deadline: Instant
+  ) throws(LineFailure) -> Pipeline.OrderOutcome {
+    for (bus, layout) in layouts.enumerated() {
+      guard let local = layout.alarms.places.firstIndex(where: { Int($0.alarm) == alarm }) else { continue }
+      return try boards[bus].inbox.order(request, alarm: local, until: deadline)
+    }
+    throw .notPossible
+  }
+
   package func point(_ index: Int) -> PointReport {
     let place = pointPlaces[index]
     return boards[place.bus].points.report(place.point)
@@ -322,7 +326,7 @@ private struct LoopPiece: @unchecked Sendable {
   let boards: [PointBoard]
   let channel: BatchChannel
   let key: [UInt8]
-  let alarmStates: [AlarmState]
+  let alarmsLeft: [AlarmEvent?]
   let memory: UnsafeMutableRawPointer
   let bytes: Int
 
@@ -331,20 +335,20 @@ private struct LoopPiece: @unchecked Sendable {
     return AskLoop(
       layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485),
       board: board, boards: boards, channel: channel,
-      pseudonymKey: key, alarmStates: alarmStates, arena: &arena)
+      pseudonymKey: key, alarmsLeft: alarmsLeft, arena: &arena)
   }
 
   func makeListener(path: String) -> ListenLoop {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return ListenLoop(
       layout: layout, path: path, board: board, boards: boards, channel: channel, pseudonymKey: key,
-      alarmStates: alarmStates, arena: &arena)
+      alarmsLeft: alarmsLeft, arena: &arena)
   }
 
   func makeMaster() -> BusLoop<ModbusPort> {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     return BusLoop(
       layout: layout, port: ModbusPort(layout.spec), board: board, boards: boards, channel: channel, pseudonymKey: key,
-      alarmStates: alarmStates, arena: &arena)
+      alarmsLeft: alarmsLeft, arena: &arena)
   }
 }

@@ -13,6 +13,7 @@ package struct ListenLoop: ~Copyable {
   private let decoder: Decoder
   private var pipeline: Pipeline
   private let links: LinkTable
+  private var lineAlarms: LineAlarms
   private let bindings: UnsafeMutablePointer<Binding>
   private let places: FramePlaces
   private let bytes: UnsafeMutablePointer<UInt8>
@@ -36,7 +37,7 @@ package struct ListenLoop: ~Copyable {
 
   package init(
     layout: BusLayout, path: String, board: BusBoard, boards: [PointBoard] = [], channel: BatchChannel,
-    pseudonymKey: [UInt8], alarmStates: [AlarmState], arena: inout Arena
+    pseudonymKey: [UInt8], alarmsLeft: [AlarmEvent?], arena: inout Arena
   ) {
     let frame = layout.devices.first?.frame ?? .text(end: [0x0D, 0x0A], split: nil)
     rule = frame.rule
@@ -46,7 +47,8 @@ package struct ListenLoop: ~Copyable {
     frames = FrameReader(arena: &arena)
     decoder = Decoder(sentinels: layout.sentinels, pseudonymKey: pseudonymKey, arena: &arena)
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
-    layout.fill(&pipeline, alarmStates)
+    lineAlarms = LineAlarms(layout, arena: &arena)
+    layout.fill(&pipeline, left: alarmsLeft, at: self.port.now)
     pointCount = layout.size.points
     alarmCount = layout.size.alarms
     bindings = arena.take(Binding.self, count: pointCount, first: Binding.none)
@@ -119,6 +121,7 @@ package struct ListenLoop: ~Copyable {
       // Nothing is known of the device until it speaks.
       board.device(0).set(.state, BusBoard.starting)
       board.bus.set(.state, BusBoard.running)
+      lineAlarms.listens(&pipeline, at: now)
       board.bus.set(.problem, 0)
       return now
     } catch {
@@ -135,6 +138,7 @@ package struct ListenLoop: ~Copyable {
     reopenAt = now + reopenNs
     reopenNs = Swift.min(reopenNs * 2, Limits.reopenNsMax)
     board.bus.set(.state, BusBoard.lost)
+    lineAlarms.lost(&pipeline, at: now)
     board.bus.set(.problem, Int64(code))
     guard board.device(0)[.state] != BusBoard.offline else { return }
     board.device(0).set(.state, BusBoard.offline)
@@ -150,6 +154,7 @@ extension ListenLoop: BusWork {
   package mutating func step() -> Instant {
     let now = port.now
     board.tick(&pipeline, links, at: now)
+    board.inbox.serveAlarms(&pipeline, at: now)
     defer {
       board.show(pipeline)
     }

@@ -50,6 +50,7 @@ package final class Gateway {
   private var watchdogAt: Int64 = 0
   private var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
+  private var alarmsLeft: AlarmsLeft?
   private var forgottenKept = 0
   let reloads = ReloadDoor()
   var certificates: CertificateWatch?
@@ -89,14 +90,17 @@ package final class Gateway {
     }
     let opening: StoreOpening
     do { opening = try store.start() } catch { throw StartFailure(error, configuration) }
-    if let offset = clock.poll() { clockKnown(offset) }
+    let offset = clock.poll()
+    if let offset { clockKnown(offset) }
+    alarmsLeft = AlarmsLeft(
+      opening, catalogue: catalogue, offsetNs: offset, at: Instant(nanoseconds: kerb_monotonic_ns()))
     do { try startServers(key, opening) } catch {
       stopServers()
       store.stop()
       throw error
     }
     field.start(
-      storeGate: store.wake, pseudonymKey: key.pseudonymKey, alarmStates: alarmStates(opening))
+      storeGate: store.wake, pseudonymKey: key.pseudonymKey, alarmsLeft: alarmsLeft?.events ?? [])
     logger.info(
       "running",
       metadata: [
@@ -128,14 +132,6 @@ package final class Gateway {
     self.control = control
   }
 
-  /// An alarm that was active at the last stop is active still, until its condition says otherwise: it is not
-  /// raised anew.
-  private func alarmStates(_ opening: StoreOpening) -> [AlarmState] {
-    var byName: [String: AlarmState] = [:]
-    for alarm in opening.alarms { byName[alarm.name] = alarm.event.state }
-    return catalogue.alarms.map { byName[catalogue.alarmName($0)] ?? .normal }
-  }
-
   /// Waits for the end, keeping watch: clock, watchdog, store. Returns when SIGTERM or SIGINT came.
   /// SIGHUP reads the configuration anew through `reread`.
   package func run(rereading reread: () -> Reread) {
@@ -148,6 +144,7 @@ package final class Gateway {
       if let offset = clock.poll() {
         clockKnown(offset)
         logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
+        settleShelves(offset)
       }
       keepLearned()
       lookAtCertificate()
@@ -158,6 +155,20 @@ package final class Gateway {
   private func clockKnown(_ offsetNs: Int64) {
     store.clockKnown(offsetNs: offsetNs)
     field.clockKnown(offsetNs: offsetNs)
+  }
+
+  /// Shelves that were set in an earlier boot end when their wall time says, now that it is known.
+  private func settleShelves(_ offsetNs: Int64) {
+    for (alarm, until) in alarmsLeft?.settle(offsetNs: offsetNs) ?? [] {
+      var request = AlarmRequest(.shelve, by: "kerb", note: "the time is known again")
+      request.until = until
+      let deadline = Instant(nanoseconds: kerb_monotonic_ns()) + Limits.alarmOrderNs
+      do throws(LineFailure) {
+        _ = try field.order(request, alarm: alarm, until: deadline)
+      } catch {
+        logger.warning("the end of a shelf can't be corrected", metadata: ["alarm": "\(alarm)", "why": "\(error)"])
+      }
+    }
   }
 
   private func keepLearned() {

@@ -74,6 +74,16 @@ extension AlarmLog {
     try statement.run()
   }
 
+  /// The first epoch of the boot that `epoch` belongs to.
+  func bootEpoch(of epoch: UInt32) throws(StoreFailure) -> UInt32 {
+    let first = try connection.integer(
+      of: """
+        SELECT min(epoch) FROM epochs WHERE epoch = \(epoch)
+          OR boot <> '' AND boot = (SELECT boot FROM epochs WHERE epoch = \(epoch))
+        """)
+    return first.map { UInt32(truncatingIfNeeded: $0) } ?? epoch
+  }
+
   func clock(of epoch: UInt32) throws(StoreFailure) -> EpochClock {
     let statement = try Statement("SELECT clock FROM epochs WHERE epoch = ? AND clock NOT NULL", on: connection)
     statement.bind(1, Int64(epoch))

@@ -24,8 +24,8 @@ final class AlarmLog {
   private var isHome = false
   private var record = [UInt8](repeating: 0, count: AlarmRecord.bytes)
 
-  /// Rows of 96 bytes, 38 to a page; one is kept free for the tree.
-  static func slots(bytes: Int) -> Int64 { Int64(bytes / Limits.pageBytes) * 37 }
+  /// Rows of 320 bytes, 12 to a page, whose rest is for the tree.
+  static func slots(bytes: Int) -> Int64 { Int64(bytes / Limits.pageBytes) * 12 }
 
   static func pagesMax(_ configuration: StoreConfiguration) -> Int64 {
     let names = configuration.alarmNames.count * 3 * (AlarmRecord.bytes + 2 * Limits.nameBytesMax)
@@ -138,11 +138,13 @@ final class AlarmLog {
   // MARK: Events
 
   /// Commits events, in order, all or none. They take the sequences behind `newest`.
-  func append(_ events: [AlarmEvent], epoch: UInt32, catalogueVersion: UInt32) throws(StoreFailure) {
+  func append(_ events: [NewEvent], epoch: UInt32, catalogueVersion: UInt32) throws(StoreFailure) {
     try connection.transaction { () throws(StoreFailure) in
-      for (index, event) in events.enumerated() {
-        let stored = StoredEvent(
-          sequence: newest + 1 + Int64(index), epoch: epoch, catalogueVersion: catalogueVersion, event: event)
+      for (index, new) in events.enumerated() {
+        var stored = StoredEvent(
+          sequence: newest + 1 + Int64(index), epoch: epoch, catalogueVersion: catalogueVersion, event: new.event)
+        stored.by = new.by
+        stored.note = new.note
         try write(stored)
       }
     }
@@ -175,10 +177,7 @@ final class AlarmLog {
     let statement = try Statement("SELECT name, record FROM alarm_state ORDER BY name", on: connection)
     try statement.forEach { (row) throws(StoreFailure) in
       guard let stored = AlarmRecord.read(row.bytes(1)) else { return }
-      alarms.append(
-        StoredAlarm(
-          name: row.text(0), sequence: stored.sequence, epoch: stored.epoch,
-          catalogueVersion: stored.catalogueVersion, event: stored.event))
+      alarms.append(StoredAlarm(name: row.text(0), stored))
     }
     return alarms
   }

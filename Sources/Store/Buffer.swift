@@ -142,8 +142,10 @@ final class Buffer {
 
   var opening: StoreOpening {
     get throws(StoreFailure) {
-      StoreOpening(
-        storeID: storeID, epoch: epoch, catalogueVersion: catalogueVersion, alarms: try log?.states() ?? [])
+      let alarms = try log?.states() ?? []
+      return StoreOpening(
+        storeID: storeID, epoch: epoch, catalogueVersion: catalogueVersion, alarms: alarms,
+        bootEpoch: try log?.bootEpoch(of: epoch), clocks: clocks(of: Set(alarms.map(\.epoch)).sorted()))
     }
   }
 

@@ -1,5 +1,6 @@
 // What others ask of the store, carried out on the store thread between two commits.
 
+import CLinux
 import CSQLite
 import StreamCore
 
@@ -153,6 +154,7 @@ extension Buffer {
     report.acceptedSamples = intake.acceptedSamples
     report.acceptedEvents = intake.acceptedEvents
     report.lostSamples = intake.lostSamples
+    report.isFlood = intake.isFlood(at: Instant(nanoseconds: kerb_monotonic_ns()))
     report.bytes = ((try? log?.bytes) ?? 0) + (ring?.bytes ?? 0)
     report.fileBytes = ((try? log?.bytes) ?? 0) + ((try? ring?.fileBytes) ?? 0)
     report.capacityBytes = Int64(configuration.telemetryBytes + configuration.alarmBytes)

@@ -17,7 +17,8 @@ struct Intake {
   /// The sealed blocks, and behind them the open one while it is committed.
   private var blocks = [UInt8](repeating: 0, count: (Limits.blocksPendingMax + 1) * Limits.blockBytes)
   private(set) var sealed: [BlockInfo] = []
-  private(set) var events: [AlarmEvent] = []
+  private(set) var events: [NewEvent] = []
+  private var flood = FloodMeter()
   /// Place of the open block: number, sequence and ordinal go on from the sealed ones.
   private var place: BlockInfo
   /// The open block as it was last written.
@@ -51,8 +52,11 @@ struct Intake {
   /// Takes a batch over. False: no room for its events.
   mutating func take(_ batch: Batch, nowNs: Int64) -> Bool {
     guard events.count + batch.eventCount <= Limits.eventsPendingMax else { return false }
-    for index in 0..<batch.eventCount { events.append(batch.event(index)) }
-    acceptedEvents += Int64(batch.eventCount)
+    for index in 0..<batch.eventCount {
+      let event = batch.event(index)
+      let (by, note) = batch.texts(of: event)
+      add(NewEvent(event: event, by: Array(by), note: Array(note)))
+    }
     let header = batch.info
     lose(header.lostCount, from: header.lostFrom, to: header.lostTo, nowNs: nowNs)
     for index in 0..<batch.sampleCount {
@@ -60,6 +64,31 @@ struct Intake {
       take(sample, text: batch.text(of: sample), nowNs: nowNs)
     }
     return true
+  }
+
+  /// An event that no bus made. False: no room.
+  mutating func take(_ event: NewEvent) -> Bool {
+    guard events.count < Limits.eventsPendingMax else { return false }
+    add(event)
+    return true
+  }
+
+  private mutating func add(_ new: NewEvent) {
+    var new = new
+    let event = new.event
+    if event.change.asks, event.state == .unacknowledged, !event.isSuppressed {
+      // What is critical calls in a flood, too.
+      new.event.isFlood = flood.note(at: event.at) && event.severity < .critical
+    } else if event.change == .reminded {
+      new.event.isFlood = isFlood(at: event.at) && event.severity < .critical
+    }
+    events.append(new)
+    acceptedEvents += 1
+  }
+
+  mutating func isFlood(at now: Instant) -> Bool {
+    flood.settle(at: now)
+    return flood.isFlood
   }
 
   private mutating func take(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, nowNs: Int64) {

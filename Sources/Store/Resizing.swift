@@ -73,12 +73,21 @@ enum Resizing {
 }
 
 extension AlarmLog {
-  /// Brings the log to another number of slots, in one transaction; the newest entries stay.
+  /// Its rows are those of the first version of the format.
+  private var isNarrow: Bool {
+    get throws(StoreFailure) {
+      let length = try connection.integer(of: "SELECT length(record) FROM alarm_log WHERE slot = 0")
+      return length.map { $0 < Int64(AlarmRecord.bytes) } ?? false
+    }
+  }
+
+  /// Brings the log to another number of slots, in one transaction; the newest entries stay, in rows of full length.
   func resize(to wanted: Int64) throws(StoreFailure) {
-    guard wanted != slots else { return }
+    let isNarrow = try isNarrow
+    guard isNarrow || wanted != slots else { return }
     // Both tables stand side by side until the commit.
     let limit = try connection.integer(of: "PRAGMA max_page_count") ?? 0
-    try connection.execute("PRAGMA max_page_count = \(limit + (slots + wanted) / 30)")
+    try connection.execute("PRAGMA max_page_count = \(limit + (slots + wanted) / 10)")
     let newest = self.newest
     let slots = self.slots
     try connection.transaction { () throws(StoreFailure) in
@@ -87,7 +96,8 @@ extension AlarmLog {
         CREATE TABLE alarm_log_new(slot INTEGER PRIMARY KEY, record BLOB NOT NULL);
         WITH RECURSIVE place(slot) AS (SELECT 0 UNION ALL SELECT slot + 1 FROM place WHERE slot + 1 < \(wanted))
           INSERT INTO alarm_log_new
-          SELECT slot, ifnull((SELECT record FROM alarm_log
+          SELECT slot, ifnull((SELECT CAST(record || zeroblob(\(AlarmRecord.bytes) - length(record)) AS BLOB)
+            FROM alarm_log
             WHERE alarm_log.slot = (\(newest) - 1 - (\(newest) - 1 - place.slot) % \(wanted)) % \(slots)
               AND \(newest) - 1 - (\(newest) - 1 - place.slot) % \(wanted) >= 0
               AND (\(newest) - 1 - place.slot) % \(wanted) < \(slots)

@@ -35,7 +35,9 @@ struct Schema {
       CREATE TABLE alarm_state(name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
       CREATE TABLE alarm_log(slot INTEGER PRIMARY KEY, record BLOB NOT NULL);
       CREATE TABLE cursors(consumer TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-      """
+      """,
+      // Records grew from 96 to 320 bytes; the log's do when it is next brought to its number of slots (Resizing).
+      "UPDATE alarm_state SET record = CAST(record || zeroblob(320 - length(record)) AS BLOB)",
     ],
     tables: ["meta", "epochs", "catalogues", "alarm_state", "alarm_log", "cursors"])
 

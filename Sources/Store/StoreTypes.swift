@@ -131,12 +131,29 @@ package struct StoredBatch: Sendable {
   }
 }
 
+/// An event on its way into the log. Its times are of the running epoch.
+package struct NewEvent: Sendable {
+  package var event: AlarmEvent
+  /// Who did it, and what they wrote: UTF-8; empty where nobody did anything.
+  package var by: [UInt8]
+  package var note: [UInt8]
+
+  package init(event: AlarmEvent, by: [UInt8] = [], note: [UInt8] = []) {
+    self.event = event
+    self.by = by
+    self.note = note
+  }
+}
+
 /// One entry of the alarm log.
 package struct StoredEvent: Sendable {
   package var sequence: Int64
   package var epoch: UInt32
   package var catalogueVersion: UInt32
   package var event: AlarmEvent
+  /// Who did it, and what they wrote: UTF-8.
+  package var by: [UInt8] = []
+  package var note: [UInt8] = []
 
   package init(sequence: Int64, epoch: UInt32, catalogueVersion: UInt32, event: AlarmEvent) {
     self.sequence = sequence
@@ -195,18 +212,16 @@ package struct ReadAnswer: Sendable {
 package struct StoredAlarm: Sendable {
   /// "device/alarm"
   package var name: String
-  /// The sequence of the log entry that brought it here: it names this state in acknowledgements.
-  package var sequence: Int64
-  package var epoch: UInt32
-  package var catalogueVersion: UInt32
-  package var event: AlarmEvent
+  /// The log entry that brought it here: its sequence names this state in acknowledgements.
+  package var stored: StoredEvent
+  package var sequence: Int64 { stored.sequence }
+  package var epoch: UInt32 { stored.epoch }
+  package var catalogueVersion: UInt32 { stored.catalogueVersion }
+  package var event: AlarmEvent { stored.event }
 
-  package init(name: String, sequence: Int64, epoch: UInt32, catalogueVersion: UInt32, event: AlarmEvent) {
+  package init(name: String, _ stored: StoredEvent) {
     self.name = name
-    self.sequence = sequence
-    self.epoch = epoch
-    self.catalogueVersion = catalogueVersion
-    self.event = event
+    self.stored = stored
   }
 }
 
@@ -238,8 +253,17 @@ package struct StoreOpening: Sendable {
   /// Alarms that have ever changed, as they were left. Their numbers are those of their own catalogue version: the name
   /// is what identifies them.
   package var alarms: [StoredAlarm]
+  /// The first epoch since the system was started: from there on, one monotonic clock has run.
+  package var bootEpoch: UInt32
+  /// Of the epochs of `alarms`.
+  package var clocks: [EpochClock]
 
-  package init(storeID: String, epoch: UInt32, catalogueVersion: UInt32, alarms: [StoredAlarm]) {
+  package init(
+    storeID: String, epoch: UInt32, catalogueVersion: UInt32, alarms: [StoredAlarm], bootEpoch: UInt32? = nil,
+    clocks: [EpochClock] = []
+  ) {
+    self.bootEpoch = bootEpoch ?? epoch
+    self.clocks = clocks
     self.storeID = storeID
     self.epoch = epoch
     self.catalogueVersion = catalogueVersion
@@ -275,6 +299,8 @@ package struct StoreReport: Sendable {
   package var acceptedSamples: Int64 = 0
   package var acceptedEvents: Int64 = 0
   package var lostSamples: Int64 = 0
+  /// Too many alarms come at once for anybody to look at each.
+  package var isFlood = false
   /// Overwritten by the ring since the store was made.
   package var evictedSamples: Int64 = 0
   /// What is in use, and what the files take on the disk.

@@ -2,86 +2,6 @@
 // arena that was taken at start; a Batch only points there. Written by the bus thread, then read by the store thread:
 // `BatchChannel` (FieldBus) passes it from one to the other, never both at once.
 
-/// The states that an alarm passes through, named after ISA-18.2 / IEC 62682.
-package enum AlarmState: UInt8, BitwiseCopyable, Sendable {
-  case normal = 0
-  case unacknowledged = 1
-  case acknowledged = 2
-  /// The condition is gone, nobody has acknowledged it.
-  case returnedUnacknowledged = 3
-
-  /// The condition holds.
-  package var isActive: Bool { self == .unacknowledged || self == .acknowledged }
-}
-
-package enum Severity: UInt8, Comparable, BitwiseCopyable, Sendable {
-  case notice = 0
-  case warning = 1
-  case major = 2
-  case critical = 3
-
-  package static func < (a: Severity, b: Severity) -> Bool { a.rawValue < b.rawValue }
-}
-
-/// A value that a condition looked at when its alarm changed.
-@frozen
-package struct AlarmCause: BitwiseCopyable, Sendable {
-  package var series: UInt16
-  package var quality: Quality
-  package var raw: Int64
-
-  package init(series: UInt16, quality: Quality, raw: Int64) {
-    self.series = series
-    self.quality = quality
-    self.raw = raw
-  }
-}
-
-package struct AlarmEvent: BitwiseCopyable, Sendable {
-  /// The alarm's number in the catalogue.
-  package var alarm: UInt16
-  package var state: AlarmState
-  package var severity: Severity
-  package var causeCount: UInt8
-  /// When the state changed.
-  package var at: Instant
-  /// When the condition began to hold (or to be gone), that is before its `for` time.
-  package var since: Instant
-  package var causes: (AlarmCause, AlarmCause, AlarmCause, AlarmCause)
-
-  package init(alarm: UInt16, state: AlarmState, severity: Severity, at: Instant, since: Instant) {
-    self.alarm = alarm
-    self.state = state
-    self.severity = severity
-    self.at = at
-    self.since = since
-    causeCount = 0
-    let none = AlarmCause(series: 0, quality: .bad, raw: 0)
-    causes = (none, none, none, none)
-  }
-
-  package func cause(_ index: Int) -> AlarmCause {
-    switch index {
-    case 0: return causes.0
-    case 1: return causes.1
-    case 2: return causes.2
-    default: return causes.3
-    }
-  }
-
-  /// More than four causes are not kept: the message says what matters.
-  package mutating func add(_ cause: AlarmCause) {
-    switch causeCount {
-    case 0: causes.0 = cause
-    case 1: causes.1 = cause
-    case 2: causes.2 = cause
-    case 3: causes.3 = cause
-    default: return
-    }
-    causeCount += 1
-  }
-}
-
 package struct Batch: BitwiseCopyable, @unchecked Sendable {
   // Unchecked: one thread has it at a time; the channel that passes it on is what proves it.
 
@@ -176,16 +96,17 @@ package struct Batch: BitwiseCopyable, @unchecked Sendable {
     guard used + text.count <= Limits.textBytesPerBatch, sampleCount < Limits.samplesPerBatchMax else {
       return false
     }
-    var index = 0
-    while index < text.count {
-      textBase[used + index] = text[index]
-      index += 1
-    }
+    put(text, at: used)
     header.pointee.textBytes += Int32(truncatingIfNeeded: text.count)
     var placed = sample
     placed.hasText = true
     placed.raw = Sample.textPlace(offset: used, length: text.count)
     return append(placed)
+  }
+
+  /// For one more event.
+  func hasRoom(textBytes: Int) -> Bool {
+    eventCount < Limits.eventsPerBatchMax && Int(header.pointee.textBytes) + textBytes <= Limits.textBytesPerBatch
   }
 
   package func append(_ event: AlarmEvent) -> Bool {
@@ -195,6 +116,43 @@ package struct Batch: BitwiseCopyable, @unchecked Sendable {
     eventBase[count] = event
     header.pointee.eventCount += 1
     return true
+  }
+
+  /// Who did it and what they wrote go into the texts. False: no room; nothing was put in.
+  package func append(
+    _ event: AlarmEvent, by: UnsafeBufferPointer<UInt8>, note: UnsafeBufferPointer<UInt8>
+  ) -> Bool {
+    let used = Int(header.pointee.textBytes)
+    guard used + by.count + note.count <= Limits.textBytesPerBatch else { return false }
+    var placed = event
+    placed.textOffset = UInt16(truncatingIfNeeded: used)
+    placed.byLength = UInt8(truncatingIfNeeded: by.count)
+    placed.noteLength = UInt8(truncatingIfNeeded: note.count)
+    guard append(placed) else { return false }
+    put(by, at: used)
+    put(note, at: used + by.count)
+    header.pointee.textBytes += Int32(truncatingIfNeeded: by.count + note.count)
+    return true
+  }
+
+  private func put(_ bytes: UnsafeBufferPointer<UInt8>, at offset: Int) {
+    var index = 0
+    while index < bytes.count {
+      textBase[offset + index] = bytes[index]
+      index += 1
+    }
+  }
+
+  /// Valid as long as the batch is held.
+  package func texts(
+    of event: AlarmEvent
+  ) -> (by: UnsafeBufferPointer<UInt8>, note: UnsafeBufferPointer<UInt8>) {
+    let by = textBase + Int(event.textOffset)
+    let note = by + Int(event.byLength)
+    return (
+      UnsafeBufferPointer(start: by, count: Int(event.byLength)),
+      UnsafeBufferPointer(start: note, count: Int(event.noteLength))
+    )
   }
 
   package func addLost(_ count: Int, from: Instant, to: Instant) {

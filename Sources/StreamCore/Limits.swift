@@ -122,6 +122,25 @@ package enum Limits {
   package static let lookAgainNs: Int64 = 1_000_000_000
   package static let causesPerAlarmMax = 4
 
+  // MARK: Alarms
+
+  /// More alarms than these in `floodNs` are a flood, fewer than `floodEndAlarms` its end (ISA-18.2, 16.5.2).
+  package static let floodAlarms = 10
+  package static let floodEndAlarms = 5
+  package static let floodNs: Int64 = 600_000_000_000
+  /// Who is reminded more often than this does not listen any more.
+  package static let remindNsMin: Int64 = 10_000_000_000
+  package static let escalateNsMin: Int64 = 1_000_000_000
+  /// Whoever changes an alarm waits so long for its bus: longer than any transaction with its drain.
+  package static let alarmOrderNs: Int64 = 15_000_000_000
+  /// A shelf is for a repair, not for ever: out of service is said in so many words.
+  package static let shelfNsMax: Int64 = 7 * 86_400_000_000_000
+  /// Alarms that explain one other.
+  package static let suppressorsPerAlarmMax = 8
+  /// What somebody writes when they acknowledge: 45 Chinese characters. With who it was (as long as a
+  /// name) and all that is told of an event this fills a row of the log.
+  package static let noteBytesMax = 136
+
   // MARK: Memory
 
   /// The threads, the store's page caches and one bus fit in this.
@@ -219,7 +238,7 @@ package enum Limits {
   /// 128 KiB a step: an alarm waits for it about 30 ms on the slowest card.
   package static let prefillSlotsPerStep = 32
   /// Rows of the alarm log a step: as many bytes.
-  package static let prefillRowsPerStep = 37 * prefillSlotsPerStep
+  package static let prefillRowsPerStep = 12 * prefillSlotsPerStep
   /// 256 MiB are prepared in about two minutes, with half of the time left to others.
   package static let prefillEveryNs: Int64 = 50_000_000
   /// After a failed commit or open; the disk is asked again this often.

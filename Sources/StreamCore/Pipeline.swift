@@ -18,7 +18,10 @@ package struct Pipeline: ~Copyable {
   let windows: UnsafeMutablePointer<WindowState>
   let windowWords: UnsafeMutablePointer<Int64>
   let alarmRules: UnsafeMutablePointer<AlarmRule>
+  let alarmPlaces: UnsafeMutablePointer<AlarmPlace>
   let alarms: UnsafeMutablePointer<AlarmMachine>
+  /// Alarms that explain others, as their places name them.
+  let suppressors: UnsafeMutablePointer<UInt16>
   let programs: ProgramMemory
   let computedRules: UnsafeMutablePointer<ComputedRule>
   let channel: BatchChannel
@@ -56,7 +59,9 @@ package struct Pipeline: ~Copyable {
     windowRules = arena.take(WindowRule.self, count: size.windowRules, first: WindowRule(everyNs: 1))
     windows = arena.take(WindowState.self, count: size.windows, first: WindowState())
     windowWords = arena.take(Int64.self, count: size.windowWords + Accumulators.plainWordsMax, first: 0)
-    alarmRules = arena.take(AlarmRule.self, count: size.alarms, first: AlarmRule(alarm: 0, severity: .notice))
+    alarmRules = arena.take(AlarmRule.self, count: size.alarmRules, first: AlarmRule(severity: .notice))
+    alarmPlaces = arena.take(AlarmPlace.self, count: size.alarms, first: AlarmPlace(rule: 0, alarm: 0))
+    suppressors = arena.take(UInt16.self, count: size.suppressors, first: 0)
     alarms = arena.take(AlarmMachine.self, count: size.alarms, first: AlarmMachine())
     programs = ProgramMemory(
       code: arena.take(UInt64.self, count: size.codeWords, first: 0),
@@ -94,11 +99,24 @@ package struct Pipeline: ~Copyable {
     precondition(end <= size.windowWords && Int(window.point) < size.points)
     windows[index] = window
   }
-  package mutating func setAlarm(_ index: Int, _ rule: AlarmRule, state: AlarmState) {
-    precondition(index >= 0 && index < size.alarms)
+  package func setAlarmRule(_ index: Int, _ rule: AlarmRule) {
+    precondition(index >= 0 && index < size.alarmRules)
     alarmRules[index] = rule
-    alarms[index].state = state
-    if rule.when.isRestless || rule.clear.isRestless { nextLook = .zero }
+  }
+  package func setSuppressor(_ index: Int, alarm: Int) {
+    precondition(index >= 0 && index < size.suppressors && alarm >= 0 && alarm < size.alarms)
+    suppressors[index] = UInt16(truncatingIfNeeded: alarm)
+  }
+  /// `left`: how it was at the last stop, on the present clock. Its rule is set before.
+  package mutating func setAlarm(_ index: Int, _ place: AlarmPlace, left: AlarmEvent?, at now: Instant) {
+    precondition(index >= 0 && index < size.alarms && Int(place.rule) < size.alarmRules)
+    precondition(Int(place.firstSuppressor) + Int(place.suppressorCount) <= size.suppressors)
+    alarmPlaces[index] = place
+    if place.when.isRestless || place.clear.isRestless { nextLook = .zero }
+    guard let left else { return }
+    let rule = alarmRules[Int(place.rule)]
+    alarms[index] = AlarmMachine(left, rule: rule, at: now)
+    nextAlarm = Swift.min(nextAlarm, alarms[index].deadline(rule))
   }
   package func setCode(_ index: Int, _ word: UInt64) {
     precondition(index >= 0 && index < size.codeWords)

@@ -12,6 +12,9 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   package var windowWords = 0
   package var sketchWords = 0
   package var alarms = 0
+  package var alarmRules = 0
+  /// Relations of one alarm that explains another.
+  package var suppressors = 0
   /// Words of 8 bytes of the programs' code; what they keep between two evaluations; other devices' points that
   /// they name.
   package var codeWords = 0
@@ -55,7 +58,8 @@ package struct PipelineSize: BitwiseCopyable, Sendable {
   }
   package var sketchBytes: Int { sketchWords * 8 }
   package var alarmBytes: Int {
-    Arena.bytes(of: AlarmRule.self, count: alarms) + Arena.bytes(of: AlarmMachine.self, count: alarms)
+    Arena.bytes(of: AlarmRule.self, count: alarmRules) + Arena.bytes(of: AlarmPlace.self, count: alarms)
+      + Arena.bytes(of: AlarmMachine.self, count: alarms) + Arena.bytes(of: UInt16.self, count: suppressors)
   }
   package var programBytes: Int {
     Arena.bytes(of: UInt64.self, count: codeWords) + Arena.bytes(of: Int64.self, count: cells)

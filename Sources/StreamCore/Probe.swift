@@ -21,13 +21,20 @@ package enum Probe {
     condition[1] = Instruction(.constant, value: 0)
     condition[2] = Instruction(.greater)
     let words = arena.take(UInt64.self, count: Program.wordsMax(3), first: 0)
-    var alarm = AlarmRule(alarm: 0, severity: .notice)
+    var alarm = AlarmPlace(rule: 0, alarm: 0)
     alarm.when = Program.assemble(UnsafeBufferPointer(start: condition, count: 3), into: words).program
     for index in 0..<size.codeWords { pipeline.setCode(index, words[index]) }
-    pipeline.setAlarm(0, alarm, state: .normal)
+    pipeline.setAlarmRule(0, AlarmRule(severity: .notice))
+    pipeline.setAlarm(0, alarm, left: nil, at: .zero)
     let now = Instant(nanoseconds: 1)
     pipeline.accept(point: 0, raw: 1, quality: .good, text: UnsafeBufferPointer(start: nil, count: 0), at: now)
     pipeline.evaluate(alarms: 0..<1, at: now)
+    let nothing = UnsafeBufferPointer<UInt8>(start: nil, count: 0)
+    _ = pipeline.order(
+      .shelve, alarm: 0, serial: nil, until: now + 1, by: nothing, note: nothing, at: now)
+    pipeline.tell(alarm: 0, .unknown, at: now)
+    var flood = FloodMeter()
+    _ = flood.note(at: now)
     pipeline.tick(at: now + 2_000_000_000)
     while channel.next() != nil { channel.release() }
     return pipeline.produced
@@ -53,6 +60,7 @@ package enum Probe {
     size.windowWords = window.words
     size.sketchWords = window.sketchWords
     size.alarms = 1
+    size.alarmRules = 1
     size.codeWords = 2
     return size
   }

@@ -117,7 +117,7 @@ struct FramesProbe {
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = AskLoop(
       layout: layout, port: TextPort(path: link, format: busSpec.format, writes: true), board: board, channel: channel,
-      pseudonymKey: [UInt8](repeating: 7, count: 32), alarmStates: [], arena: &arena)
+      pseudonymKey: [UInt8](repeating: 7, count: 32), alarmsLeft: [], arena: &arena)
     loop.start()
     let deadline = kerb_monotonic_ns() + 60_000_000_000
     var samples = Self.turn(&loop, channel, until: 20, deadline)

@@ -76,7 +76,7 @@ let channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
 let board = BusBoard(layout: layout, arena: &arena)
 var loop = BusLoop(
   layout: layout, port: ModbusPort(busSpec), board: board, channel: channel,
-  pseudonymKey: [UInt8](repeating: 7, count: 32), alarmStates: [], arena: &arena)
+  pseudonymKey: [UInt8](repeating: 7, count: 32), alarmsLeft: [], arena: &arena)
 loop.start()
 
 var samples: Int64 = 0

@@ -113,7 +113,7 @@ final class FrameRig {
     board = BusBoard(layout: layout, arena: &arena)
     loop = AskLoop(
       layout: layout, port: ScriptedFrames(answer: answer), board: board, channel: channel, pseudonymKey: BusRig.key,
-      alarmStates: [], arena: &arena)
+      alarmsLeft: [], arena: &arena)
     loop.serial = serial
     loop.start()
   }

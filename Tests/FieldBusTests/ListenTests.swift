@@ -74,7 +74,7 @@ import Testing
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = ListenLoop(
       layout: layout, path: slave, board: board, channel: channel,
-      pseudonymKey: BusRig.key, alarmStates: [], arena: &arena)
+      pseudonymKey: BusRig.key, alarmsLeft: [], arena: &arena)
     _ = loop.step()  // opens the line
     #expect(board.bus[.state] == BusBoard.running)
     let text = Array("CARD,0012345678,7\r\nCARD,0012345678,7\r\nCARD,99,70000\r\n".utf8)
@@ -123,7 +123,7 @@ import Testing
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = ListenLoop(
       layout: layout, path: "/nonexistent/tty", board: board,
-      channel: channel, pseudonymKey: BusRig.key, alarmStates: [], arena: &arena)
+      channel: channel, pseudonymKey: BusRig.key, alarmsLeft: [], arena: &arena)
     let before = kerb_monotonic_ns()
     let until = loop.step()
     #expect(until.nanoseconds >= before + Limits.reopenNsMin)

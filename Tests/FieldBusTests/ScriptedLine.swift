@@ -196,7 +196,7 @@ final class BusRig {
     board = BusBoard(layout: layout, arena: &arena)
     loop = BusLoop(
       layout: layout, port: line, board: board, boards: boards, channel: channel, pseudonymKey: Self.key,
-      alarmStates: [], arena: &arena)
+      alarmsLeft: [], arena: &arena)
     loop.start()
   }
 

@@ -108,7 +108,7 @@ private final class Desk {
     let desk = try Desk()
     let good = try desk.run("check")
     #expect(good.status == 0)
-    #expect(good.output == "good: 1 buses, 1 devices, 1 points, 0 alarms, 0 consumers\n")
+    #expect(good.output == "good: 1 buses, 1 devices, 1 points, 1 alarms, 0 consumers\n")
     #expect(try JSONParser.parse(Array(try desk.run("check", "--json").output.utf8))["points"] == .integer(1))
     let wrong = try Desk(Desk.good + "colour = 3\n[[bus]]\nname = \"x\"\n")
     let listed = try wrong.run("check")

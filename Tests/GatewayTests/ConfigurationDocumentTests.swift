@@ -24,7 +24,7 @@ struct ConfigurationDocumentTests {
       """
     let text =
       ConfigurationReaderTests.whole
-      + "\n[[bus]]\nname = \"all\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-all\"\n"
+      + "\n[alarms]\nclock-wrong = true\n[[bus]]\nname = \"all\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-all\"\n"
       + "[[device]]\nname = \"all\"\nbus = \"all\"\nprofile = \"all/all\"\n"
       + "[[bus]]\nname = \"bytes\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-bytes\"\n"
       + "[[device]]\nname = \"bytes\"\nbus = \"bytes\"\nprofile = \"all/bytes\"\n"

@@ -146,7 +146,7 @@ struct ConfigurationProblemTests {
       site.problems == [
         "\(busLine):1: bus: there are 33 buses: \(give) 32",
         "\(consumerLine):1: consumer: there are 17 consumers: \(give) 16",
-        "\(deviceLine(40)):1: device.d40: with this device there are 4100 alarms, with all 8100: \(give) 4000; "
+        "\(deviceLine(39)):1: device.d39: with this device there are 4040 alarms, with all 8214: \(give) 4000; "
           + "give some devices to another box",
         "\(deviceLine(66)):1: device.d66: with this device there are 40200 series "
           + "(points and their windows' statistics), with all 48600: \(give) 40000; give some devices to another box",

@@ -113,7 +113,8 @@ import Testing
     let alarms = try fixture.get("/v1/batches?lane=alarms", headers: "Accept: application/senml+json\r\n")
     #expect(
       String(decoding: alarms.body, as: UTF8.self)
-        == #"[{"n":"box-7/cover-1/cover-open","t":1795212014,"alarm":"cover-open","state":"unacknowledged","#
+        == #"[{"n":"box-7/cover-1/cover-open","t":1795212014,"id":"1","alarm":"cover-open","#
+          + #""event":"raised","state":"unacknowledged","#
         + #""active":true,"severity":"critical","since":1795212012,"vb":true,"#
         + #""message-en":"Cover cover-1 of box-7: 17.1 deg","message-zh":"井盖 cover-1","tilt-value":17.1}]"#)
   }

@@ -141,7 +141,8 @@ import Testing
     let body = String(decoding: response.body, as: UTF8.self)
     #expect(
       body.contains(
-        #"{"n":"box-7/cover-1/cover-open","t":1795212010,"alarm":"cover-open","state":"unacknowledged","active":true,"#
+        #"{"n":"box-7/cover-1/cover-open","t":1795212010,"id":"1","alarm":"cover-open","event":"raised","#
+          + #""state":"unacknowledged","active":true,"#
           + #""severity":"critical","since":1795212008,"message":{"en":"Cover cover-1 of box-7: 17.1 deg","#
           + #""zh":"井盖 cover-1"},"values":{"tilt":17.1}}"#), "\(body)")
     #expect(response.records[1]["active"] == .bool(false))

@@ -2,6 +2,7 @@
 
 import FieldBus
 import Gateway
+import Store
 import StreamCore
 
 enum Site {
@@ -63,5 +64,13 @@ enum Site {
     alarm.severity = severity
     alarm.message = ["en": message, "zh": "井盖 {device}"]
     return alarm
+  }
+}
+
+extension StoredAlarm {
+  init(name: String, sequence: Int64, epoch: UInt32, catalogueVersion: UInt32, event: AlarmEvent) {
+    self.init(
+      name: name,
+      StoredEvent(sequence: sequence, epoch: epoch, catalogueVersion: catalogueVersion, event: event))
   }
 }

@@ -4,7 +4,7 @@ import Testing
 @Suite struct AlarmTests {
   /// Raised above 15 for 2 s, ended below 10 for 10 s.
   private func rig() -> PipelineRig {
-    var rule = AlarmRule(alarm: 3, severity: .critical)
+    var rule = AlarmRule(severity: .critical)
     rule.forNs = 2 * secondNs
     rule.clearForNs = 10 * secondNs
     let above: [Instruction] = [.init(.point, point: 0), .init(.constant, value: 15), .init(.greater)]
@@ -23,7 +23,7 @@ import Testing
     rig.tick(3 * secondNs)
     rig.collect()
     #expect(rig.events.count == 1)
-    #expect(rig.events.first?.alarm == 3)
+    #expect(rig.events.first?.alarm == 0)
     #expect(rig.events.first?.state == .unacknowledged)
     #expect(rig.events.first?.since.nanoseconds == secondNs)
     #expect(rig.events.first?.at.nanoseconds == 3 * secondNs)
@@ -127,7 +127,7 @@ import Testing
     for swap in [false, true] {
       let a = Instruction(.constant, value: known)
       let b = Instruction(.point, point: 1)
-      var rule = AlarmRule(alarm: 0, severity: .notice)
+      var rule = AlarmRule(severity: .notice)
       rule.forNs = 0
       let when = [swap ? b : a, swap ? a : b, Instruction(code)]
       let rig = PipelineRig(points: [PointRule(), PointRule()], alarms: [(rule, when, [])])
@@ -135,7 +135,7 @@ import Testing
       rig.collect()
       #expect(rig.events.count == (expected == .yes ? 1 : 0))
       // «no» and «unknown» differ in what `not` makes of them.
-      var inverse = AlarmRule(alarm: 0, severity: .notice)
+      var inverse = AlarmRule(severity: .notice)
       inverse.forNs = 0
       let other = PipelineRig(points: [PointRule(), PointRule()], alarms: [(inverse, when + [Instruction(.not)], [])])
       other.feed(1, at: 0)

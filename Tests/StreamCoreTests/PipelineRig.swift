@@ -8,14 +8,18 @@ final class PipelineRig {
   var samples: [Sample] = []
   var texts: [[UInt8]] = []
   var events: [AlarmEvent] = []
+  /// By event: who: what they wrote.
+  var said: [String] = []
   var announcedLost = 0
 
   /// `windows`: in the points' order, as many as their rules say; their series follow those of the points, twenty
   /// apart.
   /// `conditioning`: of the points that name it.
+  /// `suppressors`: by alarm, those that explain it. `left`: by alarm, how it was at the last stop.
   init(
     points: [PointRule], windows: [WindowRule] = [], conditioning: [ConditioningRule] = [],
-    alarms: [(AlarmRule, [Instruction], [Instruction])] = []
+    alarms: [(AlarmRule, [Instruction], [Instruction])] = [],
+    suppressors: [[Int]] = [], left: [AlarmEvent?] = [], at startNs: Int64 = 0
   ) {
     var size = PipelineSize()
     size.points = points.count
@@ -29,6 +33,8 @@ final class PipelineRig {
       $0 + ($1.conditioning > 0 ? conditioning[Int($1.conditioning) - 1].words : 0)
     }
     size.alarms = alarms.count
+    size.alarmRules = alarms.count
+    size.suppressors = suppressors.reduce(0) { $0 + $1.count }
     size.codeWords = alarms.reduce(0) { $0 + Program.wordsMax($1.1.count) + Program.wordsMax($1.2.count) }
     let bytes = size.bytes + BatchChannel.bytes + 1_024
     memory = .allocate(byteCount: bytes, alignment: 64)
@@ -53,11 +59,21 @@ final class PipelineRig {
       }
     }
     var next = 0
+    var relation = 0
     for (index, alarm) in alarms.enumerated() {
-      var rule = alarm.0
-      rule.when = place(alarm.1, &next)
-      rule.clear = place(alarm.2, &next)
-      pipeline.setAlarm(index, rule, state: .normal)
+      pipeline.setAlarmRule(index, alarm.0)
+      var place = AlarmPlace(rule: index, alarm: index)
+      place.when = self.place(alarm.1, &next)
+      place.clear = self.place(alarm.2, &next)
+      place.firstSuppressor = UInt16(relation)
+      place.isSuppressor = suppressors.contains { $0.contains(index) }
+      for other in index < suppressors.count ? suppressors[index] : [] {
+        pipeline.setSuppressor(relation, alarm: other)
+        place.suppressorCount += 1
+        relation += 1
+      }
+      pipeline.setAlarm(
+        index, place, left: index < left.count ? left[index] : nil, at: Instant(nanoseconds: startNs))
     }
   }
 
@@ -96,6 +112,24 @@ final class PipelineRig {
     }
   }
 
+  func tell(_ alarm: Int, _ truth: Truth, at ns: Int64) {
+    pipeline.tell(alarm: alarm, truth, at: Instant(nanoseconds: ns))
+  }
+
+  @discardableResult
+  func order(
+    _ order: AlarmOrder, _ alarm: Int = 0, serial: UInt32? = nil, until: Int64 = .max, by: String = "",
+    note: String = "", at ns: Int64
+  ) -> Pipeline.OrderOutcome {
+    Array(by.utf8).withUnsafeBufferPointer { by in
+      Array(note.utf8).withUnsafeBufferPointer { note in
+        pipeline.order(
+          order, alarm: alarm, serial: serial, until: Instant(nanoseconds: until), by: by, note: note,
+          at: Instant(nanoseconds: ns))
+      }
+    }
+  }
+
   func tick(_ ns: Int64) { pipeline.tick(at: Instant(nanoseconds: ns)) }
 
   func takeHandedOver() -> Bool { pipeline.takeHandedOver() }
@@ -113,7 +147,12 @@ final class PipelineRig {
         samples.append(sample)
         texts.append(Array(batch.text(of: sample)))
       }
-      for index in 0..<batch.eventCount { events.append(batch.event(index)) }
+      for index in 0..<batch.eventCount {
+        let event = batch.event(index)
+        events.append(event)
+        let (by, note) = batch.texts(of: event)
+        said.append("\(String(decoding: by, as: UTF8.self)): \(String(decoding: note, as: UTF8.self))")
+      }
       channel.release()
     }
   }

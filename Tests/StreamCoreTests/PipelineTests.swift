@@ -176,7 +176,7 @@ import Testing
   /// Raised above 0, ended at 0, both at once.
   private func chattering() -> PipelineRig {
     let above: [Instruction] = [.init(.point, point: 0), .init(.constant, value: 0), .init(.greater)]
-    return PipelineRig(points: [point()], alarms: [(AlarmRule(alarm: 0, severity: .major), above, [])])
+    return PipelineRig(points: [point()], alarms: [(AlarmRule(severity: .major), above, [])])
   }
 
   @Test("a contact that chatters while the store is behind costs no sample and no change")

@@ -144,7 +144,7 @@ struct LineCommandTests {
     let field = Field(buses: [Self.place(line.link)], devices: [spec])
     let gate: OpaquePointer = kerb_gate_new()
     defer { kerb_gate_free(gate) }
-    field.start(storeGate: gate, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+    field.start(storeGate: gate, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
     defer { field.stop() }
     let read = LineRequest(CommandFrame.read(unit: 3, .input, address: 2, count: 1), timeoutNs: 300_000_000)
     let deadline = kerb_monotonic_ns() + 5_000_000_000

@@ -61,7 +61,7 @@ struct IdleTests {
     let field = Field(buses: buses, devices: devices)
     let store: OpaquePointer = kerb_gate_new()
     defer { kerb_gate_free(store) }
-    field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+    field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
     defer { field.stop() }
 
     func waits(for condition: () -> Bool) -> Bool {

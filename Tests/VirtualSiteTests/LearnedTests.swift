@@ -48,7 +48,7 @@ struct LearnedTests {
       then: (Field) throws -> Void = { _ in }
     ) throws -> (known: [String: LearnedDevice], report: DeviceReport) {
       let field = Field(buses: [spec], devices: [device], learned: learned)
-      field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+      field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
       defer { field.stop() }
       let deadline = kerb_monotonic_ns() + 10_000_000_000
       kerb_gate_lock(store)

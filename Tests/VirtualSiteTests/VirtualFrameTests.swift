@@ -136,7 +136,7 @@ struct AgentOnFramesTests {
       AskLoop(
         layout: layout, port: TextPort(path: layout.spec.serialPath, format: layout.spec.format, writes: true),
         board: board,
-        channel: channel, pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
+        channel: channel, pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     }
   }
 
@@ -210,7 +210,7 @@ struct AgentOnFramesTests {
       layout, board, channel, arena in
       ListenLoop(
         layout: layout, path: layout.spec.serialPath, board: board, channel: channel,
-        pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
+        pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     }
     rig.run(atMostMs: 5_000) { $0.goodCount >= 8 }
     #expect(rig.good[0]?.last == Int64(Float(21.5).bitPattern))
@@ -242,7 +242,7 @@ struct AgentOnFramesTests {
     let rig = Rig(Self.spec(line.link, .serial, LineFormat()), [Self.device(sensor)]) { layout, board, channel, arena in
       ListenLoop(
         layout: layout, path: layout.spec.serialPath, board: board, channel: channel,
-        pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
+        pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     }
     rig.run(atMostMs: 200)
     #expect(line.site.set("d", "pm25", .raw(17)))

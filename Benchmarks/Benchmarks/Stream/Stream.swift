@@ -46,6 +46,7 @@ final class StreamRig {
     size.windowWords = window.words
     size.sketchWords = window.sketchWords
     size.alarms = 1
+    size.alarmRules = 1
     size.codeWords = Program.wordsMax(3)
     let bytes = size.bytes + BatchChannel.bytes + 1_024
     memory = .allocate(byteCount: bytes, alignment: 64)
@@ -64,12 +65,13 @@ final class StreamRig {
     pipeline.setWindow(0, WindowState(rule: 0, point: 0, firstSeries: 1, words: 0))
     let condition = [Instruction(.point), Instruction(.constant, value: 1e9), Instruction(.greater)]
     var words = [UInt64](repeating: 0, count: Program.wordsMax(3))
-    var alarm = AlarmRule(alarm: 0, severity: .warning)
+    var alarm = AlarmPlace(rule: 0, alarm: 0)
     condition.withUnsafeBufferPointer { source in
       words.withUnsafeMutableBufferPointer { alarm.when = Program.assemble(source, into: $0.baseAddress!).program }
     }
     for (index, word) in words.enumerated() { pipeline.setCode(index, word) }
-    pipeline.setAlarm(0, alarm, state: .normal)
+    pipeline.setAlarmRule(0, AlarmRule(severity: .warning))
+    pipeline.setAlarm(0, alarm, left: nil, at: .zero)
   }
 
   deinit { memory.deallocate() }

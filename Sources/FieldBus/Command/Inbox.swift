@@ -46,7 +46,9 @@ package final class Inbox: @unchecked Sendable {
   private var isBellAwaited = false
   private let posted = Atomic<Int>(0)
   private let postCount = Atomic<Int64>(0)
-  private var isServed = false
+  private(set) var isServed = false
+  /// What is done to alarms: on the same gate, in slots of its own.
+  let alarms: AlarmOrders
   private var tickets: Int64 = 0
   /// Bus thread only: the last thing done was a command, so that polls get their turn.
   var servedLast = false
@@ -59,7 +61,7 @@ package final class Inbox: @unchecked Sendable {
 
   package static var bytes: Int {
     Arena.bytes(of: Slot.self, count: Limits.commandsPerBusMax)
-      + Arena.bytes(of: UInt8.self, count: Limits.commandsPerBusMax * slotBytes)
+      + Arena.bytes(of: UInt8.self, count: Limits.commandsPerBusMax * slotBytes) + AlarmOrders.memoryBytes
   }
 
   package init(arena: inout Arena) {
@@ -67,6 +69,7 @@ package final class Inbox: @unchecked Sendable {
     bell = kerb_bell_new()
     slots = arena.take(Slot.self, count: Limits.commandsPerBusMax, first: Slot())
     bytes = arena.take(UInt8.self, count: Limits.commandsPerBusMax * Self.slotBytes, first: 0)
+    alarms = AlarmOrders(arena: &arena)
   }
 
   deinit {
@@ -125,8 +128,7 @@ package final class Inbox: @unchecked Sendable {
     for (place, byte) in frame.enumerated() { self.request(of: index)[place] = byte }
     slots[index] = slot
     posted.add(1, ordering: .releasing)
-    postCount.add(1, ordering: .releasing)
-    wake()
+    wakeForPost()
   }
 
   private func abandon(_ index: Int) {
@@ -241,6 +243,8 @@ package final class Inbox: @unchecked Sendable {
     kerb_gate_lock(gate)
     isServed = false
     failPosted(.notServed)
+    alarms.failAll()
+    kerb_gate_signal(gate)
     kerb_gate_unlock(gate)
   }
 
@@ -253,6 +257,12 @@ package final class Inbox: @unchecked Sendable {
   }
 
   // MARK: With the gate locked
+
+  /// Something new was posted.
+  func wakeForPost() {
+    postCount.add(1, ordering: .releasing)
+    wake()
+  }
 
   /// Ends the wait of the bus's thread.
   func wake() {

@@ -14,7 +14,13 @@ package enum AlarmParser {
     var names = UniqueNames()
     for reader in owner.tables("alarm") {
       let name = reader.name()
-      if let name { names.claim(name, in: reader) }
+      if let name {
+        names.claim(name, in: reader)
+        if BuiltInAlarm(rawValue: name) != nil {
+          reader.report(
+            "name", "\"\(name)\" is an alarm that every box has: change it in [alarms], or choose another name")
+        }
+      }
       let alarm = alarm(name: name ?? "", reader, known)
       reader.finish()
       if let alarm, name != nil { result.append(alarm) }
@@ -29,20 +35,41 @@ package enum AlarmParser {
   }
 
   private static func alarm(name: String, _ reader: TableReader, _ known: KnownPoints) -> AlarmSpec? {
-    reader.notSupported("remind", "escalate")
     let when = reader.requiredString("when")
     var alarm = AlarmSpec(
       name: name, place: reader.table.place, when: when ?? "", whenPlace: reader.valuePlace("when"))
-    alarm.forNs = reader.duration("for", in: 0...Limits.intervalNsMax) ?? 0
     alarm.clear = reader.string("clear")
     if alarm.clear != nil { alarm.clearPlace = reader.valuePlace("clear") }
-    alarm.clearForNs = reader.duration("clear_for", in: 0...Limits.intervalNsMax) ?? 0
-    alarm.severity = reader.choice("severity", among: Severity.words) ?? .warning
+    behaviour(of: &alarm, reader)
+    alarm.suppressedBy = reader.strings("suppressed_by") ?? []
+    if !alarm.suppressedBy.isEmpty { alarm.suppressedByPlace = reader.valuePlace("suppressed_by") }
+    if alarm.suppressedBy.count > Limits.suppressorsPerAlarmMax {
+      reader.report(
+        "suppressed_by", "names \(alarm.suppressedBy.count) alarms: allowed are \(Limits.suppressorsPerAlarmMax)")
+    }
     for (language, text, place) in reader.translations("message") ?? [] {
       alarm.message[language] = text
       check(text, reader.keyPath("message.\(language)"), place, known, reader.diagnostics)
     }
     return when == nil ? nil : alarm
+  }
+
+  /// What every alarm may say, whoever tells its condition. A key that is left out leaves `alarm` as it is.
+  package static func behaviour(of alarm: inout AlarmSpec, _ reader: TableReader) {
+    if let span = reader.duration("for", in: 0...Limits.intervalNsMax) { alarm.forNs = span }
+    if let span = reader.duration("clear_for", in: 0...Limits.intervalNsMax) { alarm.clearForNs = span }
+    if let severity = reader.choice("severity", among: Severity.words) { alarm.severity = severity }
+    if let span = reader.duration("remind", in: Limits.remindNsMin...Limits.intervalNsMax) { alarm.remindNs = span }
+    if let latches = reader.bool("latch") { alarm.latches = latches }
+    guard let escalation = reader.table("escalate") else { return }
+    escalation.require("after")
+    escalation.require("to")
+    alarm.escalateNs = escalation.duration("after", in: Limits.escalateNsMin...Limits.intervalNsMax) ?? 0
+    alarm.escalateTo = escalation.choice("to", among: Severity.words)
+    if let to = alarm.escalateTo, to <= alarm.severity {
+      escalation.report("to", "is not above the alarm's own severity: there is nothing to escalate to")
+    }
+    escalation.finish()
   }
 
   private static func check(

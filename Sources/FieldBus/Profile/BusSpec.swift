@@ -82,6 +82,8 @@ package struct BusSpec: Sendable {
   package var retries = 1
   package var rs485 = RS485Mode.off
   package var silence = SilenceRule.standard
+  /// Of the bus itself.
+  package var alarms: [AlarmSpec] = []
 
   package init(name: String, place: SourcePlace, busProtocol: BusProtocol, endpoint: BusEndpoint) {
     self.name = name

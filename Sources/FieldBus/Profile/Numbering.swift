@@ -2,7 +2,7 @@
 //
 // Points are numbered through all devices in the configuration's order; a point's own series has the point's
 // number. Then follow the windows' series: point by point, window by window, statistic by statistic. Alarms are
-// numbered like points.
+// numbered like points; then follow those of the buses, bus by bus, then the gateway's.
 
 import StreamCore
 
@@ -12,17 +12,27 @@ package struct Numbering: Sendable {
   package private(set) var firstAlarm: [Int] = []
   package private(set) var pointCount = 0
   package private(set) var seriesCount = 0
-  package private(set) var alarmCount = 0
+  /// By bus.
+  package private(set) var firstBusAlarm: [Int] = []
+  package private(set) var firstGatewayAlarm = 0
+  /// Without the gateway's own.
+  package var alarmCount: Int { firstGatewayAlarm }
   /// By point: the number of the first series of its windows.
   package private(set) var firstWindowSeries: [Int] = []
 
-  package init(devices: [DeviceSpec]) {
+  package init(devices: [DeviceSpec], buses: [BusSpec] = []) {
+    var alarmCount = 0
     for device in devices {
       firstPoint.append(pointCount)
       firstAlarm.append(alarmCount)
       pointCount += device.points.count
       alarmCount += device.alarms.count
     }
+    for bus in buses {
+      firstBusAlarm.append(alarmCount)
+      alarmCount += bus.alarms.count
+    }
+    firstGatewayAlarm = alarmCount
     seriesCount = pointCount
     for device in devices {
       for point in device.points {

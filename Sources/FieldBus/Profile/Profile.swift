@@ -159,8 +159,20 @@ package struct PointSpec: Sendable {
   package var isComputed: Bool { compute != nil }
 }
 
+/// Who says whether an alarm's condition holds.
+package enum AlarmSource: Sendable, Hashable {
+  /// `when`, over the points of its device.
+  case condition
+  /// The bus, of one of its devices or of itself.
+  case deviceOffline
+  case busLost
+  /// The gateway, of itself.
+  case gateway
+}
+
 package struct AlarmSpec: Sendable {
   package var name: String
+  package var source = AlarmSource.condition
   package var place: SourcePlace
   /// The condition's text, and where it stands.
   package var when: String
@@ -171,6 +183,14 @@ package struct AlarmSpec: Sendable {
   package var clearPlace: SourcePlace?
   package var clearForNs: Int64 = 0
   package var severity: Severity = .warning
+  /// 0: never.
+  package var remindNs: Int64 = 0
+  package var escalateNs: Int64 = 0
+  package var escalateTo: Severity?
+  package var latches = false
+  /// Alarms of the same device, or «bus-lost»: while one of them stands, this one calls nobody.
+  package var suppressedBy: [String] = []
+  package var suppressedByPlace: SourcePlace?
   /// By language; `{device}` and `{point}` are filled in.
   package var message: [String: String] = [:]
 

@@ -12,6 +12,8 @@ struct BusEntry {
   var isSound: Bool
   /// Keys of questions and replies that are set, and where: of no effect if its device speaks when it likes.
   var asking: [(key: String, place: SourcePlace)] = []
+  /// Alarms that are switched off, by name.
+  var alarmsOff: Set<String> = []
 }
 
 extension ConfigurationReader {
@@ -37,11 +39,13 @@ extension ConfigurationReader {
       spec.silence = reader.choice("silence") ?? .standard
       if busProtocol?.isMeter == true { spec.responseTimeoutNs = Limits.meterResponseNs }
       timing(&spec, reader)
+      let alarmsOff = alarmsOff(reader, known: [BuiltInAlarm.busLost.rawValue])
       reader.finish()
       var entry = BusEntry(spec: spec, busProtocol: busProtocol, isSound: diagnostics.count == reportsBefore)
       for key in ["response_timeout", "turnaround", "retries"] where busProtocol == .serial && reader.has(key) {
         entry.asking.append((key, reader.place(key)))
       }
+      entry.alarmsOff = alarmsOff
       buses.append(entry)
     }
   }

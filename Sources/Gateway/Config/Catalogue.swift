@@ -35,8 +35,17 @@ package struct CatalogueSeries: Sendable, Equatable {
   package var windowNs: Int64
 }
 
+/// Whose alarm it is.
+package enum AlarmOwner: Sendable, Equatable {
+  /// Index in `devices`.
+  case device(Int)
+  /// A bus, by its name.
+  case bus(String)
+  case gateway
+}
+
 package struct CatalogueAlarm: Sendable, Equatable {
-  package var device: Int
+  package var owner: AlarmOwner
   package var name: String
   package var severity: Severity
   package var message: [String: String]
@@ -64,11 +73,10 @@ extension Catalogue {
       for point in device.points {
         series.append(CatalogueSeries(device: index, point: point, statistic: nil, windowNs: 0))
       }
-      for alarm in device.alarms {
-        alarms.append(
-          CatalogueAlarm(device: index, name: alarm.name, severity: alarm.severity, message: alarm.message))
-      }
+      alarms += device.alarms.map { CatalogueAlarm($0, owner: .device(index)) }
     }
+    for bus in configuration.buses { alarms += bus.alarms.map { CatalogueAlarm($0, owner: .bus(bus.name)) } }
+    alarms += configuration.alarms.map { CatalogueAlarm($0, owner: .gateway) }
     pointCount = series.count
     for (index, device) in configuration.devices.enumerated() {
       for point in device.points {
@@ -84,7 +92,20 @@ extension Catalogue {
 
   /// "manhole-17/tilt"
   package func pointName(_ series: CatalogueSeries) -> String { "\(devices[series.device].name)/\(series.point)" }
-  package func alarmName(_ alarm: CatalogueAlarm) -> String { "\(devices[alarm.device].name)/\(alarm.name)" }
+  /// "manhole-17/cover-open", "rs485-1/bus-lost", "clock-wrong"
+  package func alarmName(_ alarm: CatalogueAlarm) -> String {
+    switch alarm.owner {
+    case .device(let device): return "\(devices[device].name)/\(alarm.name)"
+    case .bus(let bus): return "\(bus)/\(alarm.name)"
+    case .gateway: return alarm.name
+    }
+  }
+}
+
+extension CatalogueAlarm {
+  fileprivate init(_ alarm: AlarmSpec, owner: AlarmOwner) {
+    self.init(owner: owner, name: alarm.name, severity: alarm.severity, message: alarm.message)
+  }
 }
 
 extension CatalogueSeries {

@@ -73,6 +73,8 @@ package struct Configuration: Sendable {
   package var consumers: [ConsumerSpec] = []
   package var buses: [BusSpec] = []
   package var devices: [DeviceSpec] = []
+  /// Of the box itself.
+  package var alarms: [AlarmSpec] = []
 
   package init() {}
 }

@@ -67,7 +67,7 @@ extension ConfigurationReader {
   private func percent(_ share: Double) -> String { "\(Int((share * 100).rounded(.up))) %" }
 
   mutating func checkLimits() {
-    let numbering = Numbering(devices: devices.map(\.spec))
+    let numbering = Numbering(devices: devices.map(\.spec), buses: buses.map(\.spec))
     check(buses.map(\.spec.place), Limits.busesMax, "bus", "buses")
     check(devices.map(\.spec.place), Limits.devicesMax, "device", "devices")
     check(configuration.consumers.map(\.place), Limits.consumersMax, "consumer", "consumers")

@@ -99,6 +99,7 @@ package struct ConfigurationReader {
     readDevices(reader)
     checkExpressions()
     readConsumers(reader)
+    readAlarms(reader.table("alarms"), place: root.place)
     reader.finish()
 
     configuration.buses = buses.map(\.spec)

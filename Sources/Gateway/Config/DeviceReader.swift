@@ -12,6 +12,8 @@ struct DeviceEntry {
   var brokenPoints: Set<String> = []
   /// Its profile was found: nothing but the broken points is unknown of it.
   var isComplete = true
+  /// Alarms that are switched off, by name.
+  var alarmsOff: Set<String> = []
 
   func hasPoint(_ name: String) -> Bool {
     brokenPoints.contains(name) || spec.points.contains { $0.name == name }
@@ -46,6 +48,8 @@ extension ConfigurationReader {
       entry.isComplete = profile != nil || !reader.has("profile")
       entry.spec.labels = labels(reader)
       points(&entry, reader, profile, busProtocol)
+      entry.alarmsOff = alarmsOff(
+        reader, known: entry.spec.alarms.map(\.name) + [BuiltInAlarm.deviceOffline.rawValue])
       reader.finish()
       devices.append(entry)
     }

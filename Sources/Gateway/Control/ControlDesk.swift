@@ -228,7 +228,7 @@ final class ControlDesk: @unchecked Sendable {
                   view.catalogue.alarms.indices.contains(Int(alarm.event.alarm))
                 else { continue }
                 RecordWriter(catalogue: view.catalogue, timeline: self.timeline, pseudonymKey: nil).write(
-                  alarm.event, epoch: alarm.epoch, id: alarm.sequence, allows: { _ in true }, into: &list)
+                  alarm.stored, allows: { _ in true }, into: &list)
               }
             }
           })

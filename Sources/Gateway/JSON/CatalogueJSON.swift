@@ -76,7 +76,11 @@ extension JSONWriter {
 
   fileprivate mutating func alarm(_ alarm: CatalogueAlarm) {
     object {
-      $0.member("d", alarm.device)
+      switch alarm.owner {
+      case .device(let device): $0.member("d", device)
+      case .bus(let bus): $0.member("bus", bus)
+      case .gateway: break
+      }
       $0.member("name", alarm.name)
       $0.member("severity", alarm.severity.rawValue)
       $0.member("message", alarm.message)
@@ -121,8 +125,11 @@ extension CatalogueSeries {
 
 extension CatalogueAlarm {
   fileprivate init(decoding value: JSONValue, devices: Int) throws(JSONFailure) {
+    var owner = AlarmOwner.gateway
+    if let device = try value.optional("d", { $0.index(below: devices) }) { owner = .device(device) }
+    if let bus = try value.optional("bus", { $0.string }) { owner = .bus(bus) }
     self.init(
-      device: try value.required("d") { $0.index(below: devices) },
+      owner: owner,
       name: try value.required("name") { $0.string },
       severity: try value.required("severity") { $0.byte.flatMap(Severity.init(rawValue:)) },
       message: try value.stringTable("message"))

@@ -190,7 +190,7 @@ struct BatchWriter {
       let writer = recordWriter(view)
       func record<Output: RecordOutput>(_: Output.Type) -> [UInt8] {
         var record = Output(reservingCapacity: 512)
-        writer.write(stored.event, epoch: stored.epoch, allows: scope.allows(series:), into: &record)
+        writer.write(stored, allows: scope.allows(series:), into: &record)
         return record.bytes
       }
       let bytes = type == .senmlCBOR ? record(CBORWriter.self) : record(JSONWriter.self)

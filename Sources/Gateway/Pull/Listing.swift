@@ -121,7 +121,11 @@ struct Listing {
       root.array { list in
         for (number, alarm) in catalogue.alarms.enumerated() where scope.allows(alarm: number) {
           list.object { entry in
-            entry.member("device", catalogue.devices[alarm.device].name)
+            switch alarm.owner {
+            case .device(let device): entry.member("device", catalogue.devices[device].name)
+            case .bus(let bus): entry.member("bus", bus)
+            case .gateway: break
+            }
             entry.member("alarm", alarm.name)
             entry.member("severity", alarm.severity.word)
           }
@@ -171,7 +175,7 @@ struct Listing {
           else { continue }
           let scope = view.scope(of: consumer)
           RecordWriter(catalogue: view.catalogue, timeline: timeline, pseudonymKey: nil).write(
-            alarm.event, epoch: alarm.epoch, id: alarm.sequence, allows: scope.allows(series:), into: &list)
+            alarm.stored, allows: scope.allows(series:), into: &list)
         }
       }
     }

@@ -1,6 +1,5 @@
 // One record as SenML says it (RFC 8428) and as Kerb adds to it: a value in engineering units, its time on the
-// platform's clock, its quality; an alarm with its message filled in. Values only; used wherever a value leaves the
-// house.
+// platform's clock, its quality. Values only; used wherever a value leaves the house.
 
 import FieldBus
 import Store
@@ -19,17 +18,6 @@ extension Quality {
 
 extension Severity {
   package var word: String { Self.words.first { $0.value == self }?.word ?? "" }
-}
-
-extension AlarmState {
-  package var word: String {
-    switch self {
-    case .normal: return "normal"
-    case .unacknowledged: return "unacknowledged"
-    case .acknowledged: return "acknowledged"
-    case .returnedUnacknowledged: return "returned-unacknowledged"
-    }
-  }
 }
 
 /// Puts wall time on monotonic instants, as far as it is known.
@@ -178,7 +166,7 @@ package struct RecordWriter {
     return true
   }
 
-  private func writeNumber(_ series: CatalogueSeries, raw: Int64, into writer: inout some RecordOutput) {
+  func writeNumber(_ series: CatalogueSeries, raw: Int64, into writer: inout some RecordOutput) {
     if series.isBool { return writer.bool(raw != 0) }
     switch series.encoding {
     case .signed where series.scale == 1 && series.offset == 0: writer.integer(raw)
@@ -186,85 +174,5 @@ package struct RecordWriter {
     case .float: writer.number(Float(series.number(raw: raw)))
     default: writer.number(series.number(raw: raw))
     }
-  }
-
-  // MARK: Alarms
-
-  /// `event.alarm` is in the catalogue. `allows`: which values may be shown with it.
-  package func write(
-    _ event: AlarmEvent, epoch: UInt32, id: Int64? = nil, allows: (Int) -> Bool, into writer: inout some RecordOutput
-  ) {
-    let alarm = catalogue.alarms[Int(event.alarm)]
-    let device = catalogue.devices[alarm.device].name
-    var causes: [Cause] = []
-    for index in 0..<Int(event.causeCount) {
-      let cause = event.cause(index)
-      let number = Int(cause.series)
-      guard catalogue.series.indices.contains(number), allows(number), cause.quality != .bad,
-        !catalogue.series[number].encoding.hasText
-      else { continue }
-      var value = JSONWriter()
-      writeNumber(catalogue.series[number], raw: cause.raw, into: &value)
-      causes.append(Cause(series: catalogue.series[number], raw: cause.raw, json: value.bytes))
-    }
-    writer.object {
-      $0.key("n")
-      $0.string(joining: catalogue.gatewayID, "/", device, "/", alarm.name)
-      timeline.write(event.at, epoch: epoch, into: &$0)
-      if let id { $0.member("id", "\(id)") }
-      $0.member("alarm", alarm.name)
-      $0.member("state", event.state.word)
-      $0.member("active", event.state.isActive)
-      $0.member("severity", event.severity.word)
-      timeline.writeMember("since", event.since, epoch: epoch, into: &$0)
-      let messages = alarm.message.keys.sorted().map { language in
-        (language: language, text: filled(alarm.message[language] ?? "", device: device, causes: causes))
-      }
-      var written: Set<String> = []
-      let values = causes.filter { written.insert($0.series.point).inserted }
-      if dialect == .senml {
-        $0.member("vb", event.state.isActive)
-        for (language, text) in messages { $0.member("message-\(language)", text) }
-        for cause in values {
-          $0.key("\(cause.series.point)-value")
-          writeNumber(cause.series, raw: cause.raw, into: &$0)
-        }
-        return
-      }
-      $0.key("message")
-      $0.object { message in for (language, text) in messages { message.member(language, text) } }
-      $0.key("values")
-      $0.object {
-        for cause in values {
-          $0.key(cause.series.point)
-          writeNumber(cause.series, raw: cause.raw, into: &$0)
-        }
-      }
-    }
-  }
-
-  /// A value that made the alarm, as it goes out and as a message shows it.
-  private struct Cause {
-    var series: CatalogueSeries
-    var raw: Int64
-    var json: [UInt8]
-  }
-
-  /// `{device}`, `{gateway}` and `{point}` filled in; "?" for a value that is not known or not for this reader.
-  private func filled(_ template: String, device: String, causes: [Cause]) -> String {
-    var text = ""
-    var rest = template[...]
-    while let open = rest.firstIndex(of: "{") {
-      guard let close = rest[open...].firstIndex(of: "}") else { break }
-      text += rest[..<open]
-      let name = rest[rest.index(after: open)..<close]
-      switch name {
-      case "device": text += device
-      case "gateway": text += catalogue.gatewayID
-      default: text += causes.first { $0.series.point == name }.map { String(decoding: $0.json, as: UTF8.self) } ?? "?"
-      }
-      rest = rest[rest.index(after: close)...]
-    }
-    return text + rest
   }
 }

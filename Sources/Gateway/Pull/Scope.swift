@@ -19,8 +19,16 @@ package struct Scope: Sendable {
       devices[entry.device] && (consumer.personal == .pseudonym || !entry.personal)
         && (points.isEmpty || points.contains(entry.point) || points.contains(catalogue.pointName(entry)))
     }
-    // `points` chooses values; an alarm belongs to its device.
-    alarms = catalogue.alarms.map { devices[$0.device] }
+    let buses = Set(catalogue.devices.indices.filter { devices[$0] }.map { catalogue.devices[$0].bus })
+    // `points` chooses values; an alarm belongs to its device. A bus's alarm explains those of its devices; the box's
+    // own concern whoever gets data from it.
+    alarms = catalogue.alarms.map { alarm in
+      switch alarm.owner {
+      case .device(let device): devices[device]
+      case .bus(let bus): buses.contains(bus)
+      case .gateway: true
+      }
+    }
     self.devices = devices
   }
 
