@@ -50,7 +50,7 @@ package final class Gateway {
   private var watchdogAt: Int64 = 0
   private var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
-  private var alarmsLeft: AlarmsLeft?
+  private var alarms: AlarmRoom?
   private var forgottenKept = 0
   let reloads = ReloadDoor()
   var certificates: CertificateWatch?
@@ -84,6 +84,7 @@ package final class Gateway {
   package func start() throws(StartFailure) {
     try makeFolder(configuration.statePath, mode: 0o750)
     try makeFolder(configuration.runtimePath, mode: 0o755)
+    let hadKey = access(BoxKey.path(statePath: configuration.statePath), F_OK) == 0
     let key: BoxKey
     do { key = try BoxKey.open(statePath: configuration.statePath) } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.permission)
@@ -92,15 +93,17 @@ package final class Gateway {
     do { opening = try store.start() } catch { throw StartFailure(error, configuration) }
     let offset = clock.poll()
     if let offset { clockKnown(offset) }
-    alarmsLeft = AlarmsLeft(
-      opening, catalogue: catalogue, offsetNs: offset, at: Instant(nanoseconds: kerb_monotonic_ns()))
-    do { try startServers(key, opening) } catch {
+    let alarms = AlarmRoom(
+      configuration, catalogue: catalogue, opening: opening, offsetNs: offset, isKeyNew: !hadKey, field: field,
+      store: store)
+    self.alarms = alarms
+    do { try startServers(key, opening, alarms) } catch {
       stopServers()
       store.stop()
       throw error
     }
     field.start(
-      storeGate: store.wake, pseudonymKey: key.pseudonymKey, alarmsLeft: alarmsLeft?.events ?? [])
+      storeGate: store.wake, pseudonymKey: key.pseudonymKey, alarmsLeft: alarms.events)
     logger.info(
       "running",
       metadata: [
@@ -110,10 +113,13 @@ package final class Gateway {
     notify.ready()
   }
 
-  private func startServers(_ key: BoxKey, _ opening: StoreOpening) throws(StartFailure) {
+  private func startServers(
+    _ key: BoxKey, _ opening: StoreOpening, _ alarms: AlarmRoom
+  ) throws(StartFailure) {
     let pull = PullServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion,
-      storeID: opening.storeID, epoch: opening.epoch, store: store, field: field, keys: key, group: group,
+      storeID: opening.storeID, epoch: opening.epoch, store: store, field: field, alarms: alarms.owners, keys: key,
+      group: group,
       logger: logger)
     do { try pull.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
@@ -124,8 +130,8 @@ package final class Gateway {
     bell.onRing { pull.durable($0) }
     let control = ControlServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
-      field: field, pull: pull, arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group,
-      logger: logger, reloads: reloads)
+      field: field, alarms: alarms.owners, house: alarms.house, pull: pull, arenaBytes: field.arenaBytes,
+      startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger, reloads: reloads)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -144,10 +150,11 @@ package final class Gateway {
       if let offset = clock.poll() {
         clockKnown(offset)
         logger.info("wall clock known", metadata: ["offset_ns": "\(offset)"])
-        settleShelves(offset)
+        alarms?.settleShelves(offsetNs: offset, logger: logger)
       }
       keepLearned()
       lookAtCertificate()
+      alarms?.look(isClockBelieved: clock.isBelieved, certificateExpires: pull?.certificateExpires)
       ping()
     }
   }
@@ -155,20 +162,6 @@ package final class Gateway {
   private func clockKnown(_ offsetNs: Int64) {
     store.clockKnown(offsetNs: offsetNs)
     field.clockKnown(offsetNs: offsetNs)
-  }
-
-  /// Shelves that were set in an earlier boot end when their wall time says, now that it is known.
-  private func settleShelves(_ offsetNs: Int64) {
-    for (alarm, until) in alarmsLeft?.settle(offsetNs: offsetNs) ?? [] {
-      var request = AlarmRequest(.shelve, by: "kerb", note: "the time is known again")
-      request.until = until
-      let deadline = Instant(nanoseconds: kerb_monotonic_ns()) + Limits.alarmOrderNs
-      do throws(LineFailure) {
-        _ = try field.order(request, alarm: alarm, until: deadline)
-      } catch {
-        logger.warning("the end of a shelf can't be corrected", metadata: ["alarm": "\(alarm)", "why": "\(error)"])
-      }
-    }
   }
 
   private func keepLearned() {
@@ -239,8 +232,14 @@ package final class Gateway {
       account.produced += field.bus(bus).produced
       account.lost += field.bus(bus).lost
     }
+    account.produced += alarms?.house.produced ?? 0
     let settled = Settled()
-    store.flush { [store] _ in store.report { settled.set($0) } }
+    // Twice: what the box's own alarms had on its way at the first time is with the store at the second.
+    alarms?.house.handOver(to: store)
+    store.flush { [store, house = alarms?.house] _ in
+      house?.handOver(to: store)
+      store.flush { _ in store.report { settled.set($0) } }
+    }
     account.store = settled.wait()
     stopServers()
     store.stop()

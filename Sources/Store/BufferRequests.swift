@@ -130,6 +130,13 @@ extension Buffer {
 
   func catalogue(_ version: UInt32) -> [UInt8]? { (try? log?.catalogue(version)) ?? nil }
 
+  func log(_ events: [NewEvent]) -> Bool {
+    guard intake.events.count + events.count <= Limits.eventsPendingMax else { return false }
+    for event in events { _ = intake.take(event) }
+    commit(all: false)
+    return true
+  }
+
   func alarms() -> [StoredAlarm] { (try? log?.states()) ?? [] }
 
   func report() -> StoreReport {

@@ -226,6 +226,11 @@ package final class StoreThread: @unchecked Sendable {
     ask({ completion($0.alarms()) }, else: { _ in completion([]) })
   }
 
+  /// Takes over events that no bus made and commits them, all or none. False: not now.
+  package func log(_ events: [NewEvent], _ completion: @escaping @Sendable (Bool) -> Void) {
+    ask({ completion($0.log(events)) }, else: { _ in completion(false) })
+  }
+
   /// Wall time of epochs, for what does not come with `read`. Empty: the store doesn't run, or can't be read.
   package func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void) {
     ask({ completion($0.clocks(of: epochs)) }, else: { _ in completion([]) })

@@ -131,8 +131,13 @@ package enum Limits {
   /// Who is reminded more often than this does not listen any more.
   package static let remindNsMin: Int64 = 10_000_000_000
   package static let escalateNsMin: Int64 = 1_000_000_000
-  /// Whoever changes an alarm waits so long for its bus: longer than any transaction with its drain.
-  package static let alarmOrderNs: Int64 = 15_000_000_000
+  /// Whoever changes an alarm waits so long for its bus: longer than most transactions, and less than a tool waits.
+  package static let alarmOrderNs: Int64 = 8_000_000_000
+  /// A jump of the wall clock, and not its drift; it is doubted for so long.
+  package static let clockStepNs: Int64 = 60_000_000_000
+  package static let clockDoubtNs: Int64 = 600_000_000_000
+  /// A box that has just started needs minutes to hear from a time server.
+  package static let clockPatienceNs: Int64 = 600_000_000_000
   /// A shelf is for a repair, not for ever: out of service is said in so many words.
   package static let shelfNsMax: Int64 = 7 * 86_400_000_000_000
   /// Alarms that explain one other.

@@ -55,7 +55,8 @@ extension CommandFailure {
         "line_lost": CommandFailure.unavailable, "not_served": CommandFailure.unavailable,
         "personal": CommandFailure.permission, "not_writable": CommandFailure.permission,
         "wrong_configuration": CommandFailure.configuration,
-        "bad_value": CommandFailure.usage, "not_possible": CommandFailure.usage,
+        "bad_value": CommandFailure.usage, "bad_request": CommandFailure.usage,
+        "outdated": CommandFailure.tryAgain, "held": CommandFailure.tryAgain, "not_possible": CommandFailure.usage,
       ]
       self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)
     }

@@ -44,52 +44,6 @@ struct Points: ParsableCommand {
   }
 }
 
-struct Alarms: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "alarms",
-    abstract: "The alarms that are active, or all that ever were.",
-    discussion: """
-      Example:
-        kerb alarms
-        kerb alarms --all --json
-      """)
-
-  @OptionGroup var files: ConfigurationOptions
-
-  @Flag(help: "Also those that are over.")
-  var all = false
-
-  @Flag(help: "A JSON array; docs/cli.md lists the keys.")
-  var json = false
-
-  func run() throws {
-    let alarms = try Agent(options: files).ask("alarms", [("state", all ? "all" : "active")])
-    if json { return show(alarms) }
-    let listed = alarms.array ?? []
-    if listed.isEmpty { return show(Messages.text(.noAlarms)) }
-    for alarm in listed { show(Self.lines(alarm)) }
-  }
-
-  private static func lines(_ alarm: JSONValue) -> [String] {
-    let severity = alarm["severity"]?.string ?? ""
-    let isActive = alarm["active"]?.bool == true
-    let colour: Colour = !isActive ? .plain : severity == "critical" || severity == "major" ? .red : .yellow
-    let device = (alarm["n"]?.string ?? "").split(separator: "/").dropFirst().joined(separator: "/")
-    let message = alarm["message"]?[Language.current.code]?.string ?? alarm["message"]?["en"]?.string
-    var lines = [
-      "\(time(alarm))  \(colour.apply(severity))  \(device)  \(alarm["state"]?.string ?? "")"
-    ]
-    if let message, !message.isEmpty { lines.append("  \(Table.cut(message, to: Table.widthMax - 2))") }
-    return lines
-  }
-
-  /// A relative time is seconds from now; an older start's without a clock is not known.
-  private static func time(_ alarm: JSONValue) -> String {
-    guard let seconds = alarm["t"]?.double else { return "-" }
-    return alarm["unsynchronised"]?.bool == true ? "-\(Shown.span(seconds: -seconds))" : Shown.time(unix: seconds)
-  }
-}
-
 struct VersionCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "version",

@@ -36,6 +36,7 @@ enum Message {
   case personalReply, onlyRead, refusedItem, notSearched, notMeters, crowded, meterScanStarts, meterScanStartsLive,
     badItem,
     metersHaveItems
+  case shelvedUntil, alarmChanged, alarmWasSo, badShelf
   case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
@@ -96,6 +97,11 @@ enum Message {
         "设备|类型|总线|地址|状态|最近|成功|失败|等待|拒绝|静默"
       )
     case .consumerListHead: return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL", "订阅方|范围|通道|最低级别|个人数据")
+    case .shelvedUntil: return ("until {0}", "至 {0}")
+    case .alarmChanged: return ("{0} is {1} now", "{0} 现为 {1}")
+    case .alarmWasSo: return ("{0} is {1} already: nothing changed", "{0} 已为 {1}：未作更改")
+    case .badShelf:
+      return ("{0} is no time for a shelf: write for example 30m or 2h, up to 7d", "{0} 不是搁置时间：例如 30m 或 2h，最长 7d")
     case .noAlarms: return ("No alarms", "没有报警")
     case .noPoints: return ("No points", "没有测点")
     case .noDevices: return ("No devices", "没有设备")

@@ -13,7 +13,8 @@ struct Kerb: ParsableCommand {
       """,
     subcommands: [
       Reload.self,
-      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, Read.self, Write.self,
+      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, Acknowledge.self,
+      Shelve.self, Unshelve.self, Read.self, Write.self,
       Raw.self, Monitor.self, Ports.self, ScanCommand.self,
       ConsumerCommand.self, BufferCommand.self, ExportCommand.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,

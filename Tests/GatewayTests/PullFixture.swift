@@ -20,6 +20,7 @@ final class PullFixture {
   let catalogue: Catalogue
   let field: ScriptedField
   let server: PullServer
+  let owners: ScriptedOwners
   let keys = BoxKey(secret: Array(repeating: 7, count: BoxKey.bytes))
   let clock = ClockHand()
   let port: Int
@@ -56,10 +57,12 @@ final class PullFixture {
       $0.clocks = [EpochClock(epoch: Self.epoch, offsetNs: clockKnown ? Self.offsetNs : nil)]
     }
     let clock = clock
+    let owners = ScriptedOwners(store)
+    self.owners = owners
     server = PullServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: 1, storeID: Self.storeID,
       epoch: Self.epoch,
-      store: store, field: field, keys: keys, group: group,
+      store: store, field: field, alarms: owners, keys: keys, group: group,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
       times: times, now: { clock.now })
     var port = 0

@@ -113,6 +113,19 @@ final class ScriptedStore: BatchSource {
   func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void) {
     onThread { contents in completion(contents.clocks.filter { epochs.contains($0.epoch) }) }
   }
+  func log(_ events: [NewEvent], _ completion: @escaping @Sendable (Bool) -> Void) {
+    change { contents in
+      for new in events {
+        let sequence = contents.durable.alarms + 1
+        var stored = StoredEvent(sequence: sequence, epoch: 3, catalogueVersion: 1, event: new.event)
+        stored.by = new.by
+        stored.note = new.note
+        contents.events.append(stored)
+      }
+    }
+    onThread { _ in completion(true) }
+  }
+
   func alarms(_ completion: @escaping @Sendable ([StoredAlarm]) -> Void) { onThread { completion($0.alarms) } }
   func report(_ completion: @escaping @Sendable (StoreReport) -> Void) {
     onThread { contents in

@@ -151,6 +151,13 @@ final class WireClient {
     return try response(isHead: method == "HEAD")
   }
 
+  func post(_ target: String, token: String?, body: String) throws -> Response {
+    let bytes = body.utf8.count
+    sendRequest(target, token: token, method: "POST", headers: "Content-Length: \(bytes)\r\n")
+    send(body)
+    return try response(isHead: false)
+  }
+
   func sendRequest(_ target: String, token: String?, method: String = "GET", headers: String = "") {
     let authorization = token.map { "Authorization: Bearer \($0)\r\n" } ?? ""
     send("\(method) \(target) HTTP/1.1\r\nHost: box\r\n\(authorization)\(headers)\r\n")

@@ -41,14 +41,10 @@ package enum BuiltInAlarm: String, Sendable, CaseIterable {
     case .storageFailing:
       alarm.severity = .critical
       alarm.clearForNs = 60 * Self.secondNs
-    case .clockWrong:
-      // A box that has just started needs minutes to hear from a time server.
-      alarm.forNs = 600 * Self.secondNs
-    case .certificateExpiring: break
+    case .clockWrong, .certificateExpiring, .alarmFlood: break
     case .personalKeyMissing:
       alarm.severity = .critical
       alarm.latches = true
-    case .alarmFlood: break
     }
     return alarm
   }

@@ -25,31 +25,35 @@ final class ControlDesk: @unchecked Sendable {
   // Unchecked: touched on `loop` only; `answer` asserts it.
 
   private let configuration: Configuration
-  private let source: any BatchSource
+  let source: any BatchSource
   private let field: any FieldView
-  private let shelf: CatalogueShelf
+  let shelf: CatalogueShelf
   private let commands: CommandDesk
   private let buffer: BufferDesk
+  let clerk: AlarmClerk
+  private let house: HouseAlarms?
   private let pull: PullServer?
   private let reloads: ReloadDoor?
   private let arenaBytes: Int
   private let startedAt: Instant
-  private let loop: any EventLoop
+  let loop: any EventLoop
   private let now: @Sendable () -> Instant
   /// What the store said last, for when it is silent.
   private var lastReport = StoreReport()
-  private var lastAlarms: [StoredAlarm] = []
+  private(set) var lastAlarms: [StoredAlarm] = []
   private var lastClocks: [EpochClock] = []
 
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
-    field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop,
-    logger: Logger, reloads: ReloadDoor?, now: @escaping @Sendable () -> Instant
+    field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?, arenaBytes: Int,
+    startedAt: Instant, loop: any EventLoop, logger: Logger, reloads: ReloadDoor?,
+    now: @escaping @Sendable () -> Instant
   ) {
     self.reloads = reloads
     self.configuration = configuration
     self.source = source
     self.field = field
+    self.house = house
     self.pull = pull
     self.arenaBytes = arenaBytes
     self.startedAt = startedAt
@@ -61,6 +65,7 @@ final class ControlDesk: @unchecked Sendable {
     buffer = BufferDesk(
       configuration: configuration, store: source as? StoreThread, shelf: shelf, startedAt: startedAt, loop: loop,
       now: now)
+    clerk = AlarmClerk(source: source, owners: alarms, shelf: shelf, loop: loop, now: now)
   }
 
   /// One line in, one line out (without its end).
@@ -81,13 +86,16 @@ final class ControlDesk: @unchecked Sendable {
     case "status": status { reply(Self.result($0.write(into:))) }
     case "points": points(of: request["device"]?.string, reply)
     case "devices": devices(reply)
-    case "alarms": alarms(all: request["state"]?.string == "all", reply)
+    case "alarms": alarms(request["state"]?.string, reply)
+    case "alarm_log": alarmLog(request["limit"]?.integerOrText, reply)
+    case _ where AlarmOrder.words[method] != nil: order(method, request, access, reply)
     case "flush": flush(access, reply)
     case _ where commands.answer(method, request, access: access, reply): break
     case _ where buffer.answer(method, request, access: access, reply): break
     default:
-      let own = ["status", "points", "devices", "alarms", "flush", "reload", "version"]
-      let known = (own + CommandDesk.methods + BufferDesk.methods).joined(separator: ", ")
+      let own = ["status", "points", "devices", "alarms", "alarm_log", "flush", "reload", "version"]
+      let orders = AlarmOrder.words.keys.sorted()
+      let known = (own + orders + CommandDesk.methods + BufferDesk.methods).joined(separator: ", ")
       reply(Self.error("unknown_method", "there is no method \"\(method.prefix(40))\"; there are: \(known)"))
     }
   }
@@ -139,7 +147,7 @@ final class ControlDesk: @unchecked Sendable {
   }
 
   /// Brings the three `last…` up to date.
-  private func askStore(_ completion: @escaping () -> Void) {
+  func askStore(_ completion: @escaping () -> Void) {
     let bound = NIOLoopBound(completion, eventLoop: loop)
     source.report { report in
       self.source.alarms { alarms in
@@ -155,7 +163,7 @@ final class ControlDesk: @unchecked Sendable {
     }
   }
 
-  private var timeline: Timeline { Timeline(epoch: lastReport.epoch, now: now(), clocks: lastClocks) }
+  var timeline: Timeline { Timeline(epoch: lastReport.epoch, now: now(), clocks: lastClocks) }
 
   private func gathered(isSilent: Bool, counts: PullCounts?) -> GatewayStatus {
     var status = GatewayStatus()
@@ -168,6 +176,7 @@ final class ControlDesk: @unchecked Sendable {
     status.store = lastReport
     status.isStoreSilent = isSilent
     status.alarms = lastAlarms
+    status.houseProduced = house?.produced ?? 0
     status.pull = counts
     status.arenaBytes = arenaBytes
     status.process = ProcessFacts.read()
@@ -213,26 +222,6 @@ final class ControlDesk: @unchecked Sendable {
             }
           }
         })
-    }
-  }
-
-  private func alarms(all: Bool, _ reply: @escaping ([UInt8]) -> Void) {
-    askStore {
-      let shown = self.lastAlarms.filter { all || $0.event.state.isActive }
-      self.shelf.views(Set(shown.map(\.catalogueVersion))) { views in
-        reply(
-          Self.result {
-            $0.array { list in
-              for alarm in shown {
-                guard let view = views[alarm.catalogueVersion],
-                  view.catalogue.alarms.indices.contains(Int(alarm.event.alarm))
-                else { continue }
-                RecordWriter(catalogue: view.catalogue, timeline: self.timeline, pseudonymKey: nil).write(
-                  alarm.stored, allows: { _ in true }, into: &list)
-              }
-            }
-          })
-      }
     }
   }
 

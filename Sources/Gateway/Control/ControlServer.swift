@@ -27,8 +27,8 @@ package final class ControlServer: Sendable {
 
   package init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, store: any BatchSource,
-    field: any FieldView, pull: PullServer?, arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup,
-    logger: Logger, reloads: ReloadDoor? = nil,
+    field: any FieldView, alarms: (any AlarmOwners)? = nil, house: HouseAlarms? = nil, pull: PullServer?,
+    arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup, logger: Logger, reloads: ReloadDoor? = nil,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
     access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
       ControlAccess.of(uid: $0, gid: $1, agent: geteuid())
@@ -38,9 +38,9 @@ package final class ControlServer: Sendable {
     loop = group.next()
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
-      field: field, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt, loop: loop, logger: logger,
-      reloads: reloads, now: now)
-    house = ControlHouse()
+      field: field, alarms: alarms, house: house, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt,
+      loop: loop, logger: logger, reloads: reloads, now: now)
+    self.house = ControlHouse()
     self.logger = logger
     self.access = access
   }

@@ -17,6 +17,8 @@ package struct GatewayStatus: Sendable {
   /// The store did not answer in time: `store` is what it said last.
   package var isStoreSilent = false
   package var alarms: [StoredAlarm] = []
+  /// Events of the box's own alarms since the start.
+  package var houseProduced: Int64 = 0
   package var pull: PullCounts?
   package var arenaBytes = 0
   package var process = ProcessFacts()
@@ -51,10 +53,11 @@ package struct GatewayStatus: Sendable {
       }
       root.key("alarms")
       root.object {
-        $0.member("active", alarms.count { $0.event.state.isActive })
-        $0.member(
-          "unacknowledged",
-          alarms.count { $0.event.state == .unacknowledged || $0.event.state == .returnedUnacknowledged })
+        $0.member("active", alarms.count { AlarmFilter.active.admits($0.event) })
+        $0.member("unacknowledged", alarms.count { AlarmFilter.unacknowledged.admits($0.event) })
+        $0.member("shelved", alarms.count { AlarmFilter.shelved.admits($0.event) })
+        $0.member("out_of_service", alarms.count { AlarmFilter.outOfService.admits($0.event) })
+        $0.member("flood", store.isFlood)
       }
       root.key("buffer")
       root.object(writeBuffer)
@@ -93,7 +96,7 @@ package struct GatewayStatus: Sendable {
     }
     writer.member("evicted", store.evictedSamples)
     // Since this start: what the buses made, what they lost, what the store took over.
-    writer.member("produced", buses.reduce(0) { $0 + $1.produced })
+    writer.member("produced", buses.reduce(houseProduced) { $0 + $1.produced })
     writer.member("lost", buses.reduce(0) { $0 + $1.lost })
     writer.member("accepted", store.acceptedSamples + store.acceptedEvents)
     writer.member("pending", store.pendingSamples)

@@ -17,6 +17,8 @@ package protocol BatchSource: Sendable {
   func catalogue(version: UInt32, _ completion: @escaping @Sendable ([UInt8]?) -> Void)
   /// The wall time of epochs, for what does not come with `read`.
   func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void)
+  /// Takes over events that no bus made, all or none.
+  func log(_ events: [NewEvent], _ completion: @escaping @Sendable (Bool) -> Void)
   func alarms(_ completion: @escaping @Sendable ([StoredAlarm]) -> Void)
   /// Without a store id: the store doesn't run.
   func report(_ completion: @escaping @Sendable (StoreReport) -> Void)

@@ -39,9 +39,11 @@ package struct BoxKey: Sendable {
     self.secret = secret
   }
 
+  package static func path(statePath: String) -> String { "\(statePath)/box.key" }
+
   /// Reads `statePath`/box.key, or makes it.
   package static func open(statePath: String) throws(BoxKeyFailure) -> BoxKey {
-    let path = "\(statePath)/box.key"
+    let path = path(statePath: statePath)
     if let key = try read(path) { return key }
     try make(path)
     guard let key = try read(path) else { throw .unusable(path: path, code: ENOENT) }

@@ -41,7 +41,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var receiving: HTTPRequestHead?
   private var headBytes = 0
   private var bodyBytes = 0
-  private var queue = CircularBuffer<HTTPRequestHead>()
+  private var body: [UInt8] = []
+  private var queue = CircularBuffer<(head: HTTPRequestHead, body: [UInt8])>()
   private var isAnswering = false
   private var delivery: Delivery?
   private var gzip: GzipStream?
@@ -107,14 +108,17 @@ final class HTTPConnection: ChannelDuplexHandler {
     case .head(let head): began(head)
     case .body(let bytes):
       bodyBytes += bytes.readableBytes
-      if bodyBytes > Limits.bodyBytesMax { end(with: Self.bodyTooLarge, .bodyTooLarge) }
+      if bodyBytes > Limits.bodyBytesMax { return end(with: Self.bodyTooLarge, .bodyTooLarge) }
+      // Others that come with one are read past it.
+      if receiving?.method == .POST { body += bytes.readableBytesView }
     case .end:
       guard let head = receiving else { return }
       receiving = nil
       // What follows in the same read is a head of its own.
       phase = .idle
       if !isAnswering { timer?.cancel() }
-      queue.append(head)
+      queue.append((head, body))
+      body = []
       answerNext()
     }
   }
@@ -122,6 +126,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   private func began(_ head: HTTPRequestHead) {
     phase = .body
     bodyBytes = 0
+    body = []
     receiving = head
     let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
     if size > Limits.headerBytesMax { return end(with: Self.headTooLarge, .headTooLarge) }
@@ -154,7 +159,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     .requestHeaderFieldsTooLarge,
     "the request's head may have \(Limits.headerBytesMax) bytes; send fewer or shorter headers")
   static let bodyTooLarge = PullAnswer.problem(
-    .payloadTooLarge, "a request's body may have \(Limits.bodyBytesMax) bytes; nothing here needs one")
+    .payloadTooLarge, "a request's body may have \(Limits.bodyBytesMax) bytes; nothing here needs a long one")
 
   // MARK: Answering
 
@@ -168,7 +173,7 @@ final class HTTPConnection: ChannelDuplexHandler {
 
   private func answerNext() {
     guard !isAnswering, !isClosing, context != nil else { return }
-    guard let head = queue.popFirst() else {
+    guard let (head, body) = queue.popFirst() else {
       if let lastWord { write(lastWord, to: nil) }
       return
     }
@@ -176,7 +181,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     timer?.cancel()
     if let turnedAway { return write(turnedAway.closing, to: head) }
     do throws(PullRefusal) {
-      let request = try PullRequest(head, peer: peer)
+      let request = try PullRequest(head, body: body, peer: peer)
       // Answered already when it comes back: then there is nothing to cancel.
       var isAnswered = false
       let delivery = desk.answer(request, proven: proven) { answer in

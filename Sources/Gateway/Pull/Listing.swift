@@ -138,9 +138,10 @@ struct Listing {
   // MARK: Alarms
 
   func alarms(_ request: PullRequest, _ reply: @escaping (PullAnswer) -> Void) throws(PullRefusal) {
-    let state = try request.arguments("state")["state"] ?? "active"
-    guard state == "active" || state == "all" else {
-      throw PullRequest.malformed("state", got: state, allowed: "active, all")
+    let word = try request.arguments("state")["state"] ?? AlarmFilter.active.rawValue
+    guard let filter = AlarmFilter(rawValue: word) else {
+      throw PullRequest.malformed(
+        "state", got: word, allowed: AlarmFilter.allCases.map(\.rawValue).joined(separator: ", "))
     }
     guard consumer.spec.lanes.contains(.alarms) else {
       throw PullRefusal(.problem(.forbidden, "alarms are outside the scope of \(consumer.name)"))
@@ -150,7 +151,7 @@ struct Listing {
     desk.source.alarms { stored in
       desk.loop.execute {
         let (listing, reply) = bound.value
-        let shown = stored.filter { state == "all" || $0.event.state.isActive }
+        let shown = stored.filter { filter.admits($0.event) }
         desk.timeline(of: Set(shown.map(\.epoch))) { timeline in
           desk.shelf.views(Set(shown.map(\.catalogueVersion))) { views in
             reply(.json(listing.alarms(shown, views, timeline)))
@@ -227,5 +228,30 @@ extension JSONWriter {
     if labels.isEmpty { return }
     key("labels")
     object { for name in labels.keys.sorted() { $0.member(name, labels[name] ?? "") } }
+  }
+}
+
+/// Which states of alarms somebody wants to see.
+package enum AlarmFilter: String, CaseIterable, Sendable {
+  /// The condition holds, no other alarm explains it, and nobody has put it aside.
+  case active
+  /// Somebody is called, or was in vain.
+  case unacknowledged
+  case shelved
+  case outOfService = "out-of-service"
+  /// It stands, and another one explains it.
+  case suppressed
+  case all
+
+  package func admits(_ event: AlarmEvent) -> Bool {
+    switch self {
+    case .active: event.state.isActive && !event.isSuppressed
+    case .unacknowledged:
+      (event.state == .unacknowledged && !event.isSuppressed) || event.state == .returnedUnacknowledged
+    case .suppressed: event.state.isActive && event.isSuppressed
+    case .shelved: event.state == .shelved
+    case .outOfService: event.state == .outOfService
+    case .all: true
+    }
   }
 }

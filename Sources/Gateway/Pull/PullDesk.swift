@@ -26,6 +26,7 @@ final class PullDesk: @unchecked Sendable {
   private(set) var register: ConsumerRegister
   private let keys: BoxKey
   private let logger: Logger
+  let clerk: AlarmClerk
   let refusals: RefusalBook
   let traffic = Traffic()
   let startedAt: Instant
@@ -38,7 +39,8 @@ final class PullDesk: @unchecked Sendable {
 
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
-    source: any BatchSource, field: any FieldView, keys: BoxKey, loop: any EventLoop, logger: Logger,
+    source: any BatchSource, field: any FieldView, alarms: (any AlarmOwners)?, keys: BoxKey, loop: any EventLoop,
+    logger: Logger,
     now: @escaping @Sendable () -> Instant
   ) {
     self.loop = loop
@@ -53,6 +55,7 @@ final class PullDesk: @unchecked Sendable {
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
     self.keys = keys
     self.logger = logger
+    clerk = AlarmClerk(source: source, owners: alarms, shelf: shelf, loop: loop, now: now)
     refusals = RefusalBook(logger)
     register = ConsumerRegister(
       configuration.consumers, keys: keys, refusals: refusals, traffic: traffic, logger: logger)
@@ -181,6 +184,10 @@ final class PullDesk: @unchecked Sendable {
         "more than \(Limits.requestsPerSecondMax) requests a second; ask with `wait`, and with a larger `limit`"
       throw PullRefusal(.tryLater(.tooManyRequests, text, afterSeconds: 1))
     }
+    if let id = AlarmPosts.id(in: request.path) {
+      try AlarmPosts(desk: self, consumer: consumer).acknowledge(id, request, reply)
+      return nil
+    }
     guard let route = Self.routes.first(where: { $0.path == request.path }) else { throw Self.notFound(request.path) }
     try Self.requireGet(request)
     let type = try request.negotiated(route.types)
@@ -229,7 +236,8 @@ final class PullDesk: @unchecked Sendable {
     PullRefusal(
       .problem(
         .notFound,
-        "there is no \(path.prefix(200)); there are \(routes.map(\.path).joined(separator: ", ")) and /healthz"))
+        "there is no \(path.prefix(200)); there are \(routes.map(\.path).joined(separator: ", ")), "
+          + "/v1/alarms/ID/ack and /healthz"))
   }
 
   // MARK: Batches

@@ -8,10 +8,13 @@ package struct PullRequest: Sendable {
   package let path: String
   package let parameters: [(name: String, value: String)]
   package let headers: HTTPHeaders
+  /// Of a POST.
+  package let body: [UInt8]
   /// For the log: an address, or "unix socket".
   package let peer: String
 
-  package init(_ head: HTTPRequestHead, peer: String) throws(PullRefusal) {
+  package init(_ head: HTTPRequestHead, body: [UInt8] = [], peer: String) throws(PullRefusal) {
+    self.body = body
     method = head.method
     headers = head.headers
     self.peer = peer

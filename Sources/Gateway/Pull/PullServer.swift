@@ -65,7 +65,8 @@ package final class PullServer: Sendable {
 
   package init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
-    store: any BatchSource, field: any FieldView, keys: BoxKey, group: any EventLoopGroup, logger: Logger,
+    store: any BatchSource, field: any FieldView, alarms: (any AlarmOwners)? = nil, keys: BoxKey,
+    group: any EventLoopGroup, logger: Logger,
     times: ConnectionTimes = ConnectionTimes(),
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) }
   ) {
@@ -74,7 +75,7 @@ package final class PullServer: Sendable {
     loop = group.next()
     desk = PullDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, storeID: storeID,
-      epoch: epoch, source: store, field: field, keys: keys, loop: loop, logger: logger, now: now)
+      epoch: epoch, source: store, field: field, alarms: alarms, keys: keys, loop: loop, logger: logger, now: now)
     ledger = ConnectionLedger(loop: loop)
     self.times = times
     self.logger = logger

@@ -38,11 +38,14 @@ package struct WallClock {
 
   package init(trust: ClockTrust) { self.trust = trust }
 
+  package var isBelieved: Bool {
+    trust == .trusted || kerb_clock_synchronised() == 1 || access(Self.timesyncMark, F_OK) == 0
+  }
+
   /// Nanoseconds to add to a monotonic instant to get Unix time, if that is news: the clock became known, or was
   /// stepped.
   package mutating func poll() -> Int64? {
-    let isBelieved =
-      trust == .trusted || kerb_clock_synchronised() == 1 || access(Self.timesyncMark, F_OK) == 0
+    let isBelieved = isBelieved
     guard isBelieved else { return nil }
     let before = kerb_monotonic_ns()
     let wall = kerb_realtime_ns()

@@ -8,20 +8,20 @@
 import Store
 import StreamCore
 
-struct AlarmsLeft {
+package struct AlarmsLeft {
   /// A shelf whose end was guessed.
-  struct Shelf: Equatable {
+  package struct Shelf: Sendable, Equatable {
     /// Its number in the catalogue.
-    var alarm: Int
-    var endUnixNs: Int64
+    package var alarm: Int
+    package var endUnixNs: Int64
   }
 
   /// By alarm of the catalogue.
-  private(set) var events: [AlarmEvent?]
-  private(set) var guessed: [Shelf] = []
+  package private(set) var events: [AlarmEvent?]
+  package private(set) var guessed: [Shelf] = []
 
   /// `offsetNs`: from the present clock to Unix time, if it is known.
-  init(_ opening: StoreOpening, catalogue: Catalogue, offsetNs: Int64?, at now: Instant) {
+  package init(_ opening: StoreOpening, catalogue: Catalogue, offsetNs: Int64?, at now: Instant) {
     var numbers: [String: Int] = [:]
     for (number, alarm) in catalogue.alarms.enumerated() { numbers[catalogue.alarmName(alarm)] = number }
     events = Array(repeating: nil, count: catalogue.alarms.count)
@@ -45,7 +45,7 @@ struct AlarmsLeft {
   }
 
   /// Shelves whose end is known now, and when it is.
-  mutating func settle(offsetNs: Int64) -> [(alarm: Int, until: Instant)] {
+  package mutating func settle(offsetNs: Int64) -> [(alarm: Int, until: Instant)] {
     defer { guessed = [] }
     return guessed.map { ($0.alarm, Instant(nanoseconds: $0.endUnixNs) + -offsetNs) }
   }
