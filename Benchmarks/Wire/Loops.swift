@@ -36,7 +36,7 @@ func threadCpuNs() -> Int64 {
   let board = BusBoard(layout: layout, arena: &arena)
   var loop = BusLoop(
     layout: layout, port: ModbusPort(spec), board: board, channel: channel,
-    pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [], arena: &arena)
+    pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [], arena: &arena)
   let gate: OpaquePointer = kerb_gate_new()
   defer { kerb_gate_free(gate) }
   loop.start()

@@ -63,7 +63,7 @@ private struct Together {
   let field = Field(buses: bench.buses, devices: bench.devices)
   let store: OpaquePointer = kerb_gate_new()
   defer { kerb_gate_free(store) }
-  field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+  field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
   defer { field.stop() }
   func wait(until end: Int64, _ look: () -> Void) {
     while kerb_monotonic_ns() < end {

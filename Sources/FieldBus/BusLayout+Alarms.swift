@@ -17,8 +17,8 @@ package struct AlarmLayout: Sendable {
 }
 
 extension AlarmLayout {
-  /// `numbering`: of the site; `members`: the devices of the bus by their numbers there; `when`, `clear`: by alarm of the
-  /// devices, empty of those that the bus tells of.
+  /// `numbering`: of the site; `members`: the devices of the bus by their numbers there; `when`, `clear`:
+  /// by alarm of the devices, empty of those that the bus tells of.
   init(
     bus: Int, spec: BusSpec, devices: [DeviceSpec], members: [Int], numbering: Numbering, when: [Program],
     clear: [Program]

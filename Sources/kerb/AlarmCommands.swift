@@ -1,5 +1,5 @@
-// `kerb alarms`, `kerb ack`, `kerb shelve` and what belongs to them: lists what the agent knows of alarms, and tells it what a
-// person wants done.
+// `kerb alarms`, `kerb ack`, `kerb shelve` and what belongs to them: lists what the agent knows of alarms,
+// and tells it what a person wants done.
 
 import ArgumentParser
 import FieldBus

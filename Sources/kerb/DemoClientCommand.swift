@@ -129,6 +129,7 @@ final class DemoPuller: Sendable {
           }
           // Told first: who is killed in between tells it twice, and not never.
           tell(answer, receivedAt: receivedAt)
+          acknowledge(answer)
           guard ledger.save(path: ledgerPath) else {
             return "can't write \(ledgerPath): \(String(cString: strerror(errno)))"
           }
@@ -142,6 +143,24 @@ final class DemoPuller: Sendable {
           return "nobody answers any more: \(error)"
         }
         pause()
+      }
+    }
+  }
+
+  /// Somebody sits at the platform: what is critical and new is acknowledged at once. One that has changed
+  /// meanwhile comes again with its new state.
+  private func acknowledge(_ answer: JSONValue) {
+    for batch in answer["batches"]?.array ?? [] {
+      for record in batch["records"]?.array ?? [] {
+        guard record["state"]?.string == "unacknowledged", record["severity"]?.string == "critical",
+          let id = record["id"]?.string
+        else { continue }
+        var body = JSONWriter()
+        body.object {
+          $0.member("by", "demo platform")
+          $0.member("note", "a crew is on its way")
+        }
+        _ = try? connection.post("/v1/alarms/\(id)/ack", body.bytes, withinSeconds: 10)
       }
     }
   }

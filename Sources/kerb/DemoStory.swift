@@ -32,7 +32,8 @@ final class DemoStory {
     for device in site.devices {
       let place = SourcePlace(file: "", line: 0, column: 0)
       let profile = library.load(device.profile, place: place, key: "", into: Diagnostics())
-      for alarm in profile?.alarms ?? [] { holdNs["\(device.name)/\(alarm.name)"] = alarm.forNs }
+      let offline = BuiltInAlarm.deviceOffline.spec(at: place)
+      for alarm in (profile?.alarms ?? []) + [offline] { holdNs["\(device.name)/\(alarm.name)"] = alarm.forNs }
     }
     self.holdNs = holdNs
   }
@@ -118,13 +119,23 @@ final class DemoStory {
       $0.key("record")
       $0.value(record)
     }
-    guard isNew else {
-      if record["active"]?.bool == false { show.line(at - startedNs, device, "alarm \(name) is over", .good) }
-      return
-    }
+    guard isNew else { return change(of: name, device, record, at) }
     show.line(at - startedNs, device, "ALARM \(name) is at the platform", .alarm)
     if let message = record["message"]?["en"]?.string { show.more(message) }
     if let text = show.way(entry) { show.more(text) }
+  }
+
+  private func change(of name: String, _ device: String, _ record: JSONValue, _ at: Int64) {
+    switch record["event"]?.string {
+    case "acknowledged":
+      let by = record["by"]?.string ?? "somebody"
+      show.line(at - startedNs, device, "alarm \(name) is acknowledged by \(by)", .good)
+      if let note = record["note"]?.string { show.more(note) }
+    case "returned":
+      let rest = record["state"]?.string == "normal" ? "is over, and everything is normal" : "is over, unacknowledged"
+      show.line(at - startedNs, device, "alarm \(name) \(rest)", .good)
+    default: break
+    }
   }
 
   /// From `since`, when the condition was first read, to its receipt.

@@ -35,14 +35,25 @@ final class PullConnection: Sendable {
 
   /// `path` with its query. Connects if need be. `withinSeconds`: then nobody answers any more.
   func get(_ path: String, withinSeconds: Int64) throws(PullFailure) -> PullReply {
+    try ask(.GET, path, [], withinSeconds: withinSeconds)
+  }
+
+  func post(_ path: String, _ body: [UInt8], withinSeconds: Int64) throws(PullFailure) -> PullReply {
+    try ask(.POST, path, body, withinSeconds: withinSeconds)
+  }
+
+  private func ask(
+    _ method: HTTPMethod, _ path: String, _ body: [UInt8], withinSeconds: Int64
+  ) throws(PullFailure) -> PullReply {
     do {
       let channel = try connected()
-      var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
+      var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+      if method == .POST { head.headers.add(name: "Content-Length", value: "\(body.count)") }
       head.headers.add(name: "Host", value: "\(host):\(port)")
       head.headers.add(name: "Authorization", value: "Bearer \(token)")
       head.headers.add(name: "Accept", value: "application/json")
       let promise = channel.eventLoop.makePromise(of: PullReply.self)
-      channel.writeAndFlush(PullExchange(head: head, reply: promise)).cascadeFailure(to: promise)
+      channel.writeAndFlush(PullExchange(head: head, body: body, reply: promise)).cascadeFailure(to: promise)
       let deadline = channel.eventLoop.scheduleTask(in: .seconds(withinSeconds)) {
         promise.fail(ChannelError.connectTimeout(.seconds(withinSeconds)))
       }
@@ -83,6 +94,7 @@ final class PullConnection: Sendable {
 
 private struct PullExchange: Sendable {
   var head: HTTPRequestHead
+  var body: [UInt8]
   var reply: EventLoopPromise<PullReply>
 }
 
@@ -100,6 +112,9 @@ private final class ReplyCollector: ChannelDuplexHandler {
     waiting = exchange.reply
     reply = PullReply(status: 0, body: [])
     context.write(wrapOutboundOut(.head(exchange.head)), promise: nil)
+    if !exchange.body.isEmpty {
+      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: exchange.body)))), promise: nil)
+    }
     context.write(wrapOutboundOut(.end(nil)), promise: promise)
   }
 

@@ -28,6 +28,16 @@ class Client:
         self.token = token
         self.cursor = None
 
+    def post(self, path, body=None, seconds=30):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        try:
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+            connection.request("POST", path, body=b"" if body is None else json.dumps(body).encode(), headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
     def get(self, path, seconds=30, **parameters):
         query = urllib.parse.urlencode({key: value for key, value in parameters.items() if value is not None})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)

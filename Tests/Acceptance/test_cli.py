@@ -83,7 +83,9 @@ def test_status_shows_the_whole_box(agent):
     assert bus["name"] == "line" and bus["state"] == "running" and bus["good"] > 0
     assert status["devices"]["online"] == 2 and status["devices"]["offline"] == 0
     assert status["points"] == {"good": 13, "uncertain": 0, "bad": 0, "stale": 0}
-    assert status["alarms"] == {"active": 1, "unacknowledged": 1}
+    assert status["alarms"] == {
+        "active": 1, "unacknowledged": 1, "shelved": 0, "out_of_service": 0, "flood": False,
+    }
     assert {"samples", "bytes", "capacity_bytes", "oldest", "evicted", "state"} <= status["buffer"].keys()
     [consumer] = status["consumers"]
     assert {"name", "lag_records", "gaps", "last_seen"} <= consumer.keys() and consumer["name"] == "city"
@@ -251,7 +253,8 @@ def test_wrong_usage_is_said_with_its_usage(arguments):
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "check", "plan", "status", "points", "devices", "alarms", "consumer add", "consumer list", "simulate", "demo",
+    ["run", "check", "plan", "status", "points", "devices", "alarms", "ack", "shelve", "unshelve",
+     "alarms out-of-service", "alarms in-service", "consumer add", "consumer list", "simulate", "demo",
      "version"])
 def test_every_command_has_help_with_an_example(command):
     answer = run(*command.split(), "--help")

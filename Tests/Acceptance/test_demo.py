@@ -48,6 +48,9 @@ def test_the_demo_balances_and_its_alarm_arrives(house):
     [alarm] = [each for each in account["alarms"] if each["name"] == "manhole-03/cover-open"]
     # Its condition holds for 2 s before it is raised; a register is read once a second.
     assert 2_000 <= alarm["wire_to_client_ms"] < 6_000, alarm
+    cover = [each["record"] for each in told if each["event"] == "alarm" and "cover-open" in each["record"]["n"]]
+    assert [each["state"] for each in cover][:3] == ["unacknowledged", "acknowledged", "normal"], "the loop is closed"
+    assert cover[1]["by"] == "demo platform" and cover[1]["note"]
 
     rs485 = [bus for bus in account["buses"] if bus["name"].startswith("rs485")]
     assert len(rs485) == 2

@@ -122,7 +122,7 @@ struct SimulatedBus: ~Copyable {
     var arena = Arena(memory: memory, capacityBytes: bytes)
     channel = BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: 0)
     pipeline = Pipeline(size: layout.size, arena: &arena, channel: channel)
-    layout.fill(&pipeline, [])
+    layout.fill(&pipeline, left: [], at: .zero)
     arenaBytes = arena.usedBytes
     random = Seeded(state: seed)
     var point = 0

@@ -62,7 +62,8 @@ struct AlarmRecordTests {
 
   @Test("of the first version is read, in its own length and widened")
   func oldRecord() throws {
-    for record in [old(4, .returnedUnacknowledged), old(4, .returnedUnacknowledged) + [UInt8](repeating: 0, count: 224)] {
+    let narrow = old(4, .returnedUnacknowledged)
+    for record in [narrow, narrow + [UInt8](repeating: 0, count: 224)] {
       let read = try #require(record.withUnsafeBytes { AlarmRecord.read($0) })
       #expect(read.sequence == 4)
       #expect(read.event.state == .returnedUnacknowledged && read.event.process == .returnedUnacknowledged)

@@ -27,7 +27,7 @@ final class LineRig {
     board = BusBoard(layout: layout, arena: &arena)
     loop = BusLoop(
       layout: layout, port: ModbusPort(spec), board: board, channel: channel,
-      pseudonymKey: [UInt8](repeating: 0, count: 32), alarmStates: [], arena: &arena)
+      pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     loop.start()
   }
 

@@ -71,7 +71,7 @@ struct MeterToolTests {
     let field = Field(buses: [bus(line.link, busProtocol)], devices: devices)
     let gate: OpaquePointer = kerb_gate_new()
     defer { kerb_gate_free(gate) }
-    field.start(storeGate: gate, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+    field.start(storeGate: gate, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
     defer { field.stop() }
     let deadline = kerb_monotonic_ns() + 5_000_000_000
     while field.bus(0).state != .running, kerb_monotonic_ns() < deadline { sched_yield() }

@@ -21,7 +21,7 @@ struct ReplugTests {
     let field = Field(buses: [spec], devices: [device])
     let store: OpaquePointer = kerb_gate_new()
     defer { kerb_gate_free(store) }
-    field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmStates: [])
+    field.start(storeGate: store, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
     defer { field.stop() }
     /// How long it took; nil: it did not come.
     func waits(atMostNs: Int64 = 8_000_000_000, for condition: () -> Bool) -> Int64? {
