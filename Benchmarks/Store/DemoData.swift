@@ -123,7 +123,7 @@ struct DemoData {
     let board = BusBoard(layout: layout, arena: &arena)
     var loop = BusLoop(
       layout: layout, port: line, board: board, channel: channel, pseudonymKey: [UInt8](repeating: 1, count: 32),
-      alarmStates: [], arena: &arena)
+      alarmsLeft: [], arena: &arena)
     loop.start()
     let end = Int64(seconds) * 1_000_000_000
     var parts: [(at: Int64, samples: [Sample])] = []
