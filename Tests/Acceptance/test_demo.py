@@ -37,8 +37,8 @@ def check_gone(scratch):
 
 
 def test_the_demo_balances_and_its_alarm_arrives(house):
-    scratch, demo = start(house, "--seconds", "20", "--json")
-    assert demo.wait(60) == 0, demo.log
+    scratch, demo = start(house, "--seconds", "32", "--json")
+    assert demo.wait(80) == 0, demo.log
     told = lines(demo)
     account = told[-1]
     assert account["balanced"] is True
