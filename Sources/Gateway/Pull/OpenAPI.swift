@@ -71,8 +71,10 @@ package enum OpenAPI {
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/alarms": {"get": {
         "operationId": "alarms", "summary": "The alarms in the scope and their states.",
-        "parameters": [{"name": "state", "in": "query", "description": "Those whose condition holds, or all.",
-          "schema": {"enum": ["active", "all"], "default": "active"}}],
+        "parameters": [{"name": "state", "in": "query",
+          "description": "Those whose condition holds and that nothing hides, those of a state, or all.",
+          "schema": {"default": "active",
+            "enum": ["active", "unacknowledged", "shelved", "out-of-service", "suppressed", "all"]}}],
         "responses": {
           "200": {"description": "The alarms.", "content": {"application/json": {"schema": {
             "type": "object", "required": ["gateway", "store", "alarms"], "properties": {
@@ -84,6 +86,28 @@ package enum OpenAPI {
           "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
+      "/v1/alarms/{id}/ack": {"post": {
+        "operationId": "acknowledge", "summary": "Acknowledges a state of an alarm, for everybody.",
+        "parameters": [{"name": "id", "in": "path", "required": true, "description": "`id` of the alarm's state.",
+          "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}}],
+        "requestBody": {"required": false, "content": {"application/json": {"schema": {
+          "type": "object", "additionalProperties": false, "properties": {
+            "by": {"type": "string", "description": "Who; left out, the consumer. At most 64 bytes, one line.",
+              "maxLength": 16, "pattern": "^[^\\u0000-\\u001f]*$"},
+            "note": {"type": "string", "description": "At most 136 bytes, one line.",
+              "maxLength": 34, "pattern": "^[^\\u0000-\\u001f]*$"}}}}}},
+        "responses": {
+          "200": {"description": "It is in the log, now or since before.", "content": {"application/json": {
+            "schema": {"type": "object", "required": ["id"]}}}},
+          "202": {"description": "Taken; the storage is behind, the record will follow.",
+            "content": {"application/json": {"schema": {"type": "object", "required": ["detail"]}}}},
+          "409": {"$ref": "#/components/responses/Over"},
+          "403": {"$ref": "#/components/responses/Scope"}, "404": {"$ref": "#/components/responses/Missing"},
+          "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
+          "405": {"$ref": "#/components/responses/Method"}, "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "429": {"$ref": "#/components/responses/Later"},
+          "431": {"$ref": "#/components/responses/Large"}, "503": {"$ref": "#/components/responses/Later"},
+          "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/devices": {"get": {
         "operationId": "devices", "summary": "State, last good reply and counts of each device in the scope.",
         "responses": {
@@ -159,7 +183,10 @@ package enum OpenAPI {
           "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
         "Missing": {"description": "There is no such thing.",
           "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
-        "Method": {"description": "Another method than GET or HEAD.",
+        "Over": {"description": "That state is over; `id` names the present one.",
+          "content": {"application/problem+json": {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"},
+            {"required": ["id", "state"], "properties": {"id": {"type": "string"}, "state": {"type": "string"}}}]}}}},
+        "Method": {"description": "Another method than the path takes; `Allow` lists those.",
           "headers": {"Allow": {"required": true, "schema": {"type": "string"}}},
           "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
         "Type": {"description": "Nothing in Accept is served here.",
