@@ -43,7 +43,10 @@ test: setup-test $(VENV)/ready
 	scripts/tidy
 	scripts/check-embedded
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build
+	@echo 'three runs: lines keep time, and the faults of the store keep both cores busy'
+	$(SWIFT) test --skip-build --skip VirtualSiteTests --skip StoreTests
+	$(SWIFT) test --skip-build --filter VirtualSiteTests
+	$(SWIFT) test --skip-build --filter StoreTests
 	scripts/fuzz-short
 	scripts/torture 25 200
 	$(SWIFT) build -c release --product kerb
