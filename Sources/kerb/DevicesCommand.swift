@@ -14,7 +14,6 @@ struct Devices: ParsableCommand {
       What is learned of a device is kept over restarts: how long it thinks, what it refuses to be asked in one
       piece, and, on a bus with silence = "learned", how short a silence it bears. After a device was exchanged for
       another, let it be learned anew with --forget. Needs root or group kerb-admin where an agent runs.
-      kerb-admin where an agent runs.
 
       Example:
         kerb devices
@@ -34,8 +33,16 @@ struct Devices: ParsableCommand {
     if let forget { return try showForgotten(Forgetting(files: files).forget(forget)) }
     let devices = try Agent(options: files).ask("devices")
     if json { return show(devices) }
-    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7, 8, 9, 10])
-    for device in devices.array ?? [] {
+    let all = devices.array ?? []
+    guard !all.isEmpty else { return show(Messages.text(.noDevices)) }
+    show(Self.answering(all).lines())
+    let learned = Self.learned(all)
+    if !learned.rows.isEmpty { show([""] + learned.lines()) }
+  }
+
+  private static func answering(_ devices: [JSONValue]) -> Table {
+    var table = Table(Messages.columns(.devicesHead), rightAligned: [3, 6, 7])
+    for device in devices {
       let state = device["state"]?.string ?? ""
       let colour: Colour = state == "online" ? .green : state == "offline" ? .red : .yellow
       let failed = ["timeouts", "crc_errors", "exceptions"].reduce(0) { $0 + (device[$1]?.integer ?? 0) }
@@ -43,11 +50,24 @@ struct Devices: ParsableCommand {
         Cell(device["name"]?.string ?? ""), Cell(device["kind"]?.string ?? ""), Cell(device["bus"]?.string ?? ""),
         Cell(device["address"]?.string ?? Shown.integer(device["address"])), Cell(state, colour),
         Cell(Shown.age(ms: device["age_ms"])), Cell(Shown.integer(device["good"])), Cell("\(failed)"),
-        Cell(Shown.milliseconds(device["timeout_ms"])), Cell(Shown.integer(device["refused_requests"])),
-        Cell(device["silence_ms"]?.double.map { "\(Shown.tenths($0)) ms" } ?? "-"),
       ])
     }
-    show(table.rows.isEmpty ? [Messages.text(.noDevices)] : table.lines())
+    return table
+  }
+
+  /// A table of its own, for both fit 80 characters. Of a device that never answered there is nothing to show.
+  private static func learned(_ devices: [JSONValue]) -> Table {
+    var table = Table(Messages.columns(.learnedHead), rightAligned: [1, 2, 3, 4])
+    for device in devices {
+      let refused = device["refused_requests"]?.integer ?? 0
+      guard (device["latency_ms"]?.double ?? 0) > 0 || refused > 0 else { continue }
+      table.rows.append([
+        Cell(device["name"]?.string ?? ""), Cell(Shown.tenths(ms: device["latency_ms"])),
+        Cell(Shown.milliseconds(device["timeout_ms"])), Cell("\(refused)"),
+        Cell(Shown.tenths(ms: device["silence_ms"])),
+      ])
+    }
+    return table
   }
 
   private func showForgotten(_ answer: JSONValue) {

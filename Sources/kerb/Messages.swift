@@ -20,7 +20,7 @@ enum Message {
   case good, busesHead, devicesLine, pointsLine, alarmsLine, bufferLine, bufferAgeLine, consumersHead, memoryLine
   case headLine
   case synchronised, unsynchronised, noConsumers, noAlarms, noPoints, noDevices, never, storeSilent, busTrouble
-  case pointsHead, devicesHead, consumerListHead, active, inactive, all
+  case pointsHead, devicesHead, learnedHead, consumerListHead, active, inactive, all
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
   case forgotten, forgottenPlan, stateHeld
@@ -92,10 +92,8 @@ enum Message {
       )
     case .pointsHead: return ("POINT|VALUE|UNIT|QUALITY|AGE", "测点|值|单位|质量|时间")
     case .devicesHead:
-      return (
-        "DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED|WAITS|REFUSES|SILENCE",
-        "设备|类型|总线|地址|状态|最近|成功|失败|等待|拒绝|静默"
-      )
+      return ("DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED", "设备|类型|总线|地址|状态|最近|成功|失败")
+    case .learnedHead: return ("LEARNED OF|THINKS|WAITS|REFUSES|SILENCE", "已学到|应答|等待|拒绝|静默")
     case .consumerListHead: return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL", "订阅方|范围|通道|最低级别|个人数据")
     case .shelvedUntil: return ("until {0}", "至 {0}")
     case .alarmChanged: return ("{0} is {1} now", "{0} 现为 {1}")
@@ -205,8 +203,8 @@ enum Message {
       return ("Space    {0}, {1} of {2} in use, {3} samples not yet on disk", "空间     {0}，已用 {1} / {2}，{3} 个采样尚未写盘")
     case .bufferGone:
       return (
-        "Gone     {0} samples came round in the ring (ever), {1} found no room (since the start)",
-        "丢失     {0} 个采样被环形覆盖（累计），{1} 个因无空间丢失（本次启动）"
+        "Gone     {0} samples came round in the ring (ever),\n         {1} found no room (since the start)",
+        "丢失     {0} 个采样被环形覆盖（累计），\n         {1} 个因无空间丢失（本次启动）"
       )
     case .bufferAtRest: return ("No agent runs: read from its files", "没有代理运行：直接读取其文件")
     case .bufferVerified:

@@ -168,6 +168,9 @@ enum Shown {
   /// "41 ms"
   static func milliseconds(_ value: JSONValue?) -> String { value?.double.map { "\(Int($0.rounded())) ms" } ?? "-" }
 
+  /// "3.5 ms"
+  static func tenths(ms: JSONValue?) -> String { ms?.double.map { "\(tenths($0)) ms" } ?? "-" }
+
   static func age(ms: JSONValue?) -> String {
     ms?.double.map { span(seconds: $0 / 1_000) } ?? Messages.text(.never)
   }

@@ -114,7 +114,12 @@ def test_devices_shows_who_answers(agent):
     assert [device["name"] for device in devices] == ["cover-1", "hydrant-1"]
     for device in devices:
         assert device["state"] == "online" and device["bus"] == "line" and device["good"] > 0 == device["timeouts"]
+        assert device["latency_ms"] > 0 < device["timeout_ms"] and device["refused_requests"] == 0
     assert "cover-1" in text and "manhole-cover" in text and "online" in text
+    answering, learned = text.rstrip("\n").split("\n\n")
+    assert len(answering.split("\n")) == 3 and re.search(r"^hydrant-1 +[\d.]+ ms +\d+ ms +0 +-$", learned, re.MULTILINE)
+    chinese = run("devices", *agent.files, environment={"LANG": "zh_CN.UTF-8"}).stdout
+    assert "已学到" in chinese and all(len(line) <= 80 for line in chinese.split("\n"))
 
 
 def test_alarms_shows_what_is_wrong(agent):
