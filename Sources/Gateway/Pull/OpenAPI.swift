@@ -129,7 +129,10 @@ package enum OpenAPI {
               "points": {"type": "array", "items": {"type": "object",
                 "required": ["device", "kind", "point", "type", "personal"]}},
               "alarms": {"type": "array", "items": {"type": "object",
-                "required": ["device", "alarm", "severity"]}}}}}}},
+                "description": "Of a device, of a bus, or, with neither, of the gateway itself.",
+                "required": ["alarm", "severity"], "not": {"required": ["device", "bus"]}, "properties": {
+                  "device": {"type": "string"}, "bus": {"type": "string"}, "alarm": {"type": "string"},
+                  "severity": {"enum": ["notice", "warning", "major", "critical"]}}}}}}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
           "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
