@@ -94,8 +94,10 @@ class Ledger:
         self.batches = {}
         self.gaps = {}
         self.repeats = 0
+        self._delivered = {}
 
     def add(self, answer):
+        self._delivered.clear()
         for batch in answer["batches"]:
             content = json.dumps(batch, sort_keys=True)
             known = self.batches.setdefault(batch["id"], content)
@@ -106,6 +108,11 @@ class Ledger:
 
     def delivered(self, lane):
         """By sequence: the JSON of its record."""
+        if lane not in self._delivered:
+            self._delivered[lane] = self._read(lane)
+        return self._delivered[lane]
+
+    def _read(self, lane):
         found = {}
         for text, content in self.batches.items():
             name = BatchID(text)

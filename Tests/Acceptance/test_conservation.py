@@ -187,8 +187,9 @@ def test_what_is_too_much_for_the_box_is_reported_and_nothing_vanishes_in_silenc
         answer = client.pull(limit=500)
         if answer:
             ledgers["steady"].add(answer)
-        # Both before and after the ring began to roll over under the platform's hands.
-        return len(ledgers["steady"].gaps) >= 3
+        # Both before and after the ring began to roll over under the platform's hands: on a busy machine the store falls
+        # behind the bus first, and what it then leaves out are gaps, too.
+        return len(ledgers["steady"].gaps) >= 3 and agent.status()["buffer"]["evicted"] > 0
 
     poll(overrun, lambda: f"three gaps: {ledgers['steady'].gaps}, {agent.status()['buffer']}", seconds=40, every=0.1)
     crowd.process.kill()
