@@ -12,11 +12,10 @@ struct Kerb: ParsableCommand {
       77 not permitted, 78 wrong configuration.
       """,
     subcommands: [
-      Reload.self,
-      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self, Alarms.self, Acknowledge.self,
-      Shelve.self, Unshelve.self, Read.self, Write.self,
-      Raw.self, Monitor.self, Ports.self, ScanCommand.self,
-      ConsumerCommand.self, BufferCommand.self, ExportCommand.self,
+      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self,
+      Alarms.self, Acknowledge.self, Shelve.self, Unshelve.self,
+      Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self,
+      ConsumerCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])
 }

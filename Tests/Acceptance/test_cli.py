@@ -259,8 +259,9 @@ def test_wrong_usage_is_said_with_its_usage(arguments):
 @pytest.mark.parametrize(
     "command",
     ["run", "check", "plan", "status", "points", "devices", "alarms", "ack", "shelve", "unshelve",
-     "alarms out-of-service", "alarms in-service", "consumer add", "consumer list", "simulate", "demo",
-     "version"])
+     "alarms out-of-service", "alarms in-service", "read", "write", "raw", "monitor", "ports", "scan", "consumer add",
+     "consumer rotate", "consumer remove", "consumer list", "buffer verify", "buffer backup", "buffer restore", "export",
+     "reload", "simulate", "demo", "version"])
 def test_every_command_has_help_with_an_example(command):
     answer = run(*command.split(), "--help")
     assert answer.returncode == 0 and "Example:" in answer.stdout
