@@ -3,14 +3,14 @@
 //
 // Invariants:
 //  1. What does not depend on the readings' order (count, extremes, sums, quantiles) is the same however they came.
-//  2. First and last follow the readings' times. Coverage, rises, falls and the time of true follow the live readings
-//     alone: they were counted as time went by.
+//  2. The first follows the readings' times. The last, coverage, rises, falls and the time of true follow the live
+//     readings alone: they were counted as time went by. Only where none was live is the last one late.
 
 package struct Pane {
   let words: UnsafeMutablePointer<Int64>
   let kept: Accumulators
 
-  /// Begin, end, count with quality, and time with Good values.
+  /// Begin, end, count with quality and whether the last reading is live, and time with Good values.
   static let headWords = 4
 
   var startNs: Int64 {
@@ -23,7 +23,8 @@ package struct Pane {
   }
   var count: Int64 { words[2] &>> 8 }
   /// The worst of those that entered.
-  var quality: Quality { Quality(rawValue: UInt8(truncatingIfNeeded: words[2])) ?? .good }
+  var quality: Quality { Quality(rawValue: UInt8(truncatingIfNeeded: words[2] & 3)) ?? .good }
+  private static let liveLast: Int64 = 4
   var goodNs: Int64 { words[3] }
   var sketch: Sketch { Sketch(words: words + kept.plainWords) }
 
@@ -40,10 +41,11 @@ package struct Pane {
   }
 
   /// Only values that may be used come here: good, or uncertain (which marks the whole window).
-  func add(value: Double, raw: Int64, quality: Quality, at: Int64, rule: PointRule) {
+  func add(value: Double, raw: Int64, quality: Quality, at: Int64, rule: PointRule, isLate: Bool = false) {
     let isFirst = words[2] &>> 8 == 0
     var head = words[2] &+ 256
-    if quality > self.quality { head = head & ~0xFF | Int(quality.rawValue).wide }
+    if quality > self.quality { head = head & ~3 | Int(quality.rawValue).wide }
+    if !isLate { head |= Pane.liveLast }
     words[2] = head
     var place = words + Pane.headWords
     if kept.keeps(Accumulators.sum) {
@@ -73,9 +75,9 @@ package struct Pane {
       }
       place += 2
     }
-    if kept.keeps(Accumulators.last), isFirst || at >= place[1] {
+    if kept.keeps(Accumulators.last), !isLate || head & Pane.liveLast == 0 {
       place.pointee = raw
-      place[1] = at
+      if kept.keeps(Accumulators.lastTime) { place[1] = at }
     }
     if kept.keeps(Accumulators.sketch) { sketch.add(value) }
   }
@@ -96,7 +98,9 @@ package struct Pane {
     let before = count
     words[1] = next.endNs
     let worst = next.quality > quality ? next.quality : quality
-    words[2] = (before &+ next.count) &<< 8 | Int(worst.rawValue).wide
+    let isLive = (words[2] | next.words[2]) & Pane.liveLast
+    let takesLast = next.words[2] & Pane.liveLast != 0 || (next.count > 0 && words[2] & Pane.liveLast == 0)
+    words[2] = (before &+ next.count) &<< 8 | isLive | Int(worst.rawValue).wide
     words[3] &+= next.goodNs
     var index = Pane.headWords
     if kept.keeps(Accumulators.sum) {
@@ -124,11 +128,12 @@ package struct Pane {
       index += 2
     }
     if kept.keeps(Accumulators.last) {
-      if isNews {
+      let hasTime = kept.keeps(Accumulators.lastTime)
+      if takesLast {
         words[index] = next.words[index]
-        words[index + 1] = next.words[index + 1]
+        if hasTime { words[index + 1] = next.words[index + 1] }
       }
-      index += 2
+      index += hasTime ? 2 : 1
     }
     // Rises, falls and the time of true are plain sums.
     while index < kept.plainWords {

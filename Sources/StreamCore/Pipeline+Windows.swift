@@ -25,8 +25,8 @@ extension Pipeline {
   func panes(_ index: Int, _ rule: WindowRule) -> PaneRing {
     let window = windows[index]
     return PaneRing(
-      words: windowWords + Int(truncatingIfNeeded: window.words), kept: rule.kept, stride: rule.kept.words,
-      count: rule.paneCount, newest: Int(window.newest))
+      words: windowWords + window.words, kept: rule.kept, stride: rule.kept.words,
+      count: rule.paneCount, newest: window.newest)
   }
 
   /// A live reading. `before`: what was known of the point until now.
@@ -65,12 +65,13 @@ extension Pipeline {
       guard window.alive > 0 else { continue }
       let panes = panes(index, windowRules[Int(window.rule)])
       var position = 0
-      while position <= Int(window.waiting), then.nanoseconds < panes[position].startNs { position += 1 }
-      guard position <= Int(window.waiting), then.nanoseconds < panes[position].endNs else {
+      while position <= window.waiting, then.nanoseconds < panes[position].startNs { position += 1 }
+      guard position <= window.waiting, then.nanoseconds < panes[position].endNs else {
         missed = true
         continue
       }
-      panes[position].add(value: value, raw: raw, quality: quality, at: then.nanoseconds, rule: rule)
+      panes[position].add(
+        value: value, raw: raw, quality: quality, at: then.nanoseconds, rule: rule, isLate: true)
     }
     if missed { missedWindow += 1 }
   }
@@ -100,7 +101,7 @@ extension Pipeline {
       let pane = panes(index, rule)[0]
       pass(pointRule, state, pane, until: pane.endNs)
       windows[index].waiting += 1
-      if windows[index].waiting > rule.panesWaiting { reportWindow(index, rule, pointRule, isTurning: true) }
+      if windows[index].waiting > Int(rule.panesWaiting) { reportWindow(index, rule, pointRule, isTurning: true) }
       turns += 1
       if turns > rule.paneCount {
         // Nobody has looked at the clock for longer than all panes: nothing is known of that time.
@@ -108,14 +109,14 @@ extension Pipeline {
         open(index, rule, at: now)
         return
       }
-      let newest = Int(windows[index].newest) + 1
-      windows[index].newest = newest == rule.paneCount ? 0 : UInt8(truncatingIfNeeded: newest)
+      let newest = windows[index].newest + 1
+      windows[index].newest = newest == rule.paneCount ? 0 : newest
       if windows[index].alive < rule.paneCount { windows[index].alive += 1 }
       panes(index, rule)[0].open(
         startNs: pane.endNs, endNs: rule.end(ofPaneFrom: pane.endNs, offsetNs: clockOffsetNs))
     }
     while windows[index].waiting > 0,
-      now - Instant(nanoseconds: panes(index, rule)[Int(windows[index].waiting)].endNs) >= rule.latenessNs
+      now - Instant(nanoseconds: panes(index, rule)[windows[index].waiting].endNs) >= rule.latenessNs
     { reportWindow(index, rule, pointRule, isTurning: false) }
     watch(index, rule)
   }
@@ -124,7 +125,7 @@ extension Pipeline {
   private mutating func watch(_ index: Int, _ rule: WindowRule) {
     let panes = panes(index, rule)
     var due = Instant(nanoseconds: panes[0].endNs)
-    let waiting = Int(windows[index].waiting)
+    let waiting = windows[index].waiting
     if waiting > 0 {
       let report = Instant(nanoseconds: panes[waiting].endNs) + rule.latenessNs
       if report < due { due = report }
@@ -150,9 +151,9 @@ extension Pipeline {
     _ index: Int, _ rule: WindowRule, _ pointRule: PointRule, isTurning: Bool
   ) {
     let ring = panes(index, rule)
-    let last = Int(windows[index].waiting) - (isTurning ? 1 : 0)
+    let last = windows[index].waiting - (isTurning ? 1 : 0)
     windows[index].waiting -= 1
-    let count = Swift.min(Int(rule.panesPerWindow), Int(windows[index].alive) - last)
+    let count = Swift.min(Int(rule.panesPerWindow), windows[index].alive - last)
     let range = last..<(last + count)
     let whole = merged(ring, range, rule, pointRule)
     let missing = Int(rule.panesPerWindow) - count

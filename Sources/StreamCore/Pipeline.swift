@@ -95,7 +95,7 @@ package struct Pipeline: ~Copyable {
   /// Its rule is set already.
   package func setWindow(_ index: Int, _ window: WindowState) {
     precondition(index >= 0 && index < size.windows && Int(window.rule) < size.windowRules)
-    let end = Int(truncatingIfNeeded: window.words) + windowRules[Int(window.rule)].words
+    let end = window.words + windowRules[Int(window.rule)].words
     precondition(end <= size.windowWords && Int(window.point) < size.points)
     windows[index] = window
   }

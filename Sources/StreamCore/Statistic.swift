@@ -40,6 +40,7 @@ package struct Accumulators: BitwiseCopyable, Hashable, Sendable {
   /// Raw value and time.
   static let first: UInt16 = 16
   static let last: UInt16 = 32
+  static let lastTime: UInt16 = 1_024
   static let rises: UInt16 = 64
   static let falls: UInt16 = 128
   static let timeTrue: UInt16 = 256
@@ -56,7 +57,7 @@ package struct Accumulators: BitwiseCopyable, Hashable, Sendable {
     case .count, .coverage: break
     case .stddev: rawValue |= Accumulators.moments
     case .first: rawValue |= Accumulators.first
-    case .rate: rawValue |= Accumulators.first | Accumulators.last
+    case .rate: rawValue |= Accumulators.first | Accumulators.last | Accumulators.lastTime
     case .rises: rawValue |= Accumulators.rises
     case .falls: rawValue |= Accumulators.falls
     case .timeTrue: rawValue |= Accumulators.timeTrue
@@ -75,7 +76,8 @@ package struct Accumulators: BitwiseCopyable, Hashable, Sendable {
     if rawValue & Accumulators.min != 0, part > Accumulators.min { words += 1 }
     if rawValue & Accumulators.max != 0, part > Accumulators.max { words += 1 }
     if rawValue & Accumulators.first != 0, part > Accumulators.first { words += 2 }
-    if rawValue & Accumulators.last != 0, part > Accumulators.last { words += 2 }
+    if rawValue & Accumulators.last != 0, part > Accumulators.last { words += 1 }
+    if rawValue & Accumulators.lastTime != 0, part > Accumulators.last { words += 1 }
     if rawValue & Accumulators.rises != 0, part > Accumulators.rises { words += 1 }
     if rawValue & Accumulators.falls != 0, part > Accumulators.falls { words += 1 }
     if rawValue & Accumulators.timeTrue != 0, part > Accumulators.timeTrue { words += 1 }

@@ -66,18 +66,15 @@ package struct WindowRule: BitwiseCopyable, Hashable, Sendable {
   }
 }
 
-/// Its panes' words stand one behind the other from `words` on, in a ring.
+/// Its panes' words stand one behind the other from `words` on, in a ring. 12 bytes.
 package struct WindowState: BitwiseCopyable, Sendable {
   package var rule: UInt16 = 0
   package var point: UInt16 = 0
   package var firstSeries: UInt16 = 0
-  /// Of the pane that is open, in the ring.
-  var newest: UInt8 = 0
-  /// Panes that hold something; 0: no reading has come yet.
-  var alive: UInt8 = 0
-  /// Panes that are over and not yet reported.
-  var waiting: UInt8 = 0
-  package var words: UInt32 = 0
+  /// Newest and alive, seven bits each: `Limits.panesPerWindowMax` twice fits.
+  private var ring: UInt16 = 0
+  /// The place of its words, and in the lowest seven bits how many panes wait.
+  private var rest: UInt32 = 0
 
   package init() {}
 
@@ -85,6 +82,23 @@ package struct WindowState: BitwiseCopyable, Sendable {
     self.rule = UInt16(truncatingIfNeeded: rule)
     self.point = UInt16(truncatingIfNeeded: point)
     self.firstSeries = UInt16(truncatingIfNeeded: firstSeries)
-    self.words = UInt32(truncatingIfNeeded: words)
+    rest = UInt32(truncatingIfNeeded: words) &<< 7
+  }
+
+  package var words: Int { Int(truncatingIfNeeded: rest &>> 7) }
+  /// The pane that is open, in the ring.
+  var newest: Int {
+    get { Int(ring & 127) }
+    set { ring = ring & ~127 | UInt16(truncatingIfNeeded: newValue) }
+  }
+  /// Panes that hold something; 0: no reading has come yet.
+  var alive: Int {
+    get { Int(ring &>> 7) }
+    set { ring = ring & 127 | UInt16(truncatingIfNeeded: newValue) &<< 7 }
+  }
+  /// Panes that are over and not yet reported.
+  var waiting: Int {
+    get { Int(truncatingIfNeeded: rest & 127) }
+    set { rest = rest & ~127 | UInt32(truncatingIfNeeded: newValue) }
   }
 }

@@ -129,13 +129,21 @@ struct WindowReference {
       case .falls: value = Double(falls)
       case .timeTrue: value = inside.isEmpty && good == 0 ? nil : isTrue / 1e9
       case .coverage: value = min(1, good / length)
-      default: value = Self.value(statistic, inside)
+      default: value = Self.value(statistic, inside, last: self.last(of: inside))
       }
       if let value { reports.append(Report(statistic: statistic, endNs: to, value: value, quality: own)) }
     }
   }
 
-  private static func value(_ statistic: Statistic, _ inside: [Reading]) -> Double? {
+  /// By the live readings; where none is live, the one that came last into the newest pane.
+  private func last(of inside: [Reading]) -> Reading? {
+    if let live = inside.last(where: { !$0.isLate }) { return live }
+    func pane(_ reading: Reading) -> Int { starts.lastIndex { $0 <= reading.at } ?? 0 }
+    let newest = inside.map(pane).max()
+    return inside.last { pane($0) == newest }
+  }
+
+  private static func value(_ statistic: Statistic, _ inside: [Reading], last: Reading?) -> Double? {
     let values = inside.map(\.value)
     if statistic == .count { return Double(values.count) }
     guard !values.isEmpty else { return nil }
@@ -151,9 +159,9 @@ struct WindowReference {
       guard values.count > 1 else { return nil }
       return (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
     case .first: return ordered.first { $0.at == ordered[0].at }?.value
-    case .last: return ordered.last?.value
+    case .last: return last?.value
     case .rate:
-      guard let first = ordered.first, let last = ordered.last, last.at > first.at else { return nil }
+      guard let first = ordered.first, let last, last.at > first.at else { return nil }
       return (last.value - first.value) / (Double(last.at - first.at) / 1e9)
     default:
       guard let percent = statistic.percentile else { return nil }

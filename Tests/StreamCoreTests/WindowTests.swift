@@ -231,11 +231,11 @@ struct WindowTests {
     var window = WindowRule(everyNs: 60 * secondNs)
     for statistic in [Statistic.min, .max, .mean, .last, .count] { window.add(statistic) }
     let plain = window.words
-    #expect(plain == 9)
+    #expect(plain == 8)
     window.add(.p95)
     #expect((window.words - plain) * 8 == window.sketchWords * 8)
     #expect(window.sketchWords * 8 <= 2_500)
     #expect(MemoryLayout<PointState>.stride == 48)
-    #expect(MemoryLayout<WindowState>.stride == 16)
+    #expect(MemoryLayout<WindowState>.stride == 12)
   }
 }
