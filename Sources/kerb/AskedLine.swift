@@ -136,6 +136,7 @@ extension CommandFailure {
     case .personalReply(let other):
       self.init(Messages.text(.personalReply, subject, other), exitCode: CommandFailure.permission)
     case .onlyRead: self.init(Messages.text(.onlyRead, subject), exitCode: CommandFailure.permission)
+    case .computed: self.init(Messages.text(.computedPoint, subject), exitCode: CommandFailure.usage)
     case .notWritable: self.init(Messages.text(.notWritable, subject), exitCode: CommandFailure.permission)
     case .badValue(let allowed): self.init(Messages.text(.badValue, subject, allowed), exitCode: CommandFailure.usage)
     }

@@ -37,7 +37,8 @@ enum Message {
     badItem,
     metersHaveItems
   case shelvedUntil, alarmChanged, alarmWasSo, badShelf
-  case notAskable, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes, writeAsks, writeLeft
+  case notAskable, computedPoint, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes
+  case writeAsks, writeLeft
 
   private var texts: (en: String, zh: String) {
     switch self {
@@ -258,6 +259,11 @@ enum Message {
     case .lineLost: return ("{0}: the line is lost; `kerb status` says why", "{0}：线路已断开；原因见 `kerb status`")
     case .notServed: return ("{0}: nobody serves the bus now; try again", "{0}：该总线暂时无人服务；请重试")
     case .lineBusy: return ("{0}: the bus is busy; try again", "{0}：总线忙；请重试")
+    case .computedPoint:
+      return (
+        "{0}: it is computed from other points, there is nothing to ask for; `kerb points` shows it",
+        "{0}：由其他测点计算得出，无可询问；用 `kerb points` 查看"
+      )
     case .notAskable: return ("{0}: it can't be asked: the device speaks when it likes", "{0}：无法询问：设备主动发送数据")
     case .personalPoint: return ("{0} is personal: it is read for nobody", "{0} 是个人数据：不向任何人读取")
     case .personalReply:

@@ -223,4 +223,22 @@ private func alarm(_ name: String, _ when: String) -> AlarmSpec {
       .map { Double(bitPattern: UInt64(bitPattern: $0.raw)) }
     #expect(values == [41, 51])
   }
+
+  private struct NobodysLine: AskableLine {
+    func ask(_: LineRequest) throws(LineFailure) -> LineReply {
+      Issue.record("the line was asked")
+      throw .noReply
+    }
+  }
+
+  @Test("Nobody asks a device for what is computed, nor writes it")
+  func byHand() {
+    let place = SourcePlace(file: "test", line: 1, column: 1)
+    let device = DeviceSpec(name: "d", place: place, bus: 0, address: 1, profile: "a/b", kind: "a")
+    var point = PointSpec(name: "sum", place: place, source: .computed)
+    point.compute = "a + b"
+    let access = PointAccess(NobodysLine(), device: device, number: 0, point: point, timeoutNs: 1)
+    #expect(throws: PointProblem.computed) { try access.read() }
+    #expect(throws: PointProblem.computed) { _ = try access.write("1") }
+  }
 }

@@ -26,6 +26,8 @@ package enum PointProblem: Error, Sendable, Hashable {
   case personalReply(String)
   /// Of meters and of devices that a profile describes: they are only read.
   case onlyRead
+  /// It is made from other points: there is nothing to ask for.
+  case computed
   /// Its profile does not allow it, or nothing of such a device may ever be written.
   case notWritable
   /// What is allowed instead.
@@ -56,6 +58,7 @@ package struct PointAccess<Line: AskableLine> {
 
   package func read() throws(PointProblem) -> PointReading {
     if point.personal { throw .personal }
+    if point.isComputed { throw .computed }
     if !point.source.isRegister { return try readFrame() }
     let (table, address, count) = try place()
     let reply = try ask(CommandFrame.read(unit: device.address, table, address: address, count: count))
@@ -80,6 +83,7 @@ package struct PointAccess<Line: AskableLine> {
 
   /// Reads, writes, and reads back what stands there then.
   package func write(_ value: String) throws(PointProblem) -> (before: PointReading, after: PointReading) {
+    if point.isComputed { throw .computed }
     guard point.source.isRegister else { throw point.personal ? .personal : .onlyRead }
     let (table, address, _) = try place()
     guard point.write != .no, device.kind != "elevator", table == .holding || table == .coil else { throw .notWritable }

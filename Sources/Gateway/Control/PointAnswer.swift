@@ -177,7 +177,7 @@ extension PointProblem {
     switch self {
     case .line(let failure): failure.word
     case .personal: "personal"
-    case .noRegister: "not_possible"
+    case .noRegister, .computed: "not_possible"
     case .personalReply: "personal_reply"
     case .onlyRead: "only_read"
     case .notWritable: "not_writable"
@@ -192,6 +192,7 @@ extension PointProblem {
     case .noRegister: "can't be asked for: the device speaks when it likes"
     case .personalReply(let other): "comes in one reply with \(other), which is personal: read for nobody"
     case .onlyRead: "can't be written: on lines of meters and of frames Kerb only reads"
+    case .computed: "is computed from other points: `kerb points` shows it"
     case .notWritable: "can't be written: its profile does not say write = \"maintenance\" or \"upstream\""
     case .badValue(let allowed): "takes \(allowed)"
     }
