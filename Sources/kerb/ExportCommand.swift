@@ -76,12 +76,11 @@ struct ExportCommand: ParsableCommand {
   /// `time` is Unix seconds; empty where no wall time is known.
   static func line(_ record: JSONValue) -> String {
     let isKnown = record["unsynchronised"]?.bool != true
-    let value = record["v"] ?? record["vb"] ?? record["vs"]
-    let cells = [
-      isKnown ? record["t"].map(Shown.scalar) ?? "" : "", record["n"]?.string ?? "", value.map(Shown.scalar) ?? "",
-      record["u"]?.string ?? "", record["q"]?.string ?? "", record["stat"]?.string ?? "",
-      record["window"]?.string ?? "",
-    ]
+    func text(_ name: String) -> String { record[name]?.string ?? "" }
+    func shown(_ value: JSONValue?) -> String { value.map(Shown.scalar) ?? "" }
+    let time: String = isKnown ? shown(record["t"]) : ""
+    let value: String = shown(record["v"] ?? record["vb"] ?? record["vs"])
+    let cells: [String] = [time, text("n"), value, text("u"), text("q"), text("stat"), text("window")]
     return cells.map(quoted).joined(separator: ",") + "\r\n"
   }
 

@@ -6,10 +6,17 @@ import Glibc
 struct VictimProcess: ~Copyable {
   private let pid: pid_t
   private let output: Int32
-  private var rest: [UInt8] = []
+  private var rest: [UInt8]
 
-  /// Nil: it can't be started.
+  /// Nil: it can't be started. Nothing of it is set before that is known: Swift 6.2 can't undo a half-made value.
   init?(_ arguments: [String]) {
+    guard let started = Self.start(arguments) else { return nil }
+    pid = started.pid
+    output = started.output
+    rest = []
+  }
+
+  private static func start(_ arguments: [String]) -> (pid: pid_t, output: Int32)? {
     var pipes: [Int32] = [0, 0]
     guard pipe(&pipes) == 0 else { return nil }
     for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -26,8 +33,7 @@ struct VictimProcess: ~Copyable {
       close(pipes[0])
       return nil
     }
-    pid = child
-    output = pipes[0]
+    return (child, pipes[0])
   }
 
   deinit {
