@@ -104,6 +104,21 @@ private func alarm(_ name: String, _ when: String) -> AlarmSpec {
     #expect(rig.board.points.report(2).quality == .bad)
   }
 
+  @Test("what rests on its device's readings alone has as many of its own, whatever is looked at by the clock")
+  func notByTheClock() {
+    var spec = device(1, registers: [0], everyNs: 10 * second)
+    var twice = computed("twice", "p0 * 2")
+    twice.windows = [WindowSpec(everyNs: 30 * second, statistics: [.count])]
+    spec.points.append(twice)
+    spec.alarms = [alarm("gone", "age(p0) > 600")]
+    let rig = BusRig(spec: bus(), devices: [spec], line: ScriptedLine(value: { _, _ in 4 }))
+    rig.run(untilNs: 32 * second)
+    rig.finish()
+    let readings = rig.sent.count { $0.at < 30 * second }
+    #expect(readings < 5)
+    #expect(rig.samples.filter { $0.series == 2 }.map(\.raw) == [Int64(readings)])
+  }
+
   @Test("devices of one profile share one copy of their programs")
   func shared() {
     func layout(_ count: Int) -> BusLayout {
