@@ -6,45 +6,11 @@ import pytest
 
 from client import Client
 from running import Consumer, free_port, poll
+from small_site import BUS, SITE
 
-SITE = """
-[[line]]
-name = "line"
-protocol = "modbus-tcp"
-listen = "127.0.0.1:{port}"
-[[device]]
-name = "cover-1"
-line = "line"
-address = 1
-profile = "manhole-cover/generic"
-  [[device.signal]]
-  point = "tilt"
-  shape = "constant"
-  value = 34
-[[device]]
-name = "hydrant-1"
-line = "line"
-address = 2
-profile = "hydrant/generic"
-"""
-
-BUS = """
+HASTY = """
 [alarms]
 device-offline = { for = "1s" }
-[[bus]]
-name = "line"
-protocol = "modbus-tcp"
-host = "127.0.0.1:{port}"
-[[device]]
-name = "cover-1"
-bus = "line"
-address = 1
-profile = "manhole-cover/generic"
-[[device]]
-name = "hydrant-1"
-bus = "line"
-address = 2
-profile = "hydrant/generic"
 """
 
 
@@ -53,7 +19,7 @@ class Loop:
         port = free_port()
         self.site = house.site(SITE.replace("{port}", str(port)))
         self.agent = house.agent(
-            BUS.replace("{port}", str(port)), [Consumer("city"), Consumer("water", kinds=["hydrant"])])
+            HASTY + BUS.replace("{port}", str(port)), [Consumer("city"), Consumer("water", kinds=["hydrant"])])
         self.client = Client(self.agent.port, self.agent.consumers["city"].token)
         poll(lambda: self.state() == "unacknowledged", "the cover's alarm is raised", 15)
 

@@ -9,6 +9,7 @@ import pytest
 
 from client import Client
 from running import PROFILES, Consumer, free_port, poll, run
+from small_site import BUS, SITE
 
 # Every [N] is taken out, and stands before the place that error N must name; a letter before one that an error refers to.
 WRONG = """\
@@ -233,40 +234,6 @@ def test_a_second_agent_on_the_same_state_is_refused_by_name_of_the_holder(house
 
 
 # MARK: Requests
-
-SITE = """
-[[line]]
-name = "line"
-protocol = "modbus-tcp"
-listen = "127.0.0.1:{port}"
-[[device]]
-name = "cover-1"
-line = "line"
-address = 1
-profile = "manhole-cover/generic"
-[[device]]
-name = "hydrant-1"
-line = "line"
-address = 2
-profile = "hydrant/generic"
-"""
-
-BUS = """
-[[bus]]
-name = "line"
-protocol = "modbus-tcp"
-host = "127.0.0.1:{port}"
-[[device]]
-name = "cover-1"
-bus = "line"
-address = 1
-profile = "manhole-cover/generic"
-[[device]]
-name = "hydrant-1"
-bus = "line"
-address = 2
-profile = "hydrant/generic"
-"""
 
 
 def held(agent, name):

@@ -6,7 +6,7 @@ import json
 import time
 
 from running import Consumer, free_port, poll, run
-from test_cli import BUS, SITE
+from small_site import BUS, SITE
 
 
 def test_buffer_is_shown_checked_exported_copied_and_put_back(house, tmp_path):
