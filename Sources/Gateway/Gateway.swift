@@ -232,7 +232,7 @@ package final class Gateway {
       account.produced += field.bus(bus).produced
       account.lost += field.bus(bus).lost
     }
-    account.produced += alarms?.house.produced ?? 0
+    account.produced += (alarms?.house.produced ?? 0) + (pull?.commandsLogged ?? 0)
     let settled = Settled()
     // Twice: what the box's own alarms had on its way at the first time is with the store at the second.
     alarms?.house.handOver(to: store)

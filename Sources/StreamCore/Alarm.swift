@@ -199,6 +199,8 @@ package struct AlarmMachine: BitwiseCopyable, Sendable {
       hold = .shelved
       timerAt = until
     case .outOfService: hold = .outOfService
+    // No change of an alarm.
+    case .commanded: break
     case .unshelved, .inService:
       hold = .none
       if process == .unacknowledged { call(rule, at: now) }

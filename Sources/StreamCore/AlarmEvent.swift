@@ -31,6 +31,8 @@ package enum AlarmChange: UInt8, BitwiseCopyable, Sendable {
   case inService = 8
   /// It was raised while another alarm suppressed it, and still stands now that the other one is over.
   case revealed = 9
+  /// Not of an alarm: a platform has given a command to the device.
+  case commanded = 10
 
   /// From here on it asks for somebody's attention.
   package var asks: Bool { self == .raised || self == .revealed }

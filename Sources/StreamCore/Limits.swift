@@ -299,6 +299,22 @@ package enum Limits {
   package static let requestsPerSecondMax = 500
   /// Two seconds of it at once: a platform that comes back asks for everything.
   package static let requestsBurstMax = 2 * requestsPerSecondMax
+  /// A platform's command ends in this time, whatever came of it: three transactions of a full line with a retry each,
+  /// and less than a platform waits for an answer.
+  package static let platformCommandNs: Int64 = 10_000_000_000
+  /// Commands of platforms under way at once: the other places of a bus are for whoever stands before the box.
+  package static let platformCommandsMax = commandsPerBusMax / 2
+  /// Of one platform: what a person does by hand, and ten at once for a street of lamps. A register's memory wears out.
+  package static let commandsPerSecondMax = 1
+  package static let commandsBurstMax = 10
+  /// Of one platform: answers that are kept for who asks again with the same key, and how long.
+  package static let commandKeysMax = 64
+  package static let commandKeyNs: Int64 = 3_600_000_000_000
+  package static let commandKeyBytesMax = 64
+  /// Two values with their units and names of values.
+  package static let commandAnswerBytesMax = 1_024
+  /// What is to be written, as text.
+  package static let commandValueBytesMax = 64
   /// Wrong tokens from one address whose refusal is not held back: slips of the finger.
   package static let guessesFree = 8
   /// The refusals after that: with all connections of an address, 64 guesses a second at 256 bits.

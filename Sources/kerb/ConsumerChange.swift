@@ -43,6 +43,9 @@ struct ConsumerAdd: ParsableCommand {
   @Option(help: ArgumentHelp("Personal data: omit, or pseudonym.", valueName: "HOW"))
   var personal: String?
 
+  @Flag(help: "It may command points whose profile says write = \"upstream\" (POST /v1/commands).")
+  var commands = false
+
   @Flag(help: "One JSON object: name, token, file, in_force.")
   var json = false
 
@@ -72,6 +75,7 @@ struct ConsumerAdd: ParsableCommand {
     text += list("kinds", kind) + list("devices", device) + list("points", point) + list("lanes", lane)
     if let minSeverity { text += "min_severity = \(quoted(minSeverity))\n" }
     if let personal { text += "personal = \(quoted(personal))\n" }
+    if commands { text += "commands = true\n" }
     return text
   }
 

@@ -25,7 +25,7 @@ struct ConsumerList: ParsableCommand {
 
   @OptionGroup var files: ConfigurationOptions
 
-  @Flag(help: "A JSON array: name, file, devices, kinds, labels, points, lanes, min_severity, personal.")
+  @Flag(help: "A JSON array: name, file, devices, kinds, labels, points, lanes, min_severity, personal, commands.")
   var json = false
 
   func run() throws {
@@ -39,7 +39,7 @@ struct ConsumerList: ParsableCommand {
       table.rows.append([
         Cell(consumer.name), Cell(scope.isEmpty ? Messages.text(.all) : scope.joined(separator: " ")),
         Cell(consumer.lanes.map(\.name).joined(separator: " ")), Cell(consumer.severityMin.word),
-        Cell(consumer.personal.rawValue),
+        Cell(consumer.personal.rawValue), Cell(consumer.commands ? Messages.text(.allowed) : "-"),
       ])
     }
     show(table.lines())
@@ -64,6 +64,7 @@ struct ConsumerList: ParsableCommand {
           strings("lanes", consumer.lanes.map(\.name))
           entry.member("min_severity", consumer.severityMin.word)
           entry.member("personal", consumer.personal.rawValue)
+          entry.member("commands", consumer.commands)
         }
       }
     }

@@ -28,10 +28,11 @@ class Client:
         self.token = token
         self.cursor = None
 
-    def post(self, path, body=None, seconds=30):
+    def post(self, path, body=None, seconds=30, **more):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+            headers |= {name.replace("_", "-"): value for name, value in more.items()}
             connection.request("POST", path, body=b"" if body is None else json.dumps(body).encode(), headers=headers)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())

@@ -18,7 +18,7 @@ LEFT_OUT = "positive_data_acceptance"
 
 def test_generated_clients_find_nothing_that_the_document_does_not_say(house):
     site = house.site(SITE.replace("{folder}", str(house.folder)))
-    consumers = [Consumer("all"), Consumer("narrow", kinds=["access-gate"], lanes=["telemetry"])]
+    consumers = [Consumer("all", commands=True), Consumer("narrow", kinds=["access-gate"], lanes=["telemetry"])]
     agent = house.agent(BUSES.replace("{folder}", str(house.folder)), consumers)
     poll(lambda: agent.status()["devices"]["online"] == 2, "both devices answer")
     # Nobody waits a minute for nothing, a thousand times over.

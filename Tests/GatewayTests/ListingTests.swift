@@ -101,6 +101,6 @@ import Testing
     #expect(schema.json["points"]?.array?.count == 3)
     #expect(schema.json["points"]?.array?.first?["values"]?["1"] == .string("moving"))
     #expect(schema.json["alarms"] == .array([]))
-    #expect(try fixture.get("/v1/schema").json["alarms"]?.array?.count == 2)
+    #expect(try fixture.get("/v1/schema").json["alarms"]?.array?.count == 3)
   }
 }

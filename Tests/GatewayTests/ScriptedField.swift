@@ -58,8 +58,8 @@ final class ScriptedField: FieldView {
   func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
     let answer = reports.withLock {
       $0.asked.append(request)
-      return $0.answer(request)
+      return $0.answer
     }
-    return try answer.get()
+    return try answer(request).get()
   }
 }

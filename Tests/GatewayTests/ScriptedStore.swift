@@ -20,6 +20,7 @@ final class ScriptedStore: BatchSource {
     var report = StoreReport()
     var failure: StoreFailure?
     var isMute = false
+    var isLogFull = false
     var reads = 0
     var flushes = 0
 
@@ -114,6 +115,7 @@ final class ScriptedStore: BatchSource {
     onThread { contents in completion(contents.clocks.filter { epochs.contains($0.epoch) }) }
   }
   func log(_ events: [NewEvent], _ completion: @escaping @Sendable (Bool) -> Void) {
+    if change({ $0.isLogFull }) { return onThread { _ in completion(false) } }
     change { contents in
       for new in events {
         let sequence = contents.durable.alarms + 1

@@ -17,7 +17,7 @@ enum Site {
   /// Series: 0 cover-1/tilt (°, scaled), 1 cover-1/battery (V, scaled), 2 hydrant-1/flow (float), 3 hydrant-1/open
   /// (bool), 4 lift-1/state (named values), 5 lift-1/serial (text), 6 lift-1/trips (u64), 7 gate-1/card (personal),
   /// 8 and 9 cover-1/tilt by the minute: max and mean. Alarms: 0 cover-1/cover-open (critical), 1 hydrant-1/leak
-  /// (warning).
+  /// (warning), 2 hydrant-1/command (no alarm: commands of platforms to hydrant-1/open).
   static func configuration() -> Configuration {
     var configuration = Configuration()
     configuration.gatewayID = "box-7"
@@ -36,11 +36,22 @@ enum Site {
     }
     configuration.devices = [
       device("cover-1", "manhole-cover", [tilt, battery], labels: ["grid": "G3"]),
-      device("hydrant-1", "hydrant", [point("flow") { $0.type = .f32 }, point("open") { $0.type = .bool }]),
+      device("hydrant-1", "hydrant",
+        [
+          point("flow") { $0.type = .f32 },
+          point("open") {
+            $0.type = .bool
+            $0.write = .upstream
+          },
+        ]),
       device(
         "lift-1", "elevator",
         [
-          point("state") { $0.values = [0: "stopped", 1: "moving"] },
+          // No profile can say so: the reader refuses it.
+          point("state") {
+            $0.values = [0: "stopped", 1: "moving"]
+            $0.write = .upstream
+          },
           point("serial") { $0.type = .text(characters: 8) }, point("trips") { $0.type = .u64 },
         ], labels: ["grid": "G4"]),
       device("gate-1", "access-gate", [point("card") { $0.personal = true }]),

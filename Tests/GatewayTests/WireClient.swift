@@ -151,9 +151,9 @@ final class WireClient {
     return try response(isHead: method == "HEAD")
   }
 
-  func post(_ target: String, token: String?, body: String) throws -> Response {
+  func post(_ target: String, token: String?, body: String, headers: String = "") throws -> Response {
     let bytes = body.utf8.count
-    sendRequest(target, token: token, method: "POST", headers: "Content-Length: \(bytes)\r\n")
+    sendRequest(target, token: token, method: "POST", headers: "Content-Length: \(bytes)\r\n" + headers)
     send(body)
     return try response(isHead: false)
   }

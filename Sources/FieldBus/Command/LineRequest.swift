@@ -47,6 +47,14 @@ package enum LineFailure: Error, Sendable, Hashable {
   /// Nothing can be asked on a bus of this protocol, or the frame is no request.
   case notPossible
 
+  /// Of a write: it was never sent, or the device has refused it. After any other failure it may have been done.
+  package var changesNothing: Bool {
+    switch self {
+    case .refused, .notServed, .busy, .notPossible: true
+    case .noReply, .corrupt, .lineLost, .tooLate: false
+    }
+  }
+
   package init(_ failure: ReadFailure) {
     switch failure {
     case .noReply: self = .noReply

@@ -34,6 +34,23 @@ package enum PointProblem: Error, Sendable, Hashable {
   case badValue(String)
 }
 
+/// What a write did, as far as it is known.
+package struct PointChange: Sendable {
+  package var before: PointReading
+  /// What was to stand there.
+  package var asked: PointReading
+  /// The device has said so. False: it may have been, or not.
+  package var isWritten: Bool
+  /// What stands there now; or why that is not known.
+  package var after: Result<PointReading, PointProblem>
+
+  /// What stands there is what was asked for.
+  package var isGood: Bool {
+    guard case .success(let after) = after else { return false }
+    return after.raw == asked.raw && after.text == asked.text && after.quality != .bad
+  }
+}
+
 package struct PointAccess<Line: AskableLine> {
   private let line: Line
   private let device: DeviceSpec
@@ -83,6 +100,12 @@ package struct PointAccess<Line: AskableLine> {
 
   /// Reads, writes, and reads back what stands there then.
   package func write(_ value: String) throws(PointProblem) -> (before: PointReading, after: PointReading) {
+    let change = try change(value)
+    return (change.before, try change.after.get())
+  }
+
+  /// The same for who has to know, if it fails, whether anything was written. What is thrown says: nothing was.
+  package func change(_ value: String) throws(PointProblem) -> PointChange {
     if point.isComputed { throw .computed }
     guard point.source.isRegister else { throw point.personal ? .personal : .onlyRead }
     let (table, address, _) = try place()
@@ -93,8 +116,18 @@ package struct PointAccess<Line: AskableLine> {
       table == .coil
       ? CommandFrame.writeCoil(unit: device.address, address: address, words[0] != 0)
       : CommandFrame.writeRegisters(unit: device.address, address: address, words)
-    _ = try ask(frame)
-    return (before, try read())
+    let asked = Self.reading(words, of: point, tookNs: 0)
+    do throws(PointProblem) {
+      _ = try ask(frame)
+    } catch {
+      if case .line(let failure) = error, failure.changesNothing { throw error }
+      return PointChange(before: before, asked: asked, isWritten: false, after: .failure(error))
+    }
+    do throws(PointProblem) {
+      return PointChange(before: before, asked: asked, isWritten: true, after: .success(try read()))
+    } catch {
+      return PointChange(before: before, asked: asked, isWritten: true, after: .failure(error))
+    }
   }
 
   private func ask(_ frame: [UInt8]) throws(PointProblem) -> LineReply {

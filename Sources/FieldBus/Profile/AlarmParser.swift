@@ -16,6 +16,9 @@ package enum AlarmParser {
       let name = reader.name()
       if let name {
         names.claim(name, in: reader)
+        if name == BuiltInAlarm.command {
+          reader.report("name", "\"\(name)\" is what commands of platforms are told under: choose another name")
+        }
         if BuiltInAlarm(rawValue: name) != nil {
           reader.report(
             "name", "\"\(name)\" is an alarm that every box has: change it in [alarms], or choose another name")

@@ -13,6 +13,10 @@ package enum BuiltInAlarm: String, Sendable, CaseIterable {
   case personalKeyMissing = "personal-key-missing"
   case alarmFlood = "alarm-flood"
 
+  /// No alarm: the name under which the log has a platform's commands to a device.
+  package static let command = "command"
+  package static let commandMessage = ["en": "Command to {device}", "zh": "对 {device} 下达的命令"]
+
   package var source: AlarmSource {
     switch self {
     case .deviceOffline: .deviceOffline

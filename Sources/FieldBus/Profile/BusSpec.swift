@@ -122,6 +122,14 @@ package struct DeviceSpec: Sendable {
     self.kind = kind
   }
 
+  /// Of a platform. Nothing of an elevator is ever written, whatever a profile says.
+  package func takesCommand(_ point: PointSpec) -> Bool {
+    guard kind != "elevator", point.write == .upstream, !point.personal else { return false }
+    if case .register(let table, _) = point.source { return table == .holding || table == .coil }
+    return false
+  }
+  package var takesCommands: Bool { points.contains(where: takesCommand) }
+
   /// As a person would write it.
   package var addressText: String { meterAddress?.text ?? "\(address)" }
   /// Something is sent to it, and it answers.

@@ -77,6 +77,12 @@ extension Catalogue {
     }
     for bus in configuration.buses { alarms += bus.alarms.map { CatalogueAlarm($0, owner: .bus(bus.name)) } }
     alarms += configuration.alarms.map { CatalogueAlarm($0, owner: .gateway) }
+    // Behind all others: nobody watches these.
+    for (index, device) in configuration.devices.enumerated() where device.takesCommands {
+      alarms.append(
+        CatalogueAlarm(
+          owner: .device(index), name: BuiltInAlarm.command, severity: .notice, message: BuiltInAlarm.commandMessage))
+    }
     pointCount = series.count
     for (index, device) in configuration.devices.enumerated() {
       for point in device.points {

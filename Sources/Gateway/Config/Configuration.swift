@@ -42,6 +42,8 @@ package struct ConsumerSpec: Sendable {
   package var severityMin: Severity = .notice
   package var lanes: [Lane] = [.alarms, .telemetry]
   package var personal: PersonalTreatment = .omit
+  /// It may write points whose profile says `write = "upstream"`.
+  package var commands = false
 
   package init(name: String, place: SourcePlace, tokenSHA256: String) {
     self.name = name

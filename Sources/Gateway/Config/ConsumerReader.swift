@@ -21,6 +21,7 @@ extension ConfigurationReader {
       scope(&consumer, reader)
       consumer.severityMin = reader.choice("min_severity", among: Severity.words) ?? .notice
       consumer.personal = reader.choice("personal") ?? .omit
+      consumer.commands = reader.bool("commands") ?? false
       reader.finish()
       configuration.consumers.append(consumer)
     }

@@ -256,11 +256,12 @@ final class CommandDesk: @unchecked Sendable {
 struct AgentLine: AskableLine, Sendable {
   let field: any FieldView
   let bus: Int
+  /// Nothing is waited for beyond it.
+  var deadline = Instant.distantFuture
 
   func ask(_ request: LineRequest) throws(LineFailure) -> LineReply {
-    try field.ask(
-      request, bus: bus,
-      until: Instant(nanoseconds: kerb_monotonic_ns()) + request.timeoutNs + Limits.commandWaitNs)
+    let usual = Instant(nanoseconds: kerb_monotonic_ns()) + request.timeoutNs + Limits.commandWaitNs
+    return try field.ask(request, bus: bus, until: min(usual, deadline))
   }
 }
 

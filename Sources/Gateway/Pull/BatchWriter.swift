@@ -185,8 +185,7 @@ struct BatchWriter {
       return append(unreadable(stored.sequence, stored.sequence, stored.epoch), lane: .alarms)
     }
     let scope = view.scope(of: consumer)
-    let alarm = Int(stored.event.alarm)
-    if scope.allows(alarm: alarm), stored.event.severity >= consumer.spec.severityMin {
+    if scope.allows(stored.event), stored.event.severity >= consumer.spec.severityMin {
       let writer = recordWriter(view)
       func record<Output: RecordOutput>(_: Output.Type) -> [UInt8] {
         var record = Output(reservingCapacity: 512)

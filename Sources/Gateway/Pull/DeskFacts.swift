@@ -14,7 +14,7 @@ struct DeskFacts {
 
   func isShown(_ alarm: StoredAlarm, to consumer: Consumer, desk: PullDesk) -> Bool {
     guard consumer.spec.lanes.contains(.alarms), let view = views[alarm.catalogueVersion] else { return false }
-    return view.scope(of: consumer).allows(alarm: Int(alarm.event.alarm))
+    return view.scope(of: consumer).allows(alarm.event)
       && alarm.event.severity >= consumer.spec.severityMin
   }
 }

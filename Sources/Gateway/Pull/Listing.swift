@@ -172,7 +172,7 @@ struct Listing {
         for alarm in stored {
           let number = Int(alarm.event.alarm)
           guard let view = views[alarm.catalogueVersion], view.catalogue.alarms.indices.contains(number),
-            view.scope(of: consumer).allows(alarm: number), alarm.event.severity >= consumer.spec.severityMin
+            view.scope(of: consumer).allows(alarm.event), alarm.event.severity >= consumer.spec.severityMin
           else { continue }
           let scope = view.scope(of: consumer)
           RecordWriter(catalogue: view.catalogue, timeline: timeline, pseudonymKey: nil).write(

@@ -157,6 +157,13 @@ struct MetricsPage {
     writer.family("kerb_consumer_answer_bytes_total", .counter, "Bytes of the answers to it, before compression.") {
       for (name, each) in shown { $0.sample(Double(each.answerBytes), ("consumer", name)) }
     }
+    writer.family("kerb_consumer_commands_total", .counter, "Its commands, by what became of them.") {
+      for (name, each) in shown {
+        for (result, count) in each.commands.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+          $0.sample(Double(count), ("consumer", name), ("result", result.rawValue))
+        }
+      }
+    }
     writer.family("kerb_http_answers_total", .counter, "Answers by status.") {
       for (status, count) in traffic.answers.sorted(by: { $0.key < $1.key }) {
         $0.sample(Double(count), ("code", "\(status)"))
@@ -201,6 +208,13 @@ struct UpstreamLimit {
       count("waitSecondsMax", Limits.waitSecondsMax), count("requestsWaitingMax", Limits.requestsWaitingMax),
       count("requestsPerSecondMax", Limits.requestsPerSecondMax),
       count("requestsBurstMax", Limits.requestsBurstMax),
+      count("platformCommandsMax", Limits.platformCommandsMax, desk.commands.underWay),
+      span("platformCommandNs", Limits.platformCommandNs),
+      count("commandsPerSecondMax", Limits.commandsPerSecondMax), count("commandsBurstMax", Limits.commandsBurstMax),
+      count("commandKeysMax", Limits.commandKeysMax, desk.commandBook.keysMost),
+      span("commandKeyNs", Limits.commandKeyNs), count("commandKeyBytesMax", Limits.commandKeyBytesMax),
+      count("commandAnswerBytesMax", Limits.commandAnswerBytesMax),
+      count("commandValueBytesMax", Limits.commandValueBytesMax),
       count("guessesFree", Limits.guessesFree), span("guessDelayNs", Limits.guessDelayNs),
       count("guessersMax", Limits.guessersMax, desk.traffic.guessers.count),
       span("guesserForgottenNs", Limits.guesserForgottenNs),

@@ -108,6 +108,35 @@ package enum OpenAPI {
           "413": {"$ref": "#/components/responses/Large"}, "429": {"$ref": "#/components/responses/Later"},
           "431": {"$ref": "#/components/responses/Large"}, "503": {"$ref": "#/components/responses/Later"},
           "505": {"$ref": "#/components/responses/Version"}}}},
+      "/v1/commands": {"post": {
+        "operationId": "command",
+        "summary": "Writes a point whose profile allows it, reads it back, and puts it into the alarm lane.",
+        "parameters": [{"name": "Idempotency-Key", "in": "header", "required": false,
+          "description": "Names the command: the same again is answered again, and not carried out again.",
+          "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}}],
+        "requestBody": {"required": true, "content": {"application/json": {"schema": {
+          "type": "object", "additionalProperties": false, "required": ["device", "point", "value"], "properties": {
+            "device": {"type": "string", "minLength": 1, "maxLength": 64},
+            "point": {"type": "string", "minLength": 1, "maxLength": 64},
+            "value": {"description": "In the point's unit; of an enumeration also a name of its values.",
+              "anyOf": [{"type": "number"}, {"type": "boolean"},
+                {"type": "string", "minLength": 1, "maxLength": 16, "pattern": "^[^\\u0000-\\u001f]*$"}]}}}}}},
+        "responses": {
+          "200": {"description": "It was written; `good` says whether what stands there now is what was asked for.",
+            "headers": {"Idempotency-Replayed": {"required": false, "schema": {"const": "true"}}},
+            "content": {"application/json": {"schema": {"type": "object",
+              "required": ["device", "point", "asked", "before", "after", "good", "logged"], "properties": {
+                "device": {"type": "string"}, "point": {"type": "string"},
+                "before": {"$ref": "#/components/schemas/Value"}, "after": {"$ref": "#/components/schemas/Value"},
+                "good": {"type": "boolean"}, "logged": {"type": "boolean"}}}}}},
+          "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
+          "403": {"$ref": "#/components/responses/Scope"}, "404": {"$ref": "#/components/responses/Missing"},
+          "405": {"$ref": "#/components/responses/Method"}, "408": {"$ref": "#/components/responses/Slow"},
+          "409": {"$ref": "#/components/responses/Key"}, "413": {"$ref": "#/components/responses/Large"},
+          "422": {"$ref": "#/components/responses/Key"}, "429": {"$ref": "#/components/responses/Later"},
+          "431": {"$ref": "#/components/responses/Large"}, "502": {"$ref": "#/components/responses/Device"},
+          "503": {"$ref": "#/components/responses/Later"}, "504": {"$ref": "#/components/responses/Device"},
+          "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/devices": {"get": {
         "operationId": "devices", "summary": "State, last good reply and counts of each device in the scope.",
         "responses": {
@@ -189,6 +218,11 @@ package enum OpenAPI {
         "Over": {"description": "That state is over; `id` names the present one.",
           "content": {"application/problem+json": {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"},
             {"required": ["id", "state"], "properties": {"id": {"type": "string"}, "state": {"type": "string"}}}]}}}},
+        "Key": {"description": "The command with this key is under way, or the key stands for another one.",
+          "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
+        "Device": {"description": "The device refused, or did not answer; `written` is there if it may have been.",
+          "content": {"application/problem+json": {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"},
+            {"properties": {"written": {"enum": ["yes", "unknown"]}}}]}}}},
         "Method": {"description": "Another method than the path takes; `Allow` lists those.",
           "headers": {"Allow": {"required": true, "schema": {"type": "string"}}},
           "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
@@ -229,6 +263,9 @@ package enum OpenAPI {
           "unsynchronised": {"const": true}, "v": {"type": "number"}, "vb": {"type": "boolean"},
           "vs": {"type": "string"}, "u": {"type": "string"}, "q": {"$ref": "#/components/schemas/Quality"},
           "label": {"type": "string"}, "stat": {"type": "string"}, "window": {"type": "string"}}},
+        "Value": {"type": "object", "required": ["q"], "properties": {
+          "v": {"type": "number"}, "vb": {"type": "boolean"}, "vs": {"type": "string"}, "u": {"type": "string"},
+          "label": {"type": "string"}, "q": {"$ref": "#/components/schemas/Quality"}}},
         "Quality": {"enum": ["good", "uncertain", "bad", "stale"]},
         "Point": {"allOf": [{"$ref": "#/components/schemas/Record"},
           {"type": "object", "required": ["device", "point", "q"], "properties": {

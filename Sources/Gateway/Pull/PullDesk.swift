@@ -27,6 +27,8 @@ final class PullDesk: @unchecked Sendable {
   private let keys: BoxKey
   private let logger: Logger
   let clerk: AlarmClerk
+  let commands: CommandClerk
+  var commandBook = CommandBook()
   let refusals: RefusalBook
   let traffic = Traffic()
   let startedAt: Instant
@@ -56,6 +58,9 @@ final class PullDesk: @unchecked Sendable {
     self.keys = keys
     self.logger = logger
     clerk = AlarmClerk(source: source, owners: alarms, shelf: shelf, loop: loop, now: now)
+    commands = CommandClerk(
+      configuration: configuration, catalogue: catalogue, source: source, field: field, loop: loop, logger: logger,
+      now: now)
     refusals = RefusalBook(logger)
     register = ConsumerRegister(
       configuration.consumers, keys: keys, refusals: refusals, traffic: traffic, logger: logger)
@@ -126,6 +131,7 @@ final class PullDesk: @unchecked Sendable {
     register = ConsumerRegister(
       consumers, keys: keys, refusals: refusals, traffic: traffic, logger: logger, firstIndex: register.nextIndex)
     traffic.keep(consumers.map(\.name))
+    commandBook.keep(consumers.map(\.name))
     shelf.forgetScopes()
     for delivery in Array(waiting.values) { delivery.timeIsOver() }
   }
@@ -188,6 +194,10 @@ final class PullDesk: @unchecked Sendable {
       try AlarmPosts(desk: self, consumer: consumer).acknowledge(id, request, reply)
       return nil
     }
+    if request.path == CommandPosts.path {
+      try CommandPosts(desk: self, consumer: consumer).give(request, reply)
+      return nil
+    }
     guard let route = Self.routes.first(where: { $0.path == request.path }) else { throw Self.notFound(request.path) }
     try Self.requireGet(request)
     let type = try request.negotiated(route.types)
@@ -237,7 +247,7 @@ final class PullDesk: @unchecked Sendable {
       .problem(
         .notFound,
         "there is no \(path.prefix(200)); there are \(routes.map(\.path).joined(separator: ", ")), "
-          + "/v1/alarms/ID/ack and /healthz"))
+          + "\(CommandPosts.path), /v1/alarms/ID/ack and /healthz"))
   }
 
   // MARK: Batches

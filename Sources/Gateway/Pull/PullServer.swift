@@ -112,6 +112,9 @@ package final class PullServer: Sendable {
   /// From now on these, and nobody else. Who waits is sent home, to come back with its token. Any thread.
   package func admit(_ consumers: [ConsumerSpec]) { loop.execute { self.desk.admit(consumers) } }
 
+  /// Events of commands that are in the log, since the start. Any thread.
+  package var commandsLogged: Int64 { desk.commands.loggedCount }
+
   /// More is durable in the store. Any thread.
   package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
 

@@ -31,6 +31,7 @@ extension AlarmChange {
     case .outOfService: return "out-of-service"
     case .inService: return "in-service"
     case .revealed: return "revealed"
+    case .commanded: return "commanded"
     }
   }
 }

@@ -8,7 +8,7 @@ import StreamCore
 
 package enum Refusal: Int, Sendable, CaseIterable {
   case unknownToken, missingToken, forbidden, tooOften, handshake, crowdedOut, connections, connectionsOfAddress
-  case longPolls
+  case longPolls, commandsTooOften
   case headTooLarge, bodyTooLarge, notHTTP, tooSlow
 
   /// As /metrics and the log say it.
@@ -23,6 +23,7 @@ package enum Refusal: Int, Sendable, CaseIterable {
     case .connections: return "connections"
     case .connectionsOfAddress: return "connections_of_address"
     case .longPolls: return "long_polls"
+    case .commandsTooOften: return "commands_too_often"
     case .headTooLarge: return "head_too_large"
     case .bodyTooLarge: return "body_too_large"
     case .notHTTP: return "not_http"

@@ -35,6 +35,12 @@ package struct Scope: Sendable {
   package func allows(device: Int) -> Bool { devices.indices.contains(device) && devices[device] }
   package func allows(series number: Int) -> Bool { series.indices.contains(number) && series[number] }
   package func allows(alarm number: Int) -> Bool { alarms.indices.contains(number) && alarms[number] }
+
+  /// A command is told to whoever may see the point that was written; its note names value and point.
+  package func allows(_ event: AlarmEvent) -> Bool {
+    guard allows(alarm: Int(event.alarm)) else { return false }
+    return event.change != .commanded || allows(series: Int(event.cause(0).series))
+  }
 }
 
 extension ConsumerSpec {

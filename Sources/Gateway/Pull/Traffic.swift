@@ -11,6 +11,8 @@ import StreamCore
 struct ConsumerTraffic {
   var requests: Int64 = 0
   var answerBytes: Int64 = 0
+  /// By `CommandResult`.
+  var commands: [CommandResult: Int64] = [:]
   /// Requests that it may send now, and when they were counted.
   fileprivate var allowance = Double(Limits.requestsBurstMax)
   fileprivate var countedAt: Instant?
@@ -29,6 +31,8 @@ final class Traffic {
   func answered(_ status: UInt) { answers[status, default: 0] += 1 }
 
   func sent(_ bytes: Int, to consumer: String) { consumers[consumer]?.answerBytes += Int64(bytes) }
+
+  func commanded(_ consumer: String, _ result: CommandResult) { consumers[consumer]?.commands[result, default: 0] += 1 }
 
   /// The others are gone.
   func keep(_ names: [String]) { consumers = consumers.filter { names.contains($0.key) } }

@@ -29,6 +29,10 @@ package struct MemoryPlan: Sendable {
     lines.append(Line(holder: "pull", part: "answer", bytes: Limits.answerBytesMax))
     lines.append(
       Line(holder: "pull", part: "compression", bytes: Limits.compressionsMax * Limits.compressionBytes))
+    let commanders = configuration.consumers.count(where: \.commands)
+    if commanders > 0 {
+      lines.append(Line(holder: "pull", part: "commands", bytes: commanders * CommandBook.bytes))
+    }
     if configuration.certificate != nil {
       lines.append(Line(holder: "pull", part: "TLS", bytes: Limits.connectionsMax * Limits.tlsBytesPerConnection))
     }
