@@ -9,7 +9,7 @@ VENV := .venv
 SMALL = -Xswiftc -use-ld=lld -Xlinker --gc-sections -Xlinker --icf=safe -Xlinker --no-export-dynamic \
   -Xlinker -z -Xlinker pack-relative-relocs
 
-.PHONY: demo test build release bench soak torture month fuzz setup setup-test clean help
+.PHONY: demo test build release bench soak torture month fuzz udev setup setup-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -93,6 +93,11 @@ month: setup
 
 fuzz: setup
 	scripts/fuzz $$(($(FUZZ_SECONDS) / 8 + 1))
+
+# The rules of every board, made from boards/.
+udev: setup
+	$(SWIFT) build --product kerb
+	$$($(SWIFT) build --show-bin-path)/kerb board udev --write udev
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)

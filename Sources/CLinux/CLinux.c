@@ -171,6 +171,11 @@ int kerb_tty_rs485(int fd, int inverted) {
   return ioctl(fd, TIOCSRS485, &line) < 0 ? -errno : 0;
 }
 
+int kerb_tty_has_rs485(int fd) {
+  struct serial_rs485 line;
+  return ioctl(fd, TIOCGRS485, &line) < 0 ? -errno : 0;
+}
+
 int kerb_tty_low_latency(int fd) {
   int took = -ENOTTY;
   struct serial_struct settings;

@@ -110,7 +110,16 @@ package final class Gateway {
         "gateway": "\(configuration.gatewayID)", "epoch": "\(opening.epoch)", "buses": "\(field.busCount)",
         "devices": "\(field.deviceCount)", "points": "\(field.pointCount)", "store": "\(opening.storeID)",
       ])
+    sayMissing()
     notify.ready()
+  }
+
+  /// On the console, for who stands before the box; the buses themselves keep trying.
+  private func sayMissing() {
+    for port in PortPresence(configuration).missing {
+      let place = port.label["en"].map { "\($0) (\(port.device))" } ?? port.device
+      logger.warning("bus \(port.bus): there is no adapter at \(place); plug one in, the other buses run")
+    }
   }
 
   private func startServers(

@@ -30,6 +30,12 @@ package enum Limits {
   /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
   package static let configurationBytesMax = 4 << 20
   package static let profileBytesMax = 256 << 10
+  /// A board's file has a page or two, its rules likewise.
+  package static let boardBytesMax = 64 << 10
+  /// A carrier board has eight; with the sockets of its adapters twice that.
+  package static let boardPortsMax = 16
+  /// Sysfs gives one page at most; a list of compatible names is far shorter.
+  package static let sysfsBytesMax = 4 << 10
   /// RFC 1035, 2.3.4.
   package static let hostBytesMax = 253
   /// Names of an enumeration's values.

@@ -29,7 +29,8 @@ struct ConfigurationOptions: ParsableArguments {
   func read(into diagnostics: Diagnostics, enforcesMemoryLimit: Bool = true) -> Configuration? {
     ConfigurationReader.read(
       path: path, profileDirectories: profiles, diagnostics: diagnostics,
-      systemProfileDirectories: ProfileFolders.usual, enforcesMemoryLimit: enforcesMemoryLimit)
+      systemProfileDirectories: ProfileFolders.usual, boardDirectories: BoardFolders.usual,
+      enforcesMemoryLimit: enforcesMemoryLimit)
   }
 
   /// Everything wrong at once, one line each, and exit code 78.

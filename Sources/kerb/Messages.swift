@@ -339,8 +339,22 @@ enum Message {
 enum Messages {
   /// `{0}`, `{1}`… filled in.
   static func text(_ message: Message, _ values: String..., language: Language = .current) -> String {
+    filled(message.text(in: language), values)
+  }
+
+  /// A text that only one command has.
+  static func either(_ english: String, _ chinese: String, _ values: String...) -> String {
+    filled(Language.current == .chinese ? chinese : english, values)
+  }
+
+  /// The heads of a table's columns.
+  static func either(_ english: String, _ chinese: String) -> [String] {
+    (Language.current == .chinese ? chinese : english).split(separator: "|").map(String.init)
+  }
+
+  private static func filled(_ template: String, _ values: [String]) -> String {
     var text = ""
-    var rest = message.text(in: language)[...]
+    var rest = template[...]
     while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
       text += rest[..<open]
       let index = Int(rest[rest.index(after: open)..<close]) ?? -1

@@ -32,7 +32,7 @@ struct StatusScreen {
   init(_ status: JSONValue) { self.status = status }
 
   var lines: [String] {
-    [head] + buses + [devices, points, alarms] + buffer + consumers + [memory]
+    [head] + missingPorts + buses + [devices, points, alarms] + buffer + consumers + [memory]
   }
 
   private var head: String {
@@ -41,6 +41,18 @@ struct StatusScreen {
       .headLine, status["gateway"]?.string ?? "", status["version"]?.string ?? "",
       Shown.span(seconds: status["uptime_s"]?.double ?? 0), Shown.integer(status["epoch"]),
       clock ? Messages.text(.synchronised) : Colour.yellow.apply(Messages.text(.unsynchronised)))
+  }
+
+  /// What to plug in where.
+  private var missingPorts: [String] {
+    (status["missing_ports"]?.array ?? []).map { port in
+      let (bus, device) = (port["bus"]?.string ?? "", port["device"]?.string ?? "")
+      let label = port["label"]?[Language.current.code]?.string ?? port["label"]?["en"]?.string
+      return Colour.red.apply(
+        Messages.either(
+          "Missing  {0}: no adapter at {1}; plug one in there, the rest runs on",
+          "缺少  {0}：{1} 没有转换器；请插上，其余照常运行", bus, label.map { "\($0) (\(device))" } ?? device))
+    }
   }
 
   private var buses: [String] {

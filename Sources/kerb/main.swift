@@ -14,7 +14,7 @@ struct Kerb: ParsableCommand {
     subcommands: [
       Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self,
       Alarms.self, Acknowledge.self, Shelve.self, Unshelve.self,
-      Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self,
+      Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self, Boards.self, BoardCommand.self,
       ConsumerCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])

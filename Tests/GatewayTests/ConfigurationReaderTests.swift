@@ -13,6 +13,7 @@ struct ConfigurationReaderTests {
     runtime = "/r"
     memory_limit = "16MiB"
     clock = "trusted"
+    board = "qemu-virt"
 
     [buffer]
     telemetry = "64MiB"

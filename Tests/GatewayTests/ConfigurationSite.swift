@@ -20,7 +20,8 @@ struct ConfigurationSite {
     for (name, text) in more { try folder.write(name, text) }
     configuration = ConfigurationReader.read(
       path: "\(place)/kerb.toml", profileDirectories: ["\(packageRoot)/profiles"], diagnostics: diagnostics,
-      systemProfileDirectories: [], machineIDPath: "\(place)/machine-id")
+      systemProfileDirectories: [], machineIDPath: "\(place)/machine-id",
+      boardDirectories: ["\(place)/boards", "\(packageRoot)/boards"])
   }
 
   /// As an installer sees them, with paths as short as kerb.toml's lines: "12:3: bus.a.port: …".

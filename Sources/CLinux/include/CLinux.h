@@ -37,6 +37,8 @@ int kerb_tty_raw(int fd, int baud, char parity, int stop_bits);
 /* RTS drives the RS-485 transceiver in the kernel (TIOCSRS485); inverted: low while sending. -ENOTTY where the driver
    has none. */
 int kerb_tty_rs485(int fd, int inverted);
+/* 0: the kernel can do so; changes nothing. */
+int kerb_tty_has_rs485(int fd);
 /* Hand bytes over as they come: ASYNC_LOW_LATENCY, and an FTDI adapter's latency timer at 1 ms, as far as driver and
    rights allow. 0: one of them took. */
 int kerb_tty_low_latency(int fd);

@@ -61,6 +61,8 @@ package struct Configuration: Sendable {
   package var runtimePath = "/run/kerb"
   package var memoryLimitBytes = Limits.memoryLimitBytesDefault
   package var clock: ClockTrust = .auto
+  /// What the box is, if somebody said so.
+  package var board: Board?
 
   package var telemetryBytes = 256 << 20
   package var alarmBytes = 16 << 20

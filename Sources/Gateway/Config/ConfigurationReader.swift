@@ -16,6 +16,7 @@ package struct ConfigurationReader {
   let diagnostics: Diagnostics
   let library: ProfileLibrary
   let machineIDPath: String
+  let boards: BoardLibrary
   var configuration = Configuration()
   var buses: [BusEntry] = []
   var devices: [DeviceEntry] = []
@@ -27,12 +28,14 @@ package struct ConfigurationReader {
   package static func read(
     path: String, profileDirectories: [String], diagnostics: Diagnostics,
     systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath,
-    enforcesMemoryLimit: Bool = true
+    boardDirectories: [String] = BoardLibrary.systemFolders, enforcesMemoryLimit: Bool = true
   ) -> Configuration? {
     let folder = self.folder(of: path)
     let library = ProfileLibrary(
       searchPaths: profileDirectories + systemProfileDirectories + ["\(folder)/profiles"])
-    var reader = ConfigurationReader(diagnostics: diagnostics, library: library, machineIDPath: machineIDPath)
+    var reader = ConfigurationReader(
+      diagnostics: diagnostics, library: library, machineIDPath: machineIDPath,
+      boards: BoardLibrary(searchPaths: boardDirectories))
     let reportsBefore = diagnostics.count
     if let root = reader.files(path, confFolder: "\(folder)/conf.d") {
       reader.read(root)
@@ -42,7 +45,8 @@ package struct ConfigurationReader {
     return diagnostics.count == reportsBefore ? reader.configuration : nil
   }
 
-  private init(diagnostics: Diagnostics, library: ProfileLibrary, machineIDPath: String) {
+  private init(diagnostics: Diagnostics, library: ProfileLibrary, machineIDPath: String, boards: BoardLibrary) {
+    self.boards = boards
     self.diagnostics = diagnostics
     self.library = library
     self.machineIDPath = machineIDPath
@@ -132,7 +136,17 @@ package struct ConfigurationReader {
       configuration.memoryLimitBytes = limit
     }
     if let clock = reader.choice("clock", ClockTrust.self) { configuration.clock = clock }
+    if let name = reader.string("board") { configuration.board = board(name, reader) }
     reader.finish()
+  }
+
+  /// Its file has keys of its own, which are none of a configuration.
+  private func board(_ name: String, _ reader: TableReader) -> Board? {
+    let problems = Diagnostics()
+    let board = nameProblem(name) == nil ? boards.load(name, into: problems) : nil
+    for problem in problems.sorted { diagnostics.report(problem.place, problem.key, problem.message) }
+    if board == nil, problems.isEmpty { reader.report("board", boards.unknown(name)) }
+    return board
   }
 
   private func folder(_ key: String, _ reader: TableReader) -> String? {

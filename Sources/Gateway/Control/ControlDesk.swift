@@ -170,6 +170,8 @@ final class ControlDesk: @unchecked Sendable {
     status.gateway = configuration.gatewayID
     status.uptimeNs = now() - startedAt
     status.clockSynchronised = configuration.clock == .trusted || kerb_clock_synchronised() == 1
+    status.board = configuration.board?.name
+    status.missingPorts = PortPresence(configuration).missing
     status.buses = (0..<field.busCount).map(field.bus)
     status.devices = (0..<field.deviceCount).map(field.device)
     for number in 0..<field.pointCount { status.pointQualities[Int(field.point(number).quality.rawValue)] += 1 }

@@ -9,6 +9,9 @@ package struct GatewayStatus: Sendable {
   package var gateway = ""
   package var uptimeNs: Int64 = 0
   package var clockSynchronised = false
+  /// The board's name, if the configuration has one.
+  package var board: String?
+  package var missingPorts: [PortPresence.Missing] = []
   package var buses: [BusReport] = []
   package var devices: [DeviceReport] = []
   /// By `Quality.rawValue`.
@@ -35,6 +38,9 @@ package struct GatewayStatus: Sendable {
       root.member("epoch", store.epoch)
       root.member("store", store.storeID)
       root.member("clock_synchronised", clockSynchronised)
+      if let board { root.member("board", board) }
+      root.key("missing_ports")
+      root.array { list in for port in missingPorts { list.write(port) } }
       root.key("buses")
       root.array { list in
         for bus in buses { list.write(bus, Verdict(bus, devices.filter { $0.bus == bus.name })) }
@@ -134,6 +140,15 @@ package struct GatewayStatus: Sendable {
 }
 
 extension JSONWriter {
+  fileprivate mutating func write(_ port: PortPresence.Missing) {
+    object {
+      $0.member("bus", port.bus)
+      $0.member("device", port.device)
+      $0.key("label")
+      $0.object { for language in port.label.keys.sorted() { $0.member(language, port.label[language] ?? "") } }
+    }
+  }
+
   fileprivate mutating func write(_ bus: BusReport, _ verdict: Verdict) {
     object {
       $0.member("name", bus.name)
