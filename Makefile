@@ -41,6 +41,7 @@ release: setup
 
 test: setup-test $(VENV)/ready
 	scripts/tidy
+	scripts/check-unit
 	scripts/check-embedded
 	$(SWIFT) build --build-tests
 	@echo 'three runs: lines keep time, and the faults of the store keep both cores busy'

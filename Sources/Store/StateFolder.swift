@@ -140,16 +140,6 @@ struct StateFolder: ~Copyable {
   }
 }
 
-/// The kernel's name for this boot: the monotonic clock has one meaning for as long. Empty where there is none.
-func bootID() -> String {
-  let descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
-  guard descriptor >= 0 else { return "" }
-  defer { close(descriptor) }
-  var bytes = [UInt8](repeating: 0, count: 64)
-  let count = read(descriptor, &bytes, bytes.count)
-  return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
-}
-
 /// A random UUID (RFC 9562, version 4), lower-case, with hyphens.
 func freshStoreID() -> String {
   let digits = Array("0123456789abcdef".utf8)

@@ -368,6 +368,8 @@ package enum Limits {
 
   package static let controlConnectionsMax = 16
   package static let controlLineBytesMax = 65_536
+  /// The kernel takes at most a page of lines for a user namespace's map.
+  package static let uidMapBytesMax = 16_384
   /// The answer for 8,000 points fits.
   package static let controlAnswerBytesMax = 4 << 20
   /// The tools wait this long for the agent.

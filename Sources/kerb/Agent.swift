@@ -3,16 +3,23 @@
 
 import ArgumentParser
 import Gateway
+import Glibc
 import StreamCore
 
 struct Agent {
   let options: ConfigurationOptions
 
+  /// The administrators' door for who may use it.
+  private var door: String {
+    let admin = ControlServer.adminPath(runtime: options.runtimePath)
+    return access(admin, W_OK) == 0 ? admin : ControlServer.path(runtime: options.runtimePath)
+  }
+
   /// A connection for several questions, each of which may have to wait for a line; nil: no agent runs.
   func clientIfRunning() throws -> ControlClient? {
     do throws(ControlFailure) {
       return try ControlClient(
-        path: ControlServer.path(runtime: options.runtimePath), waitNs: Limits.commandWaitNs + Limits.controlWaitNs)
+        path: door, waitNs: Limits.commandWaitNs + Limits.controlWaitNs)
     } catch {
       if case .noAgent = error { return nil }
       throw CommandFailure(error, options)
@@ -26,9 +33,8 @@ struct Agent {
   }
 
   func ask(_ method: String, _ parameters: [(String, String)] = []) throws -> JSONValue {
-    let path = ControlServer.path(runtime: options.runtimePath)
     do throws(ControlFailure) {
-      return try ControlClient(path: path).call(method, parameters)
+      return try ControlClient(path: door).call(method, parameters)
     } catch {
       throw CommandFailure(error, options)
     }

@@ -194,9 +194,40 @@ final class ControlFixture {
     var facts = stat()
     #expect(stat(fixture.path, &facts) == 0)
     #expect(facts.st_mode & 0o777 == 0o660)
-    #expect(ControlAccess.of(uid: 0, gid: 0, agent: 1_000) == .change)
-    #expect(ControlAccess.of(uid: 1_000, gid: 5, agent: 1_000) == .change)
-    #expect(ControlAccess.of(uid: 4_000_000_000, gid: 4_000_000_000, agent: 1_000) == .none)
+  }
+
+  static let everybody = "         0          0 4294967295\n"
+  /// What systemd's PrivateUsers makes: root and the service's own user, each as itself.
+  static let rootAndItself = "         0          0          1\n       997        997          1\n"
+
+  @Test(
+    "Who may do what follows from the kernel's word, and within a user namespace whoever passed the socket reads",
+    arguments: [
+      (0, 0, everybody, ControlAccess.change), (997, 5, everybody, .change),
+      (4_000_000_000, 4_000_000_000, everybody, .none), (65_534, 65_534, everybody, .none),
+      (65_534, 65_534, "", .none), (65_534, 65_534, "garbage\n", .none),
+      (0, 0, rootAndItself, .change), (997, 997, rootAndItself, .change),
+      (65_534, 65_534, rootAndItself, .read), (4_000_000_000, 5, rootAndItself, .none),
+    ] as [(UInt32, UInt32, String, ControlAccess)])
+  func peers(_ uid: UInt32, _ gid: UInt32, _ map: String, _ expected: ControlAccess) {
+    let access = ControlAccess.of(uid: uid, gid: gid, agent: 997, namespace: UserNamespace(map: map))
+    #expect(access == expected)
+  }
+
+  @Test("Where there is a folder for administrators, who comes through its door may change things")
+  func adminDoor() throws {
+    let folder = try BoxKeyTests.Folder()
+    let admin = "\(folder.path)-admin"
+    try #require(mkdir(admin, 0o750) == 0)
+    defer { rmdir(admin) }
+    do {
+      let fixture = try ControlFixture(folder: folder)
+      fixture.accessBox.access.withLock { $0 = .read }
+      #expect(throws: ControlFailure.self) { _ = try fixture.call("flush") }
+      _ = try ControlClient(path: ControlServer.adminPath(runtime: folder.path)).call("flush")
+      #expect(fixture.store.change { $0.flushes } == 1)
+    }
+    #expect(Glibc.access("\(admin)/control.sock", F_OK) != 0, "the door is taken away at the end")
   }
 
   @Test(

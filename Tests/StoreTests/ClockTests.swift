@@ -54,4 +54,20 @@ struct ClockTests {
     #expect(Set(answer.batches.map { $0.epoch }) == [site.opening.epoch])
     site.stop()
   }
+
+  static let boot = "0b5d5f4e-3c1a-4b6e-9f00-0123456789ab"
+  static let bare = "0b5d5f4e3c1a4b6e9f000123456789ab"
+
+  @Test(
+    "A boot's name is the kernel's, else what systemd tells, and nothing that is no name",
+    arguments: [
+      (boot, nil, boot),
+      (boot, "0123456789abcdef0123456789abcdef", boot),
+      (nil, bare, boot),
+      (nil, "%b", ""), (nil, "0b5d5f4e3c1a4b6e9f000123456789a", ""), (nil, "0B5D5F4E3C1A4B6E9F000123456789AB", ""),
+      (nil, "", ""), (nil, nil, ""), ("", bare, boot),
+    ] as [(String?, String?, String)])
+  func bootNames(_ kernel: String?, _ told: String?, _ expected: String) {
+    #expect(bootID(kernel: kernel, told: told) == expected)
+  }
 }

@@ -10,17 +10,6 @@ import NIOCore
 import Store
 import StreamCore
 
-/// What a peer may do here.
-package enum ControlAccess: Sendable, Comparable {
-  case none, read, change
-
-  /// Root, the agent's own user and group `kerb-admin` change things; group `kerb` reads.
-  package static func of(uid: UInt32, gid: UInt32, agent: UInt32) -> ControlAccess {
-    if uid == 0 || uid == agent || kerb_user_in_group(uid, gid, "kerb-admin") == 1 { return .change }
-    return kerb_user_in_group(uid, gid, "kerb") == 1 ? .read : .none
-  }
-}
-
 final class ControlDesk: @unchecked Sendable {
   // Unchecked: touched on `loop` only; `answer` asserts it.
 

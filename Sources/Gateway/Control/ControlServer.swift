@@ -2,6 +2,10 @@
 // the kernel vouches for. The face is for any thread; what is behind it runs on one loop of the group that is
 // given.
 //
+// Where the folder RUNTIME-admin is, there is a second door in it: only who may enter that folder comes to it, so
+// whoever comes may change things. Within a user namespace of its own (systemd's PrivateUsers) the agent has no
+// other way to know a member of group `kerb-admin`: everybody but root and itself has the same number there.
+//
 // Invariants:
 //  1. A line is at most `Limits.controlLineBytesMax` long, connections at most `controlConnectionsMax`; one more is
 //     told so and closed.
@@ -17,8 +21,12 @@ import StreamCore
 
 package final class ControlServer: Sendable {
   package static func path(runtime: String) -> String { "\(runtime)/control.sock" }
+  package static func adminPath(runtime: String) -> String { path(runtime: adminFolder(runtime: runtime)) }
+  private static func adminFolder(runtime: String) -> String { "\(runtime)-admin" }
 
   private let path: String
+  private let adminFolder: String
+  private let adminPath: String
   private let loop: any EventLoop
   private let desk: ControlDesk
   private let house: ControlHouse
@@ -31,10 +39,12 @@ package final class ControlServer: Sendable {
     arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup, logger: Logger, reloads: ReloadDoor? = nil,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
     access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
-      ControlAccess.of(uid: $0, gid: $1, agent: geteuid())
+      ControlAccess.of(uid: $0, gid: $1, agent: geteuid(), namespace: .current)
     }
   ) {
     path = Self.path(runtime: configuration.runtimePath)
+    adminFolder = Self.adminFolder(runtime: configuration.runtimePath)
+    adminPath = Self.adminPath(runtime: configuration.runtimePath)
     loop = group.next()
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
@@ -47,15 +57,23 @@ package final class ControlServer: Sendable {
 
   /// Not on an event loop.
   package func start() throws(PullFailure) {
+    try open(path, admitting: .none)
+    if Glibc.access(adminFolder, W_OK) == 0 { try open(adminPath, admitting: .change) }
+  }
+
+  /// Everybody who comes through this door may do at least as much as `least`.
+  private func open(_ path: String, admitting least: ControlAccess) throws(PullFailure) {
     do {
       let socket = kerb_unix_listen(path, 0o660, Int32(Limits.controlConnectionsMax))
       guard socket >= 0 else { throw IOError(errnoCode: -socket, reason: "bind") }
-      shareWithGroup()
+      if least == .none { shareWithGroup() }
       let channel = try ServerBootstrap(group: loop)
         .childChannelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Limits.socketReadBytes))
-        .childChannelInitializer { channel in channel.eventLoop.makeCompletedFuture { try self.welcome(channel) } }
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture { try self.welcome(channel, least) }
+        }
         .withBoundSocket(socket).wait()
-      try loop.submit { self.house.listener = channel }.wait()
+      try loop.submit { self.house.listeners.append((path, channel)) }.wait()
     } catch {
       let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
       throw .cannotControl(path: path, reason: reason)
@@ -71,9 +89,9 @@ package final class ControlServer: Sendable {
   package func stop() {
     let left = loop.makePromise(of: Void.self)
     loop.execute {
-      let open = (self.house.listener.map { [$0] } ?? []) + Array(self.house.connections.values)
-      if self.house.listener != nil { unlink(self.path) }
-      self.house.listener = nil
+      let open = self.house.listeners.map(\.channel) + Array(self.house.connections.values)
+      for listener in self.house.listeners { unlink(listener.path) }
+      self.house.listeners = []
       for channel in open { channel.close(promise: nil) }
       EventLoopFuture.andAllComplete(open.map(\.closeFuture), on: self.loop).cascade(to: left)
     }
@@ -88,7 +106,7 @@ package final class ControlServer: Sendable {
   }
 
   /// On the loop: a new connection.
-  private func welcome(_ channel: any Channel) throws {
+  private func welcome(_ channel: any Channel, _ least: ControlAccess) throws {
     let id = ObjectIdentifier(channel)
     let isOver = house.connections.count >= Limits.controlConnectionsMax
     house.connections[id] = channel
@@ -104,7 +122,7 @@ package final class ControlServer: Sendable {
       level: .socket, name: .init(rawValue: SO_PEERCRED))
     credentials.assumeIsolated().whenComplete { result in
       guard case .success(let peer) = result else { return channel.close(promise: nil) }
-      let access = self.access(peer.uid, peer.gid)
+      let access = max(least, self.access(peer.uid, peer.gid))
       if access == .none {
         self.logger.warning("refused at the control socket", metadata: ["uid": "\(peer.uid)", "pid": "\(peer.pid)"])
         connection.refuse("forbidden", "your user may not look in here; ask for membership in group kerb")
@@ -118,6 +136,6 @@ package final class ControlServer: Sendable {
 /// What the control server has open. Lives on the loop.
 private final class ControlHouse: @unchecked Sendable {
   // Unchecked: touched from the loop only: the initializer of a connection, its end, start and stop submit there.
-  var listener: (any Channel)?
+  var listeners: [(path: String, channel: any Channel)] = []
   var connections: [ObjectIdentifier: any Channel] = [:]
 }
