@@ -32,6 +32,12 @@ static int64_t clock_ns(clockid_t id) {
 int64_t kerb_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 int64_t kerb_realtime_ns(void) { return clock_ns(CLOCK_REALTIME); }
 
+int64_t kerb_http_date(const char *text) {
+  struct tm parts = {0};
+  const char *end = strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+  return end && *end == 0 ? (int64_t)timegm(&parts) : -1;
+}
+
 int kerb_clock_synchronised(void) {
   struct timex state;
   memset(&state, 0, sizeof state);

@@ -32,9 +32,10 @@ extension Gateway {
     var outcome = ReloadOutcome()
     outcome.restart = new.needsRestart(after: configuration)
     outcome.applied = new.consumerChanges(since: configuration)
-    if !outcome.applied.isEmpty, let trouble = admit(new.consumers) { outcome.applied.append(trouble) }
+    if !outcome.applied.isEmpty, let trouble = admit(new) { outcome.applied.append(trouble) }
     if show(new.certificate) { outcome.applied.append("certificate") }
     configuration.consumers = new.consumers
+    configuration.pushes = new.pushes
     for change in outcome.applied { logger.notice("reload: \(change)") }
     if !outcome.restart.isEmpty {
       logger.warning("reload: changed, and in force after a restart: \(outcome.restart.joined(separator: ", "))")
@@ -44,11 +45,12 @@ extension Gateway {
   }
 
   /// The store makes room for their cursors, then they are let in. Not nil: what is wrong with the store.
-  private func admit(_ consumers: [ConsumerSpec]) -> String? {
+  private func admit(_ new: Configuration) -> String? {
     let done = Answered<StoreFailure?>()
-    store.serve(consumers.map(\.name)) { done.set($0) }
+    store.serve(new.cursorNames) { done.set($0) }
     let failure = done.wait(ns: Limits.controlWaitNs / 2)
-    pull?.admit(consumers)
+    pull?.admit(new.consumers)
+    push?.admit(new.pushes)
     if case .some(.none) = failure { return nil }
     return "the storage is in trouble: a new consumer is served when it is well and the reload is repeated"
   }

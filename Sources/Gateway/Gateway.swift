@@ -43,6 +43,7 @@ package final class Gateway {
   let store: StoreThread
   private let group: MultiThreadedEventLoopGroup
   var pull: PullServer?
+  var push: PushOffice?
   private var control: ControlServer?
   private var clock: WallClock
   private let notify = Notify()
@@ -73,7 +74,7 @@ package final class Gateway {
         statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
         alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: catalogue.encoded(),
         seriesCount: catalogue.series.count, alarmNames: catalogue.alarms.map(catalogue.alarmName),
-        consumers: configuration.consumers.map(\.name)),
+        consumers: configuration.cursorNames),
       channels: field.channels, onDurable: { wake.ring($0) })
   }
 
@@ -136,10 +137,20 @@ package final class Gateway {
     self.pull = pull
     certificates = configuration.certificate.map { CertificateWatch($0) }
     sayExpiry(pull)
-    bell.onRing { pull.durable($0) }
+    let push = PushOffice(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
+      keys: key, group: group, logger: logger,
+      now: { Instant(nanoseconds: kerb_monotonic_ns()) })
+    push.admit(configuration.pushes)
+    self.push = push
+    bell.onRing {
+      pull.durable($0)
+      push.durable($0)
+    }
+    pull.show(push)
     let control = ControlServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
-      field: field, alarms: alarms.owners, house: alarms.house, pull: pull, arenaBytes: field.arenaBytes,
+      field: field, alarms: alarms.owners, house: alarms.house, pull: pull, push: push, arenaBytes: field.arenaBytes,
       startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger, reloads: reloads)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
@@ -163,7 +174,9 @@ package final class Gateway {
       }
       keepLearned()
       lookAtCertificate()
-      alarms?.look(isClockBelieved: clock.isBelieved, certificateExpires: pull?.certificateExpires)
+      alarms?.look(
+        isClockBelieved: clock.isBelieved, certificateExpires: pull?.certificateExpires,
+        isPushFailing: push?.isFailing ?? false)
       ping()
     }
   }
@@ -269,8 +282,10 @@ package final class Gateway {
 
   private func stopServers() {
     control?.stop()
+    push?.stop()
     pull?.stop()
     control = nil
+    push = nil
     pull = nil
   }
 

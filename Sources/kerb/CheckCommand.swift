@@ -42,7 +42,7 @@ struct Check: ParsableCommand {
       ("buses", configuration.buses.count), ("devices", configuration.devices.count),
       ("points", configuration.devices.reduce(0) { $0 + $1.points.count }),
       ("alarms", configuration.devices.reduce(0) { $0 + $1.alarms.count }),
-      ("consumers", configuration.consumers.count),
+      ("consumers", configuration.consumers.count), ("pushes", configuration.pushes.count),
     ]
   }
 

@@ -57,7 +57,7 @@ struct ConsumerAdd: ParsableCommand {
       throw CommandFailure("\(Messages.text(.consumerBadName, name)) \(problem)", exitCode: CommandFailure.usage)
     }
     let configuration = try files.read()
-    if let other = configuration.consumers.first(where: { $0.name == name }) {
+    if let other = (configuration.consumers + configuration.pushes.map(\.consumer)).first(where: { $0.name == name }) {
       let place = "\(other.place.file):\(other.place.line)"
       throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: CommandFailure.usage)
     }

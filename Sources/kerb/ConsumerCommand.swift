@@ -8,14 +8,14 @@ import Gateway
 struct ConsumerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consumer",
-    abstract: "The platforms that may pull: add, list, remove; give one another token.",
+    abstract: "The platforms: list them; let one in that pulls, remove it, give it another token.",
     subcommands: [ConsumerAdd.self, ConsumerList.self, ConsumerRemove.self, ConsumerRotate.self])
 }
 
 struct ConsumerList: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "list",
-    abstract: "The consumers of the configuration and what each may see.",
+    abstract: "The consumers and pushes of the configuration, and what each may see.",
     discussion: """
       How far each has come is in `kerb status`.
 
@@ -25,27 +25,36 @@ struct ConsumerList: ParsableCommand {
 
   @OptionGroup var files: ConfigurationOptions
 
-  @Flag(help: "A JSON array: name, file, devices, kinds, labels, points, lanes, min_severity, personal, commands.")
+  @Flag(
+    help:
+      "A JSON array: name, file, push, devices, kinds, labels, points, lanes, min_severity, personal, commands."
+  )
   var json = false
 
   func run() throws {
-    let consumers = try files.read().consumers
-    if json { return showJSON(consumers) }
+    let configuration = try files.read()
+    let targets = Dictionary(configuration.pushes.map { ($0.name, $0.address.text) }) { first, _ in
+      first
+    }
+    let consumers = configuration.consumers + configuration.pushes.map(\.consumer)
+    if json { return showJSON(consumers, targets) }
     if consumers.isEmpty { return show(Messages.text(.noConsumers)) }
     var table = Table(Messages.columns(.consumerListHead))
     for consumer in consumers {
       let labels = consumer.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
       let scope = consumer.devices + consumer.kinds + labels + consumer.points
       table.rows.append([
-        Cell(consumer.name), Cell(scope.isEmpty ? Messages.text(.all) : scope.joined(separator: " ")),
+        Cell(consumer.name),
+        Cell(scope.isEmpty ? Messages.text(.all) : scope.joined(separator: " ")),
         Cell(consumer.lanes.map(\.name).joined(separator: " ")), Cell(consumer.severityMin.word),
         Cell(consumer.personal.rawValue), Cell(consumer.commands ? Messages.text(.allowed) : "-"),
+        Cell(targets[consumer.name] ?? "-"),
       ])
     }
     show(table.lines())
   }
 
-  private func showJSON(_ consumers: [ConsumerSpec]) {
+  private func showJSON(_ consumers: [ConsumerSpec], _ targets: [String: String]) {
     var writer = JSONWriter()
     writer.array { list in
       for consumer in consumers {
@@ -56,10 +65,14 @@ struct ConsumerList: ParsableCommand {
           }
           entry.member("name", consumer.name)
           entry.member("file", consumer.place.file)
+          entry.key("push")
+          if let target = targets[consumer.name] { entry.string(target) } else { entry.null() }
           strings("devices", consumer.devices)
           strings("kinds", consumer.kinds)
           entry.key("labels")
-          entry.object { for key in consumer.labels.keys.sorted() { $0.member(key, consumer.labels[key] ?? "") } }
+          entry.object {
+            for key in consumer.labels.keys.sorted() { $0.member(key, consumer.labels[key] ?? "") }
+          }
           strings("points", consumer.points)
           strings("lanes", consumer.lanes.map(\.name))
           entry.member("min_severity", consumer.severityMin.word)

@@ -18,7 +18,7 @@ enum Language {
 enum Message {
   case wrongConfiguration, unreadable, noAgent, notPermitted, silentAgent, brokenAgent
   case good, busesHead, devicesLine, pointsLine, alarmsLine, bufferLine, bufferAgeLine, consumersHead, memoryLine
-  case headLine
+  case headLine, pushLine
   case synchronised, unsynchronised, noConsumers, noAlarms, noPoints, noDevices, never, storeSilent, busTrouble
   case pointsHead, devicesHead, learnedHead, consumerListHead, active, inactive, all, allowed
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
@@ -85,6 +85,7 @@ enum Message {
     case .bufferAgeLine: return ("         oldest {0}, evicted {1}", "      最早 {0}，已覆盖 {1}")
     case .storeSilent: return ("         the storage does not answer; these are old figures", "      存储没有应答；以上为旧数据")
     case .consumersHead: return ("CONSUMER|BEHIND|GAPS|LAST SEEN", "订阅方|落后|缺口|最近")
+    case .pushLine: return ("Push {0}: {1}", "推送 {0}：{1}")
     case .noConsumers:
       return ("No consumers; `kerb consumer add NAME` lets one in", "没有订阅方；用 `kerb consumer add 名称` 添加")
     case .memoryLine:
@@ -96,7 +97,9 @@ enum Message {
       return ("DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED", "设备|类型|总线|地址|状态|最近|成功|失败")
     case .learnedHead: return ("LEARNED OF|THINKS|WAITS|REFUSES|SILENCE", "已学到|应答|等待|拒绝|静默")
     case .consumerListHead:
-      return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL|COMMANDS", "订阅方|范围|通道|最低级别|个人数据|命令")
+      return (
+        "CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL|COMMANDS|PUSHED TO", "订阅方|范围|通道|最低级别|个人数据|命令|推送至"
+      )
     case .allowed: return ("allowed", "允许")
     case .shelvedUntil: return ("until {0}", "至 {0}")
     case .alarmChanged: return ("{0} is {1} now", "{0} 现为 {1}")

@@ -115,7 +115,19 @@ struct StatusScreen {
         Cell(Shown.integer(consumer["gaps"])), Cell(age),
       ])
     }
-    return table.lines()
+    return table.lines() + pushes
+  }
+
+  /// What each push does, in plain words.
+  private var pushes: [String] {
+    (status["consumers"]?.array ?? []).compactMap { consumer in
+      guard let push = consumer["push"] else { return nil }
+      let isStuck = push["needs_person"]?.bool == true
+      let colour: Colour = isStuck ? .red : push["state"]?.string == "waiting" ? .yellow : .plain
+      return colour.apply(
+        Messages.text(
+          .pushLine, consumer["name"]?.string ?? "", push["says"]?[Language.current.code]?.string ?? ""))
+    }
   }
 
   private var memory: String {

@@ -24,7 +24,8 @@ struct ConfigurationDocumentTests {
       """
     let text =
       ConfigurationReaderTests.whole
-      + "\n[alarms]\nclock-wrong = true\n[[bus]]\nname = \"all\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-all\"\n"
+      + "\n[[push]]\nname = \"city\"\nkind = \"http\"\nurl = \"https://city.example\"\n"
+      + "[alarms]\nclock-wrong = true\n[[bus]]\nname = \"all\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-all\"\n"
       + "[[device]]\nname = \"all\"\nbus = \"all\"\nprofile = \"all/all\"\n"
       + "[[bus]]\nname = \"bytes\"\nprotocol = \"serial\"\nport = \"/dev/kerb-no-bytes\"\n"
       + "[[device]]\nname = \"bytes\"\nbus = \"bytes\"\nprofile = \"all/bytes\"\n"
@@ -64,7 +65,7 @@ struct ConfigurationDocumentTests {
         keys[section, default: []].insert(String(line.dropFirst(3)[..<end]))
       }
     }
-    return keys.filter { $0.key != "push" && $0.key != "explained" }
+    return keys.filter { $0.key != "explained" }
   }
 
   @Test(

@@ -145,7 +145,7 @@ struct ConfigurationProblemTests {
     #expect(
       site.problems == [
         "\(busLine):1: bus: there are 33 buses: \(give) 32",
-        "\(consumerLine):1: consumer: there are 17 consumers: \(give) 16",
+        "\(consumerLine):1: consumer: there are 17 consumers and pushes: \(give) 16",
         "\(deviceLine(39)):1: device.d39: with this device there are 4040 alarms, with all 8214: \(give) 4000; "
           + "give some devices to another box",
         "\(deviceLine(66)):1: device.d66: with this device there are 40200 series "

@@ -165,8 +165,8 @@ final class WireClient {
 }
 
 /// Waits until `condition` holds, looking again whenever the clock's descriptor fires; false after the deadline.
-func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-  let deadline = kerb_monotonic_ns() + WireClient.patienceNs
+func eventually(withinNs span: Int64 = WireClient.patienceNs, _ condition: () throws -> Bool) rethrows -> Bool {
+  let deadline = kerb_monotonic_ns() + span
   while true {
     if try condition() { return true }
     if kerb_monotonic_ns() > deadline { return false }

@@ -12,6 +12,9 @@ int64_t kerb_realtime_ns(void);
 /* 1: the kernel's clock is disciplined (adjtimex without STA_UNSYNC), 0: it is not. */
 int kerb_clock_synchronised(void);
 
+/* Unix seconds of a date as HTTP writes it (IMF-fixdate, RFC 9110, section 5.6.7); -1: it is none. */
+int64_t kerb_http_date(const char *text);
+
 /* A mutex and a condition on the monotonic clock, in one preallocated block. */
 typedef struct kerb_gate kerb_gate;
 kerb_gate *kerb_gate_new(void);

@@ -12,6 +12,7 @@ package enum BuiltInAlarm: String, Sendable, CaseIterable {
   case certificateExpiring = "certificate-expiring"
   case personalKeyMissing = "personal-key-missing"
   case alarmFlood = "alarm-flood"
+  case pushFailing = "push-failing"
 
   /// No alarm: the name under which the log has a platform's commands to a device.
   package static let command = "command"
@@ -45,6 +46,9 @@ package enum BuiltInAlarm: String, Sendable, CaseIterable {
     case .storageFailing:
       alarm.severity = .critical
       alarm.clearForNs = 60 * Self.secondNs
+    case .pushFailing:
+      // Longer than a platform's restart.
+      alarm.forNs = 300 * Self.secondNs
     case .clockWrong, .certificateExpiring, .alarmFlood: break
     case .personalKeyMissing:
       alarm.severity = .critical
@@ -81,6 +85,11 @@ package enum BuiltInAlarm: String, Sendable, CaseIterable {
       [
         "en": "{gateway}: more than 10 alarms in 10 minutes: look for their common cause",
         "zh": "{gateway}：10 分钟内超过 10 条报警：请查找共同原因",
+      ]
+    case .pushFailing:
+      [
+        "en": "{gateway}: a platform is not reached, or refuses: `kerb status` says which and why",
+        "zh": "{gateway}：某平台无法连接或拒绝接收：`kerb status` 给出平台和原因",
       ]
     }
   }

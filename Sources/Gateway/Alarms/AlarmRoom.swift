@@ -39,10 +39,11 @@ package final class AlarmRoom {
   package var events: [AlarmEvent?] { left.events }
 
   /// Once a second.
-  package func look(isClockBelieved: Bool, certificateExpires: Int64?) {
+  package func look(isClockBelieved: Bool, certificateExpires: Int64?, isPushFailing: Bool) {
     let sight = HouseWatch.Sight(
       now: Instant(nanoseconds: kerb_monotonic_ns()), wallNs: kerb_realtime_ns(), isClockBelieved: isClockBelieved,
-      certificateExpires: certificateExpires, hasKey: access(keyPath, F_OK) == 0)
+      certificateExpires: certificateExpires, hasKey: access(keyPath, F_OK) == 0,
+      isPushFailing: isPushFailing)
     house.look(watch.look(sight, heard.take()), at: sight.now)
     house.handOver(to: store)
     store.report { [heard] in heard.set($0) }

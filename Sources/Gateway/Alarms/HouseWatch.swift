@@ -17,13 +17,19 @@ package struct HouseWatch {
     /// Unix seconds; nil: there is no certificate.
     package var certificateExpires: Int64?
     package var hasKey: Bool
+    /// The last body of one of the pushes was not delivered.
+    package var isPushFailing: Bool
 
-    package init(now: Instant, wallNs: Int64, isClockBelieved: Bool, certificateExpires: Int64?, hasKey: Bool) {
+    package init(
+      now: Instant, wallNs: Int64, isClockBelieved: Bool, certificateExpires: Int64?, hasKey: Bool,
+      isPushFailing: Bool = false
+    ) {
       self.now = now
       self.wallNs = wallNs
       self.isClockBelieved = isClockBelieved
       self.certificateExpires = certificateExpires
       self.hasKey = hasKey
+      self.isPushFailing = isPushFailing
     }
   }
 
@@ -57,6 +63,7 @@ package struct HouseWatch {
       let left = expires - sight.wallNs / 1_000_000_000
       facts[.certificateExpiring] = left < Limits.certificateWarnSeconds ? .yes : .no
     }
+    facts[.pushFailing] = sight.isPushFailing ? .yes : .no
     facts[.personalKeyMissing] = sight.hasKey && !isKeyNew ? .no : .yes
     return facts
   }

@@ -28,7 +28,7 @@ package enum PersonalTreatment: String, Sendable, CaseIterable {
 }
 
 /// A platform: who it is, what it may see. An empty list of the scope means «all».
-package struct ConsumerSpec: Sendable {
+package struct ConsumerSpec: Sendable, Equatable {
   package var name: String
   package var place: SourcePlace
   /// SHA-256 of the token, 64 lower-case hexadecimal digits.
@@ -75,6 +75,7 @@ package struct Configuration: Sendable {
   package var certificate: CertificateFiles?
 
   package var consumers: [ConsumerSpec] = []
+  package var pushes: [PushSpec] = []
   package var buses: [BusSpec] = []
   package var devices: [DeviceSpec] = []
   /// Of the box itself.
@@ -84,6 +85,9 @@ package struct Configuration: Sendable {
 }
 
 extension Configuration {
+  /// Who has a cursor in the store: who pulls, and what pushes.
+  package var cursorNames: [String] { consumers.map(\.name) + pushes.map(\.name) }
+
   /// Those of a bus, in the order of the file: what numbers them on their bus.
   package func devices(on bus: Int) -> [DeviceSpec] { devices.filter { $0.bus == bus } }
 

@@ -70,7 +70,8 @@ extension ConfigurationReader {
     let numbering = Numbering(devices: devices.map(\.spec), buses: buses.map(\.spec))
     check(buses.map(\.spec.place), Limits.busesMax, "bus", "buses")
     check(devices.map(\.spec.place), Limits.devicesMax, "device", "devices")
-    check(configuration.consumers.map(\.place), Limits.consumersMax, "consumer", "consumers")
+    let cursors = configuration.consumers.map(\.place) + configuration.pushes.map(\.consumer.place)
+    check(cursors, Limits.consumersMax, "consumer", "consumers and pushes")
     checkSum("points", Limits.pointsMax, numbering.pointCount) { $0.points.count }
     checkSum("alarms", Limits.alarmsMax, numbering.alarmCount) { $0.alarms.count }
     checkSum("series (points and their windows' statistics)", Limits.seriesMax, numbering.seriesCount) {

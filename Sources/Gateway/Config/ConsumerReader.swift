@@ -4,8 +4,8 @@ import FieldBus
 import StreamCore
 
 extension ConfigurationReader {
-  mutating func readConsumers(_ root: TableReader) {
-    var names = UniqueNames()
+  /// `names`: of everything that has a cursor in the store.
+  mutating func readConsumers(_ root: TableReader, _ names: inout UniqueNames) {
     var tokens: [String: SourcePlace] = [:]
     for reader in root.tables("consumer") {
       let name = reader.name()
@@ -19,8 +19,6 @@ extension ConfigurationReader {
       }
       var consumer = ConsumerSpec(name: name ?? "", place: reader.table.place, tokenSHA256: token ?? "")
       scope(&consumer, reader)
-      consumer.severityMin = reader.choice("min_severity", among: Severity.words) ?? .notice
-      consumer.personal = reader.choice("personal") ?? .omit
       consumer.commands = reader.bool("commands") ?? false
       reader.finish()
       configuration.consumers.append(consumer)
@@ -39,7 +37,8 @@ extension ConfigurationReader {
     return text.lowercased()
   }
 
-  private func scope(_ consumer: inout ConsumerSpec, _ reader: TableReader) {
+  /// What it may see, of one that pulls or of a push.
+  func scope(_ consumer: inout ConsumerSpec, _ reader: TableReader) {
     let deviceNames = devices.map(\.spec.name).filter { !$0.isEmpty }
     consumer.devices = list("devices", reader) { name in
       deviceNames.contains(name) ? nil : unknown("device", name, deviceNames)
@@ -60,6 +59,8 @@ extension ConfigurationReader {
       _ = reader.item("lanes")
     }
     for (label, text, _) in reader.placedTexts("labels") ?? [] { consumer.labels[label] = text }
+    consumer.severityMin = reader.choice("min_severity", among: Severity.words) ?? .notice
+    consumer.personal = reader.choice("personal") ?? .omit
   }
 
   /// A list of the scope. Left out it means «all»; empty it could be meant as «none».

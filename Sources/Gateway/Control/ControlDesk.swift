@@ -22,6 +22,7 @@ final class ControlDesk: @unchecked Sendable {
   let clerk: AlarmClerk
   private let house: HouseAlarms?
   private let pull: PullServer?
+  private let push: PushOffice?
   private let reloads: ReloadDoor?
   private let arenaBytes: Int
   private let startedAt: Instant
@@ -34,9 +35,9 @@ final class ControlDesk: @unchecked Sendable {
 
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
-    field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?, arenaBytes: Int,
-    startedAt: Instant, loop: any EventLoop, logger: Logger, reloads: ReloadDoor?,
-    now: @escaping @Sendable () -> Instant
+    field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?,
+    push: PushOffice?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop, logger: Logger,
+    reloads: ReloadDoor?, now: @escaping @Sendable () -> Instant
   ) {
     self.reloads = reloads
     self.configuration = configuration
@@ -44,6 +45,7 @@ final class ControlDesk: @unchecked Sendable {
     self.field = field
     self.house = house
     self.pull = pull
+    self.push = push
     self.arenaBytes = arenaBytes
     self.startedAt = startedAt
     self.loop = loop
@@ -169,6 +171,7 @@ final class ControlDesk: @unchecked Sendable {
     status.alarms = lastAlarms
     status.houseProduced = house?.produced ?? 0
     status.pull = counts
+    status.pushes = push?.reportsOnLoop ?? []
     status.arenaBytes = arenaBytes
     status.process = ProcessFacts.read()
     status.timeline = timeline

@@ -36,6 +36,7 @@ package final class ControlServer: Sendable {
   package init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, store: any BatchSource,
     field: any FieldView, alarms: (any AlarmOwners)? = nil, house: HouseAlarms? = nil, pull: PullServer?,
+    push: PushOffice? = nil,
     arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup, logger: Logger, reloads: ReloadDoor? = nil,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
     access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
@@ -48,7 +49,7 @@ package final class ControlServer: Sendable {
     loop = group.next()
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
-      field: field, alarms: alarms, house: house, pull: pull, arenaBytes: arenaBytes, startedAt: startedAt,
+      field: field, alarms: alarms, house: house, pull: pull, push: push, arenaBytes: arenaBytes, startedAt: startedAt,
       loop: loop, logger: logger, reloads: reloads, now: now)
     self.house = ControlHouse()
     self.logger = logger

@@ -23,6 +23,7 @@ package struct GatewayStatus: Sendable {
   /// Events of the box's own alarms since the start.
   package var houseProduced: Int64 = 0
   package var pull: PullCounts?
+  package var pushes: [PushReport] = []
   package var arenaBytes = 0
   package var process = ProcessFacts()
   package var timeline = Timeline(epoch: 0, now: .zero, clocks: [])
@@ -134,6 +135,10 @@ package struct GatewayStatus: Sendable {
         $0.seconds(milliseconds: max(0, (timeline.now - seen) / 1_000_000))
       } else {
         $0.null()
+      }
+      if let push = pushes.first(where: { $0.name == consumer.name }) {
+        $0.key("push")
+        $0.write(push)
       }
     }
   }

@@ -164,6 +164,7 @@ struct MetricsPage {
         }
       }
     }
+    if seesAll { push(into: &writer) }
     writer.family("kerb_http_answers_total", .counter, "Answers by status.") {
       for (status, count) in traffic.answers.sorted(by: { $0.key < $1.key }) {
         $0.sample(Double(count), ("code", "\(status)"))

@@ -83,7 +83,7 @@ package struct PullCertificate: Sendable {
     return found
   }
 
-  private static func certificates(_ path: String, key: String) throws(CertificateFailure) -> [NIOSSLCertificate] {
+  static func certificates(_ path: String, key: String) throws(CertificateFailure) -> [NIOSSLCertificate] {
     let text = try text(path, key: key)
     if let found = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8)), !found.isEmpty { return found }
     let isKey = text.contains("PRIVATE KEY-----")
@@ -94,7 +94,7 @@ package struct PullCertificate: Sendable {
         + ": a PEM file begins with -----BEGIN CERTIFICATE-----")
   }
 
-  private static func privateKey(_ path: String) throws(CertificateFailure) -> NIOSSLPrivateKey {
+  static func privateKey(_ path: String) throws(CertificateFailure) -> NIOSSLPrivateKey {
     let text = try text(path, key: "key")
     var facts = stat()
     guard stat(path, &facts) == 0, facts.st_mode & 0o007 == 0 else {

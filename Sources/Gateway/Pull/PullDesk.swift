@@ -34,6 +34,8 @@ final class PullDesk: @unchecked Sendable {
   let startedAt: Instant
   /// What the server counts.
   var counts: () -> PullCounts = { PullCounts() }
+  /// What the pushes do.
+  var pushes: () -> [PushReport] = { [] }
   private var waiting: [ObjectIdentifier: Delivery] = [:]
   /// Known to be durable; the store may be further already.
   private var known: Position

@@ -115,6 +115,9 @@ package final class PullServer: Sendable {
   /// Events of commands that are in the log, since the start. Any thread.
   package var commandsLogged: Int64 { desk.commands.loggedCount }
 
+  /// Whose counts /metrics shows beside its own. Any thread.
+  package func show(_ push: PushOffice) { loop.execute { self.desk.pushes = { push.reportsOnLoop } } }
+
   /// More is durable in the store. Any thread.
   package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
 

@@ -33,6 +33,9 @@ package struct MemoryPlan: Sendable {
     if commanders > 0 {
       lines.append(Line(holder: "pull", part: "commands", bytes: commanders * CommandBook.bytes))
     }
+    for push in configuration.pushes {
+      for (part, bytes) in push.memory { lines.append(Line(holder: push.name, part: part, bytes: bytes)) }
+    }
     if configuration.certificate != nil {
       lines.append(Line(holder: "pull", part: "TLS", bytes: Limits.connectionsMax * Limits.tlsBytesPerConnection))
     }

@@ -52,7 +52,7 @@ package final class ReloadDoor: Sendable {
 extension Configuration {
   /// What a running agent can't take over, of what differs from the configuration that it runs with.
   package func needsRestart(after running: Configuration) -> [String] {
-    var sections = prints.changes(from: running.prints).filter { $0 != "consumer" && $0 != "pull" }
+    var sections = prints.changes(from: running.prints).filter { !["consumer", "push", "pull"].contains($0) }
     if listen != running.listen || insecure != running.insecure { sections.append("pull.listen") }
     if (certificate == nil) != (running.certificate == nil) { sections.append("pull.certificate") }
     return sections
@@ -70,6 +70,16 @@ extension Configuration {
       }
       if before.tokenSHA256 != consumer.tokenSHA256 { changes.append("consumer \(consumer.name): another token") }
       if !before.hasScope(of: consumer) { changes.append("consumer \(consumer.name): another scope") }
+    }
+    let pushing = Dictionary(running.pushes.map { ($0.name, $0) }) { first, _ in first }
+    let gone = running.pushes.filter { push in !pushes.contains { $0.name == push.name } }
+    changes += gone.map { "push \($0.name) removed" }
+    for push in pushes {
+      guard let before = pushing[push.name] else {
+        changes.append("push \(push.name) added")
+        continue
+      }
+      if !before.isSame(as: push) { changes.append("push \(push.name) changed") }
     }
     return changes
   }

@@ -1,0 +1,54 @@
+// The bounds of what the box sends of itself, and the reason for each.
+
+extension Limits {
+  /// One body of a push, before compression: any one alarm with all its texts fits.
+  package static let pushBodyBytesMin = 8 << 10
+  package static let pushBodyBytesMax = answerBytesMax
+  package static let pushBodyBytesDefault = 64 << 10
+  /// The first bodies, until it is known how fast the way is.
+  package static let pushBodyBytesFirst = 16 << 10
+  /// A body that takes longer is followed by a smaller one: an alarm waits for what is on its way.
+  package static let pushBodyNs: Int64 = 10_000_000_000
+  /// MQTT messages on their way without an acknowledgement; each is kept until then.
+  package static let pushWindow = 4
+  /// The first connection after a start comes at a random moment within this: a district's power comes back at once.
+  package static let pushSpreadNsDefault: Int64 = 10_000_000_000
+  package static let pushSpreadNsMax: Int64 = 600_000_000_000
+  /// Between two attempts, doubled with each failure.
+  package static let pushRetryNsMin: Int64 = 1_000_000_000
+  package static let pushRetryNsMax: Int64 = 120_000_000_000
+  /// Full jitter may choose nearly nothing: at least this.
+  package static let pushRetryNsFloor: Int64 = 100_000_000
+  /// After a refusal that only a person can end.
+  package static let pushRefusedNsMin: Int64 = 30_000_000_000
+  package static let pushRefusedNsMax: Int64 = 600_000_000_000
+  /// A platform may ask for that much patience, and no more.
+  package static let retryAfterNsMax: Int64 = 3_600_000_000_000
+  /// Name, connection, TLS and greeting together.
+  package static let pushOpenNs: Int64 = 30_000_000_000
+  /// The answer to a body, and for each byte on its way as much time as the slowest usable link needs.
+  package static let pushAnswerNs: Int64 = 30_000_000_000
+  package static let pushBytesPerSecondMin: Int64 = 1_000
+  package static let pushRateMin = 1_000
+  package static let pushRateMax = 1_000_000_000
+  /// Heads, TLS and TCP around a body, for `max_rate`.
+  package static let pushOverheadBytes = 512
+  /// An answer is thrown away, but for its status; one that never ends is cut here.
+  package static let pushAnswerBytesMax = 2 << 20
+  /// The beginning of a refusal's text that is shown to a person.
+  package static let pushReasonBytesMax = 160
+  /// Of a proxy's answer to CONNECT.
+  package static let proxyHeadBytesMax = 8 << 10
+  /// A token or a password with its line end.
+  package static let secretBytesMax = 4 << 10
+  package static let urlBytesMax = 1_024
+  package static let topicBytesMax = 256
+  /// Addresses of one name that are tried.
+  package static let addressesTriedMax = 4
+  /// What TLS takes for a push: a connection, and the system's list of CAs where none is named.
+  package static let pushTLSBytes = 1 << 20
+  /// What the thread of an MQTT push touches of its stack, and libmosquitto of the heap.
+  package static let mqttStackBytes = 256 << 10
+  /// A connection without traffic is proven alive this often.
+  package static let mqttKeepAliveSeconds: Int32 = 60
+}
