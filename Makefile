@@ -9,7 +9,7 @@ VENV := .venv
 SMALL = -Xswiftc -use-ld=lld -Xlinker --gc-sections -Xlinker --icf=safe -Xlinker --no-export-dynamic \
   -Xlinker -z -Xlinker pack-relative-relocs
 
-.PHONY: demo test build release bench soak torture month fuzz udev setup setup-test clean help
+.PHONY: demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make torture  the store, its power cut and killed at any moment (CUTS=1000 KILLS=10000)'
 	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
+	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
 	@echo 'make clean    remove what was built'
 
 setup:
@@ -26,6 +27,9 @@ setup:
 
 setup-test:
 	@scripts/setup test
+
+setup-package:
+	@scripts/setup package
 
 demo: setup
 	$(SWIFT) build -c release --product kerb
@@ -99,6 +103,16 @@ fuzz: setup
 udev: setup
 	$(SWIFT) build --product kerb
 	$$($(SWIFT) build --show-bin-path)/kerb board udev --write udev
+
+# Debian packages; the one for arm64 is built by Debian's own Swift in a folder of its own, as root.
+deb: setup-package release
+	packaging/deb amd64 .build/kerb
+	scripts/cross-arm64
+	packaging/deb arm64 .build/arm64/kerb qemu-aarch64-static -L .build/arm64/sysroot
+
+# SUITE=bookworm: into a Debian 12.
+deb-test: setup-package
+	packaging/deb-test $$(ls -t .build/deb/kerb_*_amd64.deb | head -1) $(or $(SUITE),trixie)
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)

@@ -17,10 +17,11 @@ struct BoardScreen {
       ])
     }
     let steps = board.flashing[Language.current.code] ?? []
-    return [Colour.bold.apply("\(board.name)  \(board.title.inLanguage)"), proof] + table.lines() + facts
-      + [Messages.either("Flashing:", "烧录：")]
-      + (steps.isEmpty ? board.flashing["en"] ?? [] : steps).enumerated().map { "  \($0 + 1). \($1)" }
-      + [Messages.either("Sources:", "来源：")] + board.sources.map { "  \($0)" }
+    let numbered = (steps.isEmpty ? board.flashing["en"] ?? [] : steps).enumerated().map { "  \($0 + 1). \($1)" }
+    let head = [Colour.bold.apply("\(board.name)  \(board.title.inLanguage)"), proof]
+    let flashing = [Messages.either("Flashing:", "烧录：")] + numbered
+    let sources = [Messages.either("Sources:", "来源：")] + board.sources.map { "  \($0)" }
+    return head + table.lines() + facts + flashing + sources
   }
 
   private var proof: String {
