@@ -17,6 +17,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
   .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+  .systemLibrary(name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
   .target(name: "CLinux"),
   .target(name: "CToml", cxxSettings: [.define("TOML_HEADER_ONLY", to: "1")]),
 
@@ -29,7 +30,7 @@ var targets: [Target] = [
   .target(
     name: "Gateway",
     dependencies: [
-      "FieldBus", "Store", "StreamCore", "CLinux", "CSodium", "CZlib",
+      "FieldBus", "Store", "StreamCore", "CLinux", "CMosquitto", "CSodium", "CZlib",
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),
       .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -43,7 +43,10 @@ final class PushFixture {
       configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store,
       keys: BoxKey(secret: Array(repeating: 7, count: BoxKey.bytes)), group: group,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, now: { clock.now },
-      makeDoor: { spec, loop in HTTPDoor(spec, loop: loop, clock: system, lookup: lookup) },
+      makeDoor: { spec, loop -> any PushDoor in
+        if spec.kind == .mqtt { return MQTTDoor(spec, clock: system) }
+        return HTTPDoor(spec, loop: loop, clock: system, lookup: lookup)
+      },
       seed: { 7 })
   }
 

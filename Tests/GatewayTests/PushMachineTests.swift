@@ -26,7 +26,7 @@ import Testing
       switch machine.next(at: now) {
       case .fetch(let lane, let after, let bytesMax):
         _ = machine.fetched(lane, through: after + 10, bytes: bytesMax, size: bytesMax)
-      case .open: machine.opened()
+      case .open: machine.opened(at: now)
       case .acknowledge: break
       case let other: return other
       }
@@ -62,7 +62,7 @@ import Testing
     #expect(machine.next(at: Self.at(0)) == .fetch(.telemetry, after: 0, bytesMax: 16 << 10))
     let telemetry = machine.fetched(.telemetry, through: 10, bytes: 100, size: 100)
     #expect(machine.next(at: Self.at(0)) == .open)
-    machine.opened()
+    machine.opened(at: Self.at(0))
     #expect(machine.next(at: Self.at(0)) == .send(alarm))
     guard case .wait = machine.next(at: Self.at(0)) else {
       return #expect(Bool(false), "one at a time")
@@ -169,6 +169,32 @@ import Testing
   }
 
   @Test(
+    "A way that is always open is good when it opens and nothing waits; two that chase each other slow down"
+  )
+  func eager() {
+    var machine = Self.machine { $0.isEager = true }
+    var now = Self.at(0)
+    var waits: [Int64] = []
+    for _ in 0..<12 {
+      #expect(machine.next(at: now) == .open)
+      machine.opened(at: now)
+      #expect(machine.failure == nil)
+      machine.failed(.refused("another client"), at: now)
+      guard case .wait(let until?) = machine.next(at: now) else { return #expect(Bool(false)) }
+      waits.append(until - now)
+      now = until
+    }
+    #expect(waits.max() ?? 0 > 4 * Limits.pushRefusedNsMin)
+    // One that lasted begins again with a short wait.
+    _ = machine.next(at: now)
+    machine.opened(at: now)
+    now = now + 60 * Self.second
+    machine.failed(.unreachable("reset"), at: now)
+    guard case .wait(let until?) = machine.next(at: now) else { return #expect(Bool(false)) }
+    #expect(until - now <= Limits.pushRetryNsMin)
+  }
+
+  @Test(
     "At 413 the body is halved until it is taken; at the least size the lane waits, and the other goes on"
   )
   func tooLarge() {
@@ -183,7 +209,7 @@ import Testing
         #expect(after == 0, "what was refused is fetched again from the cursor")
         sizes.append(bytesMax)
         _ = machine.fetched(lane, through: 10, bytes: bytesMax, size: bytesMax)
-      case .open: machine.opened()
+      case .open: machine.opened(at: now)
       case .send(let number):
         refusals += 1
         machine.refused(number, .tooLarge, at: now)
@@ -296,7 +322,7 @@ import Testing
     guard case .send(2) = loaded(&machine, at: Self.at(0)) else { return #expect(Bool(false)) }
     machine.closed(at: Self.at(0))
     #expect(machine.next(at: Self.at(0)) == .open)
-    machine.opened()
+    machine.opened(at: Self.at(0))
     #expect(machine.next(at: Self.at(0)) == .send(2))
     machine.closed(at: Self.at(0))
     guard case .wait(let until?) = machine.next(at: Self.at(0)) else { return #expect(Bool(false)) }

@@ -113,7 +113,7 @@ private struct HostileWorld {
         isOpening = true
       } else {
         isOpen = true
-        machine.opened()
+        machine.opened(at: now)
       }
       return
     }

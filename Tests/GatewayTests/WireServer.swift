@@ -83,6 +83,13 @@ final class WireServer: Sendable {
       return count > 0
     }
 
+    /// Exactly so many; nil: the other side has closed.
+    func bytes(_ count: Int) -> [UInt8]? {
+      while received.count < count { if !more() { return nil } }
+      defer { received.removeFirst(count) }
+      return Array(received[..<count])
+    }
+
     /// Nil: the other side has closed.
     func request() -> Request? {
       let separator = Array("\r\n\r\n".utf8)

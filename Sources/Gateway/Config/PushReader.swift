@@ -13,7 +13,6 @@ extension ConfigurationReader {
       scope(&consumer, reader)
       reader.require("kind")
       let kind: PushKind? = reader.choice("kind")
-      if kind == .mqtt { reader.report("kind", "not supported yet") }
       reader.require("url")
       let address = address(reader, kind)
       var spec = PushSpec(
@@ -22,9 +21,11 @@ extension ConfigurationReader {
           ?? PushAddress(scheme: "https", isTLS: true, host: "", port: 443, path: "/"))
       common(&spec, reader)
       http(&spec, reader, kind)
+      mqtt(&spec, reader, kind)
       reader.finish()
       configuration.pushes.append(spec)
     }
+    checkBrokers()
   }
 
   private func common(_ spec: inout PushSpec, _ reader: TableReader) {
@@ -93,6 +94,82 @@ extension ConfigurationReader {
     }
   }
 
+  private func mqtt(_ spec: inout PushSpec, _ reader: TableReader, _ kind: PushKind?) {
+    let own = ["protocol", "topic", "status_topic", "client_id", "username", "password_file"]
+    if kind == .http { reader.reject(own, because: "has no meaning for http") }
+    spec.version = reader.choice("protocol") ?? .v3
+    if kind == .mqtt, spec.version == .v3, spec.format != .json {
+      reader.report(
+        "format",
+        "has no place for the ids of batches and for gaps in MQTT 3.1.1: choose protocol = \"5\", or format = \"json\""
+      )
+    }
+    let gateway = configuration.gatewayID
+    let names = [("gateway", gateway), ("push", spec.name)]
+    spec.topic =
+      topic("topic", reader, names, among: ["gateway", "push", "lane"]) ?? "kerb/\(gateway)/{lane}"
+    if reader.has("topic"), spec.consumer.lanes.count > 1, !spec.topic.contains("{lane}") {
+      reader.report(
+        "topic",
+        "must hold {lane}, for alarms and telemetry both go there; or choose one with `lanes`")
+    }
+    spec.statusTopic =
+      topic("status_topic", reader, names, among: ["gateway", "push"]) ?? "kerb/\(gateway)/status"
+    spec.clientID =
+      topic("client_id", reader, names, among: ["gateway", "push"])
+      ?? "kerb-\(gateway)-\(spec.name)"
+    spec.username = reader.string("username")
+    if let path = path("password_file", reader) {
+      do throws(SecretFile.Problem) { _ = try SecretFile.read(path) } catch {
+        reader.report("password_file", error.text)
+      }
+      spec.passwordFile = path
+      if spec.username == nil { reader.report("password_file", "is given without `username`") }
+    }
+  }
+
+  /// With its names filled in, but for {lane}. Empty is «none» for a status topic alone.
+  private func topic(
+    _ key: String, _ reader: TableReader, _ names: [(name: String, value: String)],
+    among known: [String]
+  ) -> String? {
+    guard let text = reader.string(key) else { return nil }
+    if text.isEmpty, key == "status_topic" { return text }
+    let filled = PushSpec.filled(text, names)
+    let whole =
+      known.contains("lane") ? PushSpec.filled(filled, [("lane", Lane.telemetry.name)]) : filled
+    let isPlain = whole.unicodeScalars.allSatisfy {
+      $0.value >= 0x20 && $0.value != 0x7F && !"+#{}".unicodeScalars.contains($0)
+    }
+    if !isPlain || whole.isEmpty || whole.utf8.count > Limits.topicBytesMax {
+      let allowed = known.map { "{\($0)}" }.joined(separator: ", ")
+      reader.report(
+        key,
+        "must be 1 to \(Limits.topicBytesMax) bytes without + and #, and in braces only \(allowed)")
+    }
+    return filled
+  }
+
+  /// Two that say the same on one broker contradict or chase each other.
+  private func checkBrokers() {
+    let all = configuration.pushes.filter { $0.kind == .mqtt }
+    for (place, push) in all.enumerated() {
+      for other in all[..<place] where other.address.authority == push.address.authority {
+        let key = "push.\(push.name)"
+        if push.clientID == other.clientID {
+          diagnostics.report(
+            push.consumer.place, "\(key).client_id", "is also that of push \"\(other.name)\"")
+        }
+        if push.statusTopic == other.statusTopic, !push.statusTopic.isEmpty {
+          diagnostics.report(
+            push.consumer.place, "\(key).status_topic",
+            "is also that of push \"\(other.name)\" on the same broker: write status_topic = "
+              + "\"kerb/{gateway}/{push}/status\", or \"\" for none")
+        }
+      }
+    }
+  }
+
   private func proxy(_ text: String, _ reader: TableReader, _ kind: PushKind?) -> HostAndPort? {
     let scheme = kind == .mqtt ? "socks5" : "http"
     if text.hasPrefix("\(scheme)://"),
@@ -101,7 +178,8 @@ extension ConfigurationReader {
       return address
     }
     reader.report(
-      "proxy", "is not a proxy's address: write for example \"\(scheme)://proxy.example:3128\"")
+      "proxy",
+      "is not a proxy's address: write for example \"\(scheme)://proxy.example:\(kind == .mqtt ? 1_080 : 3_128)\"")
     return nil
   }
 

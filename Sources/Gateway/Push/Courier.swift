@@ -35,6 +35,8 @@ final class Courier: @unchecked Sendable {
   /// The store's, as it was at `begin`.
   private var storeID = ""
   private var epoch: UInt32 = 0
+  /// Of opening the door; what is heard of an older one means nothing.
+  private var attempt = 0
   private var isStopped = false
   private var isStepping = false
   private var toldFailure: PushFailure?
@@ -50,7 +52,6 @@ final class Courier: @unchecked Sendable {
   }
 
   func start() {
-    door.onEvent { event in self.house.loop.execute { self.hear(event) } }
     begin()
   }
 
@@ -98,11 +99,17 @@ final class Courier: @unchecked Sendable {
 
   // MARK: Steps
 
-  private func hear(_ event: DoorEvent) {
-    guard !isStopped else { return }
+  private func open() {
+    attempt += 1
+    let number = attempt
+    door.open { event in self.house.loop.execute { self.hear(event, of: number) } }
+  }
+
+  private func hear(_ event: DoorEvent, of number: Int) {
+    guard !isStopped, number == attempt else { return }
     let now = house.now()
     switch event {
-    case .opened: machine.opened()
+    case .opened: machine.opened(at: now)
     case .failed(let why): machine.failed(why, at: now)
     case .closed: machine.closed(at: now)
     case .answered(let number, nil): machine.delivered(number, at: now)
@@ -119,8 +126,10 @@ final class Courier: @unchecked Sendable {
     timer = nil
     while true {
       switch machine.next(at: house.now()) {
-      case .open: door.open()
-      case .close: door.shut()
+      case .open: open()
+      case .close:
+        attempt += 1
+        door.shut()
       case .fetch(let lane, let after, let bytesMax): fetch(lane, after: after, bytesMax: bytesMax)
       case .send(let number): if let parcel = bodies[number] { door.send(parcel) }
       case .acknowledge(let position):

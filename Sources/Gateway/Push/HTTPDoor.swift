@@ -37,13 +37,12 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
     self.lookup = lookup
   }
 
-  package func onEvent(_ hear: @escaping @Sendable (DoorEvent) -> Void) { self.hear = hear }
-
-  package func open() {
+  package func open(_ hear: @escaping @Sendable (DoorEvent) -> Void) {
+    self.hear = hear
     attempt += 1
     let number = attempt
     guard !isReading else {
-      hear?(
+      hear(
         .failed(.unreachable("the look-up of its name still hangs; does the name server answer?")))
       return
     }
@@ -52,7 +51,7 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
       let read = PushCredentials.read(spec, lookup: lookup)
       loop.execute { self.got(read, number) }
     }
-    if !isReading { hear?(.failed(.unreachable("there is no thread to be had for it"))) }
+    if !isReading { hear(.failed(.unreachable("there is no thread to be had for it"))) }
   }
 
   private func got(_ read: Result<PushCredentials, PushFailure>, _ number: Int) {

@@ -2,8 +2,8 @@
 // them.
 //
 // Contract:
-//  1. After `open()` comes exactly one of `opened` and `failed`, unless it is shut before.
-//  2. After `failed` and `closed` it is shut. Nothing is heard of what went before `shut()`.
+//  1. After `open` comes exactly one of `opened` and `failed`, unless it is shut before.
+//  2. After `failed` and `closed` it is shut. What is heard through the closure of an older `open` means nothing.
 //  3. `answered` comes at most once for each body, and says nil only when the platform has it.
 
 /// One body on its way.
@@ -36,9 +36,8 @@ package enum DoorEvent: Sendable, Equatable {
 }
 
 package protocol PushDoor: AnyObject, Sendable {
-  /// Who hears; before the first `open()`. May be called from any thread.
-  func onEvent(_ hear: @escaping @Sendable (DoorEvent) -> Void)
-  func open()
+  /// `hear` is called on any thread.
+  func open(_ hear: @escaping @Sendable (DoorEvent) -> Void)
   func send(_ parcel: PushParcel)
   func shut()
   /// For good: says what there is to be said to the other side, within `Limits.farewellNs`. Calls once.

@@ -103,6 +103,7 @@ package struct PushMachine: Sendable {
   var owesCursor = false
   private var door = Door.shut
   private var owesClosing = false
+  private var openedAt: Instant?
   /// Deliveries through the open door.
   private var deliveredHere = 0
   private let startsAt: Instant
@@ -137,6 +138,7 @@ package struct PushMachine: Sendable {
     held = position
     fetched = position
     parcels = []
+    failure = nil
     isFetching = false
     owesCursor = false
   }
@@ -178,10 +180,13 @@ package struct PushMachine: Sendable {
     resumeAt = max(resumeAt, now + Limits.storeRetryNs)
   }
 
-  package mutating func opened() {
+  package mutating func opened(at now: Instant) {
     guard case .opening = door else { return }
     door = .open
+    openedAt = now
     deliveredHere = 0
+    // With nothing to send there is no better proof that the way is good.
+    if settings.isEager, parcels.isEmpty { failure = nil }
   }
 
   package mutating func delivered(_ number: Int, at now: Instant) {
@@ -222,7 +227,7 @@ package struct PushMachine: Sendable {
 
   /// The door is shut, whoever shut it, and this is why.
   package mutating func failed(_ why: PushFailure, at now: Instant) {
-    door = .shut
+    shut(at: now)
     counts.failures += 1
     if why == .silent { bodyBytes = max(Limits.pushBodyBytesMin, bodyBytes / 2) }
     takeBack()
@@ -236,10 +241,17 @@ package struct PushMachine: Sendable {
     if hasOnWay || settings.isEager, deliveredHere == 0 {
       return failed(.unreachable("the connection was closed before an answer"), at: now)
     }
-    door = .shut
+    shut(at: now)
     deliveredHere = 0
     takeBack()
     if settings.isEager { back(off: .unreachable("the connection was closed"), at: now) }
+  }
+
+  /// A connection that lasted ends a row of failures: the next wait is a short one.
+  private mutating func shut(at now: Instant) {
+    if case .open = door, let openedAt, now - openedAt > Limits.pushAnswerNs { attempts = 0 }
+    door = .shut
+    openedAt = nil
   }
 
   // MARK: What to do

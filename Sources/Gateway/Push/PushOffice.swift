@@ -43,7 +43,10 @@ package final class PushOffice: @unchecked Sendable {
     let clock = PushClock.system(configuration.clock)
     self.makeDoor =
       makeDoor ?? { spec, loop in
-        HTTPDoor(spec, loop: loop, clock: clock, lookup: PushCredentials.lookup)
+        switch spec.kind {
+        case .http: HTTPDoor(spec, loop: loop, clock: clock, lookup: PushCredentials.lookup)
+        case .mqtt: MQTTDoor(spec, clock: clock)
+        }
       }
   }
 
@@ -93,17 +96,42 @@ package final class PushOffice: @unchecked Sendable {
   /// Says farewell to the platforms, within `Limits.farewellNs`. Blocks; not on an event loop.
   package func stop() {
     let left = house.loop.makePromise(of: Void.self)
-    house.loop.execute {
-      let couriers = self.couriers
-      self.couriers = []
-      let all = couriers.map { courier -> EventLoopFuture<Void> in
-        let one = self.house.loop.makePromise(of: Void.self)
-        courier.stop { one.succeed(()) }
-        return one.futureResult
-      }
-      EventLoopFuture.andAllSucceed(all, on: self.house.loop).cascade(to: left)
-    }
+    house.loop.execute { self.leave(left) }
     try? left.futureResult.wait()
+  }
+
+  private func leave(_ left: EventLoopPromise<Void>) {
+    let leaving = couriers
+    couriers = []
+    let farewell = Farewell(waitingFor: leaving.count, left)
+    let tooLate = house.loop.assumeIsolated().scheduleTask(in: .nanoseconds(Limits.farewellNs)) {
+      farewell.end()
+    }
+    left.futureResult.whenComplete { _ in tooLate.cancel() }
+    if leaving.isEmpty { farewell.end() }
+    for courier in leaving { courier.stop { self.house.loop.execute { farewell.one() } } }
+  }
+
+  /// Ends once: when all have left, or when it is too late. On the loop.
+  private final class Farewell: @unchecked Sendable {
+    // Unchecked: touched on the loop only.
+    private var count: Int
+    private var left: EventLoopPromise<Void>?
+
+    init(waitingFor count: Int, _ left: EventLoopPromise<Void>) {
+      self.count = count
+      self.left = left
+    }
+
+    func one() {
+      count -= 1
+      if count == 0 { end() }
+    }
+
+    func end() {
+      left?.succeed(())
+      left = nil
+    }
   }
 }
 
