@@ -56,6 +56,8 @@ struct SystemlessRandom {
 
 struct DemoData {
   var samples: [Sample] = []
+  /// By sample: the bus it came from.
+  var sources: [UInt8] = []
   var seriesCount = 0
   var seconds = 0
 
@@ -97,23 +99,26 @@ struct DemoData {
         seed: 20_260_101))
     let numbering = Numbering(devices: specs)
     seriesCount = numbering.seriesCount
-    var parts: [[(at: Int64, samples: [Sample])]] = []
+    var parts: [[(at: Int64, bus: Int, samples: [Sample])]] = []
     for line in 0..<2 {
       let spec = BusSpec(
         name: "l\(line)", place: .inCode, busProtocol: .modbusRTU, endpoint: .serialPort(path: "unused"))
       parts.append(
         Self.run(
-          BusLayout(spec: spec, bus: line, devices: specs, numbering: numbering),
+          BusLayout(spec: spec, bus: line, devices: specs, numbering: numbering), bus: line,
           TimedLine(bus: spec, names: names[line], site: site), seconds: seconds))
     }
     // As they would come to the store: batch by batch, by the time at which each was handed over.
     let merged = (parts[0] + parts[1]).enumerated().sorted { ($0.element.at, $0.offset) < ($1.element.at, $1.offset) }
-    for part in merged { samples += part.element.samples }
+    for part in merged {
+      samples += part.element.samples
+      sources += [UInt8](repeating: UInt8(part.element.bus), count: part.element.samples.count)
+    }
   }
 
   private static func run(
-    _ layout: BusLayout, _ line: consuming TimedLine, seconds: Int
-  ) -> [(at: Int64, samples: [Sample])] {
+    _ layout: BusLayout, bus: Int, _ line: consuming TimedLine, seconds: Int
+  ) -> [(at: Int64, bus: Int, samples: [Sample])] {
     let bytes = layout.bytes + 8_192
     let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
     defer { memory.deallocate() }
@@ -126,12 +131,12 @@ struct DemoData {
       alarmsLeft: [], arena: &arena)
     loop.start()
     let end = Int64(seconds) * 1_000_000_000
-    var parts: [(at: Int64, samples: [Sample])] = []
+    var parts: [(at: Int64, bus: Int, samples: [Sample])] = []
     while loop.port.nowNs < end {
       let until = loop.step().nanoseconds
       if until > loop.port.nowNs { loop.port.nowNs = min(until, end) }
       while let batch = channel.next() {
-        parts.append((loop.port.nowNs, (0..<batch.sampleCount).map { batch.sample($0) }.filter { !$0.hasText }))
+        parts.append((loop.port.nowNs, bus, (0..<batch.sampleCount).map { batch.sample($0) }.filter { !$0.hasText }))
         channel.release()
       }
     }

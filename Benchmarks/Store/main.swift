@@ -47,10 +47,11 @@ func pack(_ data: DemoData) throws {
   }
   var inFullBlocks = 0
   for (index, sample) in data.samples.enumerated() {
-    if !writer.append(sample, text: nothing) {
+    let source = Int(data.sources[index])
+    if !writer.append(sample, text: nothing, source: source) {
       seal()
       inFullBlocks = index
-      _ = writer.append(sample, text: nothing)
+      _ = writer.append(sample, text: nothing, source: source)
     }
     if sample.at.nanoseconds > minute + 60_000_000_000 {
       // A commit a minute, as the agent makes them.
@@ -61,6 +62,18 @@ func pack(_ data: DemoData) throws {
   let pageBytes = Double(blocks.count * Limits.pageBytes) / Double(inFullBlocks)
 
   var reader = BlockReader(seriesCount: data.seriesCount)
+  // Nothing is worth anything that does not come out the same.
+  var checked = 0
+  for block in blocks {
+    let (_, batches) = try block.withUnsafeBytes { try reader.read($0) }
+    for sample in batches.flatMap(\.samples) {
+      let own = data.samples[checked]
+      precondition(
+        sample.raw == own.raw && sample.series == own.series && sample.quality == own.quality
+          && sample.at == Instant(milliseconds: own.at.milliseconds), "sample \(checked): \(own) came out as \(sample)")
+      checked += 1
+    }
+  }
   var read = 0
   var began = seconds()
   while seconds() - began < 1 {
@@ -74,10 +87,11 @@ func pack(_ data: DemoData) throws {
   began = seconds()
   while seconds() - began < 1 {
     writer.clear()
-    for sample in data.samples {
-      if !writer.append(sample, text: nothing) {
+    for (sample, bus) in zip(data.samples, data.sources) {
+      let source = Int(bus)
+      if !writer.append(sample, text: nothing, source: source) {
         writer.clear()
-        _ = writer.append(sample, text: nothing)
+        _ = writer.append(sample, text: nothing, source: source)
       }
     }
     packed += data.samples.count

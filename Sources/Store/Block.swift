@@ -75,8 +75,9 @@ extension Instant {
 /// Places in a block; all numbers are little-endian.
 enum BlockLayout {
   static let magic: UInt32 = 0x4B42_524B  // "KRBK" in a dump
-  static let version: UInt8 = 2
+  static let version: UInt8 = 3
   /// Still read.
+  static let learnedVersion: UInt8 = 2
   static let tokenVersion: UInt8 = 1
   static let checksum = 4
   static let checkedFrom = 8
@@ -96,9 +97,11 @@ enum BlockLayout {
   static let lossTo = 80
   static let columnLengths = 88
   static let columns = 5
-  /// Version 2, in the place of the columns' lengths.
+  /// From version 2 on, in the place of the columns' lengths.
   static let streamLength = 88
-  static let headerBytes = 104
+  /// Before version 3, with the columns' lengths and some zeros.
+  static let oldHeaderBytes = 104
+  static let headerBytes = 90
 }
 
 extension UnsafeMutableRawBufferPointer {
@@ -148,7 +151,7 @@ extension BlockInfo {
     let checked = UnsafeRawBufferPointer(rebasing: block[BlockLayout.checkedFrom...])
     guard Checksum.crc32c(checked) == block.number(UInt32.self, at: BlockLayout.checksum) else { throw .checksum }
     let version = block.number(UInt8.self, at: BlockLayout.versionAt)
-    guard version == BlockLayout.version || version == BlockLayout.tokenVersion else { throw .version }
+    guard (BlockLayout.tokenVersion...BlockLayout.version).contains(version) else { throw .version }
     number = block.number(Int64.self, at: BlockLayout.number)
     firstSequence = block.number(Int64.self, at: BlockLayout.firstSequence)
     count = Int(block.number(UInt16.self, at: BlockLayout.count))

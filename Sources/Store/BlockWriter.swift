@@ -2,7 +2,7 @@
 // all memory is taken at init.
 //
 // Invariants:
-//  1. What was appended fits: a sample that might not is refused before anything changes.
+//  1. What was appended fits: a sample that does not is taken back, and none is taken after it.
 //  2. Sequence numbers are given when the block is written, so what is lost meanwhile can still be counted in
 //     front of it: until a part of it is durable.
 //  3. What was written once stands unchanged at the beginning of everything that is written later of the same block.
@@ -23,16 +23,17 @@ package final class BlockWriter {
   private var latestMs = Int64.min
   private let samplesMax: Int
 
+  /// A sample did not fit.
+  private var isFull = false
+
   private static let room = Limits.blockBytes - BlockLayout.headerBytes
-  /// A sample's bytes at the most: seven numbers of 26 bytes, and a dozen decisions and plain bits.
-  private static let growthMax = 224
 
   package init(seriesCount: Int, samplesMax: Int = Limits.samplesPerBlockMax) {
     self.samplesMax = min(samplesMax, Limits.samplesPerBlockMax)
     model = BlockModel(seriesCount: seriesCount)
     stream = .allocate(capacity: Limits.blockBytes)
     stream.initialize(repeating: 0, count: Limits.blockBytes)
-    encoder = RangeEncoder(into: stream)
+    encoder = RangeEncoder(into: stream, capacity: Limits.blockBytes)
   }
 
   deinit { stream.deallocate() }
@@ -42,22 +43,30 @@ package final class BlockWriter {
   package var isDurable: Bool { sampleCount == durableCount && (loss == nil || isLossDurable) }
   package var isBegun: Bool { durableCount > 0 || isLossDurable }
 
-  /// False: full, seal first. `text`: the bytes of a sample that has a text; its `raw` is then not kept.
-  package func append(_ sample: Sample, text: UnsafeBufferPointer<UInt8>) -> Bool {
+  /// False: full, seal first. `text`: the bytes of a sample that has a text; its `raw` is then not kept. `source`: the
+  /// bus that handed it over; samples of one bus come in the order of time, those of several take turns.
+  package func append(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, source: Int = 0) -> Bool {
     let textCount = sample.hasText ? min(text.count, Limits.textBytesMax) : 0
-    guard sampleCount < samplesMax, model.hasRoom(for: sample.series),
-      encoder.bytesMax + Self.growthMax + 2 * textCount <= Self.room
-    else { return false }
+    guard !isFull, sampleCount < samplesMax, model.hasRoom(for: sample.series) else { return false }
     let ms = sample.at.milliseconds
     var packed = PackedSample()
     packed.ms = ms
     packed.raw = sample.hasText ? Int64(textCount) : sample.raw
     packed.series = sample.series
+    packed.source = UInt8(truncatingIfNeeded: source % BlockModel.sourcesMax)
     packed.mark = sample.quality.rawValue | (sample.hasText ? 4 : 0)
     packed.isCut = isCutDue
-    isCutDue = false
+    encoder.mark()
+    let before = encoder
     model.pass(&packed, &encoder)
     for index in 0..<textCount { _ = encoder.plain(UInt64(text[index]), count: 8) }
+    if encoder.isOverflown || encoder.endedCount > Self.room {
+      // The model has learned from it; but nothing comes after it.
+      encoder.takeBack(to: before)
+      isFull = true
+      return false
+    }
+    isCutDue = false
     earliestMs = min(earliestMs, ms)
     latestMs = max(latestMs, ms)
     sampleCount += 1
@@ -91,11 +100,11 @@ package final class BlockWriter {
     info.latestMs = sampleCount > 0 ? latestMs : loss?.toMs ?? 0
     block.initializeMemory(as: UInt8.self, repeating: 0)
     info.write(to: block)
-    // The end is written behind what is there, and written over by what comes.
-    let length = encoder.ended()
-    block.put(UInt16(length), at: BlockLayout.streamLength)
-    UnsafeMutableRawBufferPointer(rebasing: block[BlockLayout.headerBytes...]).copyMemory(
-      from: UnsafeRawBufferPointer(start: stream, count: length))
+    // The end is written behind what is there; the next time there will be more.
+    let target = UnsafeMutableRawBufferPointer(rebasing: block[BlockLayout.headerBytes...])
+    if let start = target.baseAddress {
+      block.put(UInt16(encoder.ended(into: start)), at: BlockLayout.streamLength)
+    }
     BlockInfo.close(block)
     return info
   }
@@ -103,7 +112,8 @@ package final class BlockWriter {
   /// Begins anew.
   package func clear() {
     model.clear()
-    encoder = RangeEncoder(into: stream)
+    encoder = RangeEncoder(into: stream, capacity: Limits.blockBytes)
+    isFull = false
     sampleCount = 0
     durableCount = 0
     loss = nil

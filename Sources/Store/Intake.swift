@@ -61,7 +61,7 @@ struct Intake {
     lose(header.lostCount, from: header.lostFrom, to: header.lostTo, nowNs: nowNs)
     for index in 0..<batch.sampleCount {
       let sample = batch.sample(index)
-      take(sample, text: batch.text(of: sample), nowNs: nowNs)
+      take(sample, text: batch.text(of: sample), source: Int(header.bus), nowNs: nowNs)
     }
     return true
   }
@@ -91,9 +91,9 @@ struct Intake {
     return flood.isFlood
   }
 
-  private mutating func take(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, nowNs: Int64) {
+  private mutating func take(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, source: Int, nowNs: Int64) {
     // With all blocks full and the disk not taking any, the newest samples are those that are lost.
-    if put(sample, text: text) {
+    if put(sample, text: text, source: source) {
       acceptedSamples += 1
       if openedNs == nil { openedNs = nowNs }
     } else {
@@ -101,9 +101,9 @@ struct Intake {
     }
   }
 
-  private mutating func put(_ sample: Sample, text: UnsafeBufferPointer<UInt8>) -> Bool {
-    if behind == nil, writer.append(sample, text: text) { return true }
-    return seal() && writer.append(sample, text: text)
+  private mutating func put(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, source: Int) -> Bool {
+    if behind == nil, writer.append(sample, text: text, source: source) { return true }
+    return seal() && writer.append(sample, text: text, source: source)
   }
 
   private mutating func lose(_ count: Int64, from: Instant, to: Instant, nowNs: Int64) {
@@ -245,7 +245,7 @@ struct Intake {
           sample.hasText
           ? UnsafeBufferPointer(rebasing: texts[sample.textOffset..<(sample.textOffset + sample.textLength)])
           : UnsafeBufferPointer(start: nil, count: 0)
-        guard !put(sample, text: text) else { continue }
+        guard !put(sample, text: text, source: 0) else { continue }
         lostSamples += 1
         add(Loss(count: 1, fromMs: sample.at.milliseconds, toMs: sample.at.milliseconds, reason: .overflow))
       }

@@ -14,6 +14,7 @@ struct Quotient {
   init?(kind: UInt16) {
     guard kind & 0xFFF != 0 else { return nil }
     scale = Self.scale(Int(kind >> 12))
+    isBinary = kind >> 12 >= 8
     count = Double(kind & 0xFFF)
   }
 
@@ -31,6 +32,9 @@ struct Quotient {
     default: return Double(UInt64(1) << UInt64(4 * (place - 7)))
     }
   }
+
+  /// Scaled by a power of two: nothing is rounded in it.
+  let isBinary: Bool
 
   /// The nearest; 0 for what has none that a Double can hold.
   func numerator(of bits: Int64) -> Int64 {
@@ -67,14 +71,18 @@ struct Quotient {
     return 64 - difference.leadingZeroBitCount + 64 - ulps.leadingZeroBitCount
   }
 
-  /// 0: none costs less than `limit`.
-  static func best(for raw: Int64, after before: Int64, under limit: Int) -> UInt16 {
-    var best: UInt16 = 0
+  /// Nothing but rounding is left of it.
+  func fits(_ raw: Int64) -> Bool { zigzag(raw &- bits(of: numerator(of: raw))) < Self.ulpsMax }
+
+  /// Nil: none costs less than `limit`. `mustFit`: the value before, too.
+  static func best(for raw: Int64, after before: Int64, under limit: Int, mustFit: Bool) -> UInt16? {
+    var best: UInt16?
     var least = limit
     for scale in scales {
       for count in 1...countMax {
         let kind = UInt16(scale << 12 | count)
-        guard let quotient = Quotient(kind: kind), let cost = quotient.cost(of: raw, after: before), cost < least
+        guard let quotient = Quotient(kind: kind), let cost = quotient.cost(of: raw, after: before), cost < least,
+          !mustFit || quotient.fits(before)
         else { continue }
         least = cost
         best = kind

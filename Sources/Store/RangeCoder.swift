@@ -1,13 +1,10 @@
-// Arithmetic coding of decisions whose chances are learned on the way: the binary range coder of the LZMA
-// SDK (after G. N. N. Martin, «Range encoding», 1979), with 12 bits of precision and a rate of learning
-// that slows down. Pure.
-//
-// A chance is 16 bits: the upper twelve are the chance of «no» in 4096ths, the lower four count how often
-// it was asked, up to 15.
+// Arithmetic coding of decisions whose chances are learned on the way: a binary range coder (G. N. N. Martin,
+// «Range encoding», 1979) with 64 bits of precision, that writes four bytes at a time. Pure.
 //
 // Invariants:
 //  1. Encoder and decoder go through the same ranges; whatever the bytes are, the decoder never reads outside of them.
-//  2. A chance stays between 1 and 4095, so every decision costs less than 12 bits.
+//  2. A chance stays between 31 and 65,505 of 65,536, so every decision costs less than 12 bits.
+//  3. The encoder never writes beyond its memory: what would is noted in `isOverflown`.
 
 import StreamCore
 
@@ -15,118 +12,180 @@ import StreamCore
 protocol Coder {
   static var isReading: Bool { get }
   /// One decision; the answer is what it was.
-  mutating func decide(_ answer: Bool, _ chance: inout UInt16) -> Bool
+  mutating func decide(_ answer: Bool, _ chance: inout Chance) -> Bool
   /// The low `count` bits, at most 16, each way as likely.
   mutating func plain(_ bits: UInt64, count: UInt32) -> UInt64
 }
 
-enum Chance {
-  static let even: UInt16 = 2_048 << 4
-  /// By how often it was asked: the share of the way to certainty is 1 / 2^shift.
-  private static let shifts: UInt64 = 0x5444_4444_4333_3221
+/// How likely «no» is, in 65,536ths, in the upper half; in the lower how often it was asked, up to 31.
+struct Chance: BitwiseCopyable {
+  private(set) var word: UInt32
+
+  init(no: UInt32, asked: UInt32) { word = no << 16 | asked }
+
+  static let even = Chance(no: 32_768, asked: 0)
+  var no: UInt32 { word &>> 16 }
+
+  private static let askedMax: UInt32 = 31
+  /// What an answer moves it by, of the way to certainty: 1 / (asked + 1.6), in 65,536ths.
+  /// Unsafe: never written again.
+  nonisolated(unsafe) static let shares: UnsafePointer<UInt32> = {
+    let shares = UnsafeMutablePointer<UInt32>.allocate(capacity: Int(askedMax) + 1)
+    for asked in 0...askedMax { (shares + Int(asked)).initialize(to: 655_360 / (10 * asked + 16)) }
+    return UnsafePointer(shares)
+  }()
 
   @inline(__always)
-  static func update(_ chance: inout UInt16, _ answer: Bool) {
-    let asked = chance & 15
-    let shift = UInt16(truncatingIfNeeded: shifts &>> (4 * UInt64(asked))) & 15
-    var no = chance &>> 4
-    if answer { no &-= no &>> shift } else { no &+= (4_096 &- no) &>> shift }
-    chance = no &<< 4 | (asked == 15 ? 15 : asked &+ 1)
+  mutating func learn(_ answer: Bool, _ shares: UnsafePointer<UInt32>) {
+    let asked = word & Self.askedMax
+    let share = shares[Int(truncatingIfNeeded: asked)]
+    var no = word &>> 16
+    if answer { no &-= (no &* share) &>> 16 } else { no &+= ((65_536 &- no) &* share) &>> 16 }
+    word = no &<< 16 | (asked == Self.askedMax ? asked : asked &+ 1)
   }
 }
 
-private let carryless: UInt32 = 1 << 24
+private let shiftBelow: UInt64 = 1 << 32
 
-/// Writes to memory that the owner keeps: room for what `bytesMax` has said.
+/// Writes to memory that the owner keeps.
 struct RangeEncoder: Coder {
   static var isReading: Bool { false }
   private let out: UnsafeMutablePointer<UInt8>
+  private let capacity: Int
+  private let shares = Chance.shares
   private(set) var used = 0
   private var low: UInt64 = 0
-  private var range = UInt32.max
-  private var held: UInt8 = 0
-  private var heldCount = 1
+  private var range = UInt64.max
+  /// Where `mark` was set, and whether a carry went past it since: it can only once.
+  private var markedAt = 0
+  private var hasCarriedPast = false
+  private(set) var isOverflown = false
 
-  init(into out: UnsafeMutablePointer<UInt8>) { self.out = out }
-
-  /// When it is ended now.
-  var bytesMax: Int { used + heldCount + 4 }
+  init(into out: UnsafeMutablePointer<UInt8>, capacity: Int) {
+    self.out = out
+    self.capacity = capacity
+  }
 
   @inline(__always)
-  mutating func decide(_ answer: Bool, _ chance: inout UInt16) -> Bool {
-    let bound = (range &>> 12) &* UInt32(chance &>> 4)
+  mutating func decide(_ answer: Bool, _ chance: inout Chance) -> Bool {
+    let bound = (range &>> 16) &* UInt64(chance.no)
     if answer {
-      low &+= UInt64(bound)
+      add(bound)
       range &-= bound
     } else {
       range = bound
     }
-    Chance.update(&chance, answer)
-    while range < carryless { shift() }
+    chance.learn(answer, shares)
+    if range < shiftBelow { shift() }
     return answer
   }
 
   @inline(__always)
   mutating func plain(_ bits: UInt64, count: UInt32) -> UInt64 {
-    range &>>= count
-    low &+= bits &* UInt64(range)
-    while range < carryless { shift() }
+    range &>>= UInt64(count)
+    add(bits &* range)
+    if range < shiftBelow { shift() }
     return bits
   }
 
-  private mutating func shift() {
-    range &<<= 8
-    put()
+  @inline(__always)
+  private mutating func add(_ part: UInt64) {
+    let (sum, hasCarried) = low.addingReportingOverflow(part)
+    low = sum
+    if hasCarried { carry() }
   }
 
-  /// A byte that a carry may still change is held back, with the 0xFF that follow it.
-  private mutating func put() {
-    if UInt32(truncatingIfNeeded: low) < 0xFF00_0000 || low >> 32 != 0 {
-      let carry = UInt8(truncatingIfNeeded: low >> 32)
-      while heldCount > 0 {
-        out[used] = held &+ carry
-        used += 1
-        held = 0xFF
-        heldCount -= 1
-      }
-      held = UInt8(truncatingIfNeeded: low >> 24)
+  private mutating func carry() {
+    guard !isOverflown else { return }
+    var at = used - 1
+    while at >= 0 {
+      if at < markedAt { hasCarriedPast = true }
+      out[at] &+= 1
+      if out[at] != 0 { return }
+      at -= 1
     }
-    heldCount += 1
-    low = (low & 0x00FF_FFFF) << 8
   }
 
-  /// The stream as it would be if it ended here; this one goes on.
-  func ended() -> Int {
-    var copy = self
-    for _ in 0..<5 { copy.put() }
-    return copy.used
+  private mutating func shift() {
+    guard used + 12 <= capacity else {
+      isOverflown = true
+      low = 0
+      range = .max
+      return
+    }
+    UnsafeMutableRawPointer(out + used).storeBytes(
+      of: UInt32(truncatingIfNeeded: low &>> 32).bigEndian, as: UInt32.self)
+    used &+= 4
+    low &<<= 32
+    range &<<= 32
+  }
+
+  /// The end as it would be if it came now, and its length: the fewest bytes behind which everything decodes alike.
+  private var end: (bytes: UInt64, count: Int) {
+    let loose = (UInt64(1) << (63 - UInt64(range.leadingZeroBitCount))) - 1
+    let (sum, hasCarried) = low.addingReportingOverflow(loose)
+    guard !hasCarried else { return (low, 8) }
+    let bytes = sum & ~loose
+    return (bytes, 8 - bytes.trailingZeroBitCount / 8)
+  }
+
+  var endedCount: Int { used + end.count }
+
+  /// The stream as it would be if it ended here; this one goes on. Returns its length.
+  func ended(into target: UnsafeMutableRawPointer) -> Int {
+    target.copyMemory(from: out, byteCount: used)
+    let (bytes, count) = end
+    for index in 0..<count {
+      let byte = UInt8(truncatingIfNeeded: bytes >> UInt64(56 - 8 * index))
+      target.storeBytes(of: byte, toByteOffset: used + index, as: UInt8.self)
+    }
+    return used + count
+  }
+
+  // MARK: Taking back
+
+  /// From here on it can be taken back.
+  mutating func mark() {
+    markedAt = used
+    hasCarriedPast = false
+  }
+
+  /// `before` is what this was right after `mark`.
+  mutating func takeBack(to before: RangeEncoder) {
+    var at = before.used - 1
+    if hasCarriedPast {
+      while at >= 0 {
+        out[at] &-= 1
+        if out[at] != 0xFF { break }
+        at -= 1
+      }
+    }
+    self = before
   }
 }
 
 struct RangeDecoder: Coder {
   static var isReading: Bool { true }
   private let bytes: UnsafeRawBufferPointer
-  private var place = 5
-  private var code: UInt32 = 0
-  private var range = UInt32.max
+  private let shares = Chance.shares
+  private var place = 0
+  private var code: UInt64 = 0
+  private var range = UInt64.max
   /// It read what no encoder writes.
   private(set) var isImpossible = false
 
   init(_ bytes: UnsafeRawBufferPointer) {
     self.bytes = bytes
-    guard bytes.count >= 5, bytes[0] == 0 else {
-      isImpossible = true
-      return
-    }
-    for index in 1..<5 { code = code << 8 | UInt32(bytes[index]) }
+    code = UInt64(word()) << 32
+    code |= UInt64(word())
   }
 
-  /// All bytes are read, and none beyond.
-  var isAtEnd: Bool { place == bytes.count }
+  /// The bytes were what was needed, and no more.
+  var isAtEnd: Bool { bytes.count <= place && bytes.count + 8 >= place }
 
   @inline(__always)
-  mutating func decide(_ answer: Bool, _ chance: inout UInt16) -> Bool {
-    let bound = (range &>> 12) &* UInt32(chance &>> 4)
+  mutating func decide(_ answer: Bool, _ chance: inout Chance) -> Bool {
+    let bound = (range &>> 16) &* UInt64(chance.no)
     let answer = code >= bound
     if answer {
       code &-= bound
@@ -134,87 +193,38 @@ struct RangeDecoder: Coder {
     } else {
       range = bound
     }
-    Chance.update(&chance, answer)
-    while range < carryless { shift() }
+    chance.learn(answer, shares)
+    if range < shiftBelow { shift() }
     return answer
   }
 
   @inline(__always)
   mutating func plain(_ bits: UInt64, count: UInt32) -> UInt64 {
-    range &>>= count
+    range &>>= UInt64(count)
     var number = code / range
-    if number >> count != 0 {
+    if number >> UInt64(count) != 0 {
       isImpossible = true
       number = 0
       code = 0
     }
     code &-= number &* range
-    while range < carryless { shift() }
-    return UInt64(number)
+    if range < shiftBelow { shift() }
+    return number
   }
 
-  @inline(__always)
   private mutating func shift() {
-    range &<<= 8
-    code &<<= 8
-    if place < bytes.count { code |= UInt32(bytes[place]) }
-    place &+= 1
-  }
-}
-
-/// Learned chances of numbers of one kind: how long they are in bits, and what their first bits below the top are.
-enum NumberChances {
-  /// Lengths up to here are counted one by one, longer ones are read from a tree.
-  static let countedMax = 10
-  private static let tree = countedMax
-  private static let first = tree + 64
-  private static let second = first + 65
-  static let count = second + 2 * 65
-
-  /// `chances`: `count` of them. A number of `n` bits costs about as much as it is rare.
-  @inline(__always)
-  static func pass<Side: Coder>(
-    _ number: UInt64, _ chances: UnsafeMutablePointer<UInt16>, _ side: inout Side
-  ) -> UInt64 {
-    let length = passLength(64 - number.leadingZeroBitCount, chances, &side)
-    guard length > 1 else { return UInt64(truncatingIfNeeded: length) }
-    // The top bit is known.
-    var rest = length - 1
-    var result: UInt64 = 1
-    rest -= 1
-    let top = side.decide(number &>> UInt64(truncatingIfNeeded: rest) & 1 == 1, &chances[first + length])
-    result = result &<< 1 | (top ? 1 : 0)
-    if rest > 0 {
-      rest -= 1
-      let next = side.decide(
-        number &>> UInt64(truncatingIfNeeded: rest) & 1 == 1, &chances[second + 2 * length + (top ? 1 : 0)])
-      result = result &<< 1 | (next ? 1 : 0)
-    }
-    while rest > 0 {
-      let part = min(rest, 16)
-      rest -= part
-      let mask = (UInt64(1) &<< UInt64(truncatingIfNeeded: part)) &- 1
-      let bits = side.plain(
-        number &>> UInt64(truncatingIfNeeded: rest) & mask, count: UInt32(truncatingIfNeeded: part))
-      result = result &<< UInt64(truncatingIfNeeded: part) | bits
-    }
-    return result
+    range &<<= 32
+    code = code &<< 32 | UInt64(word())
   }
 
-  @inline(__always)
-  private static func passLength<Side: Coder>(
-    _ length: Int, _ chances: UnsafeMutablePointer<UInt16>, _ side: inout Side
-  ) -> Int {
-    var counted = 0
-    while counted < countedMax {
-      guard side.decide(length > counted, &chances[counted]) else { return counted }
-      counted += 1
+  /// Zeros behind the end.
+  private mutating func word() -> UInt32 {
+    defer { place &+= 4 }
+    if place &+ 4 <= bytes.count {
+      return UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt32.self))
     }
-    var node = 1
-    for bit in (0..<6).reversed() {
-      let answer = side.decide((length - countedMax) >> bit & 1 == 1, &chances[tree + node])
-      node = node << 1 | (answer ? 1 : 0)
-    }
-    return min(64, node - 64 + countedMax)
+    var word: UInt32 = 0
+    for index in 0..<4 { word = word << 8 | (place + index < bytes.count ? UInt32(bytes[place + index]) : 0) }
+    return word
   }
 }

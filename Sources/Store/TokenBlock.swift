@@ -18,7 +18,7 @@ struct TokenBlock {
   init(seriesCount: Int) { table = SeriesTable(seriesCount: seriesCount) }
 
   mutating func read(_ block: UnsafeRawBufferPointer, _ info: BlockInfo) throws(BlockDamage) -> StoredBatch {
-    var start = BlockLayout.headerBytes
+    var start = BlockLayout.oldHeaderBytes
     var columns: [UnsafeRawBufferPointer] = []
     columns.reserveCapacity(BlockLayout.columns)
     for column in 0..<BlockLayout.columns {

@@ -273,39 +273,84 @@ struct BlockTests {
     #expect(again)
   }
 
-  @Test("Blocks of version 1 are still read")
-  func versionOne() throws {
-    let hex =
-      "4b52424b2810db3b01023c00030000000700000000000000fd03000000000000b6030000000000000200000001efcdabe803"
-      + "0000000000008d6d0000000000001400000000000000f401000000000000bc020000000000004e0009006200160014000000"
-      + "00000000d90f016362009f2e9e2e006362009f2e9e2e006362009f2e9e2e006362009f2e9e2e006362009f2e9e2e00636200"
-      + "9f2e9e2e006362009f2e9e2e006362009f2e9e2e006362009f2e9e2e0063620000151515151550082c9903e104a906f107b9"
-      + "09810b000f0d000b0d000d0d000b0d000b0d000b0d000b0d100b0d000b0d0918fcffffffffffff0946fbffffffffffff0d00"
-      + "0b0d0917fcffffffffffff0941fbffffffffffff0d000b0d000b10000b0d000b11000b0d000b0d0b0b040d0d070b0b070d0d"
-      + "040b0b08020d0d010b0b06636172642d37636172642d3237636172642d3437"
-    var bytes: [UInt8] = []
-    var rest = Substring(hex)
-    while let byte = UInt8(rest.prefix(2), radix: 16) {
-      bytes.append(byte)
-      rest = rest.dropFirst(2)
-    }
-    bytes += [UInt8](repeating: 0, count: Limits.blockBytes - bytes.count)
-    let (info, batch) = try read(bytes)
-    #expect(info.loss == Loss(count: 20, fromMs: 500, toMs: 700, reason: .overflow))
-    #expect(info.firstSequence == 1_021 && batch.samples.count == 60)
-    for (index, sample) in batch.samples.enumerated() {
-      let number = Int64(index)
-      #expect(sample.at == Instant(milliseconds: 1_000 + number / 6 * 3_000 + number % 6 / 3 * 45))
-      #expect(sample.series == UInt16(index % 6 * 7))
-      #expect(sample.quality == (index % 17 == 0 ? .bad : .good))
-      #expect(sample.hasText == (index % 20 == 7))
-      if sample.hasText {
-        let text = batch.texts[sample.textOffset..<(sample.textOffset + sample.textLength)]
-        #expect(String(decoding: text, as: UTF8.self) == "card-\(index)")
-      } else {
-        let raw = index == 33 ? .min : index == 34 ? .max : 200 + number % 6 * 100 + number / 6 * (number % 3)
-        #expect(sample.raw == raw)
+  /// Two buses that take turns every second or two. A third of the polls moves; a window of ten seconds ends on each.
+  private struct Buses {
+    private var now: [Int64] = [5_000, 5_000]
+    private var values = [Int64](repeating: 300, count: 40)
+
+    mutating func turn(_ bus: Int, _ random: inout Seeded) -> [Sample] {
+      var samples: [Sample] = []
+      for _ in 0..<Int.random(in: 1...2, using: &random) {
+        for device in 0..<8 {
+          let at = now[bus] + Int64(device) * 43 + Int64.random(in: 0...1, using: &random)
+          for point in 0..<2 where Int.random(in: 0..<3, using: &random) == 0 {
+            let series = bus * 20 + device * 2 + point
+            values[series] += Int64.random(in: -2...2, using: &random)
+            samples.append(
+              Sample(at: Instant(milliseconds: at), raw: values[series], series: UInt16(series), quality: .good))
+          }
+        }
+        now[bus] += 1_000
+        guard now[bus] % 10_000 == 0 else { continue }
+        for window in 0..<4 {
+          let mean = Double(Int.random(in: 0..<600, using: &random)) * 0.1 / 10
+          samples.append(
+            Sample(
+              at: Instant(milliseconds: now[bus]), raw: Int64(bitPattern: mean.bitPattern),
+              series: UInt16(bus * 20 + 16 + window), quality: .good))
+        }
       }
+      return samples
+    }
+  }
+
+  @Test(
+    "Buses that take turns come out as they came, whether or not it is said who speaks",
+    arguments: [1, 2, 3] as [UInt64])
+  func buses(seed: UInt64) throws {
+    var counts: [Int] = []
+    for isTold in [true, false] {
+      var random = Seeded(seed)
+      var site = Buses()
+      let writer = BlockWriter(seriesCount: 40)
+      var put: [Sample] = []
+      var bus = 0
+      var isFull = false
+      while !isFull {
+        for sample in site.turn(bus, &random) {
+          let source = isTold ? bus : 0
+          guard writer.append(sample, text: UnsafeBufferPointer(start: nil, count: 0), source: source) else {
+            isFull = true
+            break
+          }
+          put.append(sample)
+        }
+        bus = 1 - bus
+      }
+      try expectSame(seal(writer, put, put.map { _ in [] }))
+      counts.append(put.count)
+    }
+    #expect(counts[0] > counts[1], "\(counts) samples in a block, told and untold")
+    #expect(counts[0] > 4_000 || Double(Limits.blockBytes) / Double(counts[0]) < 1.3, "\(counts)")
+  }
+
+  @Test("Full is said once and for all: what is smaller is not squeezed in, and what was taken is unchanged")
+  func staysFull() throws {
+    for seed in 1...40 as ClosedRange<UInt64> {
+      var random = Seeded(seed)
+      let writer = BlockWriter(seriesCount: 100)
+      var samples: [Sample] = []
+      var texts: [[UInt8]] = []
+      while true {
+        let (sample, text) = Self.anything(&random)
+        guard text.withUnsafeBufferPointer({ writer.append(sample, text: $0) }) else { break }
+        samples.append(sample)
+        texts.append(text)
+      }
+      let small = Sample(at: samples[samples.count - 1].at, raw: 0, series: 1, quality: .good)
+      let isIn = writer.append(small, text: UnsafeBufferPointer(start: nil, count: 0))
+      #expect(!isIn)
+      try expectSame(seal(writer, samples, texts))
     }
   }
 
