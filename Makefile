@@ -9,7 +9,7 @@ VENV := .venv
 SMALL = -Xswiftc -use-ld=lld -Xlinker --gc-sections -Xlinker --icf=safe -Xlinker --no-export-dynamic \
   -Xlinker -z -Xlinker pack-relative-relocs
 
-.PHONY: demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help
+.PHONY: brokers demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make build    debug build        make release  release build, Swift libraries linked in, stripped'
 	@echo 'make bench    benchmarks         make soak     a million transactions on a dirty line (TRANSACTIONS=N)'
 	@echo 'make torture  the store, its power cut and killed at any moment (CUTS=1000 KILLS=10000)'
+	@echo 'make brokers  mosquitto killed under a box that pushes to it (KILLS=100)'
 	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
@@ -84,6 +85,11 @@ torture: setup
 	scripts/torture $(or $(CUTS),1000) $(or $(KILLS),10000)
 	$(SWIFT) build --build-tests
 	KERB_CUTS=$(or $(CUTS),1000) $(SWIFT) test --skip-build --filter CutTests
+
+# mosquitto killed under a box that pushes to it, and now and then the box: each batch arrives all the same.
+brokers: setup-test $(VENV)/ready
+	$(SWIFT) build -c release --product kerb
+	KERB_BROKER_KILLS=$(or $(KILLS),100) $(VENV)/bin/python -m pytest -v -s Tests/Acceptance/test_push_mqtt.py -k killed
 
 # A month in virtual time, through the real pipelines: the same seed gives the same samples and events, bit for bit.
 month: setup

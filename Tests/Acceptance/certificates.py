@@ -28,11 +28,12 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + first_day * DAY).not_valid_after(now + last_day * DAY))
 
-    def sign(self, name, last_day=30, stem=None):
+    def sign(self, name, last_day=30, stem=None, first_day=-10, names=()):
         """Writes NAME.pem and NAME.key, valid for this machine; returns their paths and the serial number."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, -10, last_day)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, first_day, last_day)
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)])
         certificate = builder.add_extension(names, critical=False).sign(self.key, hashes.SHA256())
         paths = self.folder / f"{stem or name}.pem", self.folder / f"{stem or name}.key"
         drafts = [path.with_suffix(path.suffix + ".draft") for path in paths]

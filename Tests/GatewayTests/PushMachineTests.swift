@@ -158,6 +158,35 @@ import Testing
     #expect(machine.failure == nil)
   }
 
+  @Test(
+    "30 A day without a link costs an attempt a minute, keeps one body, and is made up for at once")
+  func dayWithoutLink() {
+    var machine = Self.machine()
+    var now = Self.at(0)
+    var attempts = 0
+    while now < Self.at(86_400) {
+      machine.durable(Position(alarms: 0, telemetry: now.nanoseconds / 1_000_000 + 1))
+      switch machine.next(at: now) {
+      case .fetch(let lane, let after, let bytesMax):
+        _ = machine.fetched(lane, through: after + 100, bytes: bytesMax, size: bytesMax)
+      case .open:
+        attempts += 1
+        machine.failed(.unreachable("no route"), at: now)
+      case .wait(let until?): now = until
+      default: return #expect(Bool(false))
+      }
+      #expect(machine.parcels.count <= 1)
+    }
+    #expect((900...2_500).contains(attempts), "\(attempts)")
+    var steps = 0
+    while machine.counts.deliveries < 100, steps < 1_000 {
+      steps += 1
+      guard case .send(let number) = loaded(&machine, at: now) else { continue }
+      machine.delivered(number, at: now)
+    }
+    #expect(machine.counts.deliveries == 100 && machine.failure == nil)
+  }
+
   @Test("A way that does not open is given up after a time")
   func opening() {
     var machine = Self.machine { $0.isEager = true }

@@ -1,0 +1,137 @@
+"""The box pushes to mosquitto, and mosquitto_sub behind it gets everything, through killed brokers and killed agents."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+
+from broker import Broker, Subscriber
+from certificates import Authority
+from running import poll
+from test_conservation import community
+from test_push_http import push, secret, told
+from way import Socks, Way
+
+KILLS = int(os.environ.get("KERB_BROKER_KILLS", "10"))
+
+
+def mqtt(url, name="city", **keys):
+    return push(url, name, kind="mqtt", **keys)
+
+
+def test_presence_is_retained_and_the_last_will_speaks_for_a_killed_box(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    subscriber = Subscriber(house, broker)
+    subscriber.wait()
+    agent = house.agent(buses + mqtt(broker.url))
+    poll(lambda: subscriber.ledger().delivered("telemetry"), lambda: told(agent), seconds=30)
+    assert subscriber.last("kerb/box/status") == "online"
+    topics = {topic for topic, _, _ in subscriber.messages()}
+    assert topics <= {"kerb/box/status", "kerb/box/alarms", "kerb/box/telemetry"}
+    agent.kill()
+    poll(lambda: subscriber.last("kerb/box/status") == "offline", "the last will speaks", seconds=20)
+    agent.start()
+    poll(lambda: subscriber.last("kerb/box/status") == "online", "it is back", seconds=20)
+    agent.stop()
+    assert poll(lambda: subscriber.last("kerb/box/status") == "offline", "it says goodbye", seconds=20)
+    # Whoever comes later is told.
+    late = Subscriber(house, broker, "kerb/box/status", "late")
+    poll(lambda: list(late.messages()) == [("kerb/box/status", True, "offline")], "it is retained", seconds=20)
+
+
+def test_mqtt_5_over_tls_with_password_and_certificate_carries_senml_with_ids(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    authority = Authority(house.folder)
+    certificate, key, _ = authority.sign("broker")
+    own, own_key, _ = authority.sign("box")
+    passwords = house.folder / "passwords"
+    subprocess.run(
+        [shutil.which("mosquitto_passwd"), "-b", "-c", str(passwords), "box", "a-password"], check=True, timeout=20)
+    for path in (certificate, key, own, own_key, passwords):
+        path.chmod(0o640)
+    lines = (
+        f"user root\ncafile {authority.path}\ncertfile {certificate}\nkeyfile {key}\nrequire_certificate true\n"
+        f"password_file {passwords}\nallow_anonymous false\n")
+    broker = Broker(house, lines, "mqtts").start()
+    trust = ["--cafile", authority.path, "--cert", own, "--key", own_key, "-u", "box", "-P", "a-password"]
+    subscriber = Subscriber(
+        house, broker, arguments=[*trust, "-V", "mqttv5", "-F", "%t %r %P %C %p"], name="senml")
+    subscriber.wait()
+    agent = house.agent(
+        buses + mqtt(
+            broker.url, protocol="5", format="senml+json", username="box", ca_file=str(authority.path),
+            certificate=str(own), key=str(own_key), password_file=secret(house, "password", "a-password")))
+    poll(lambda: "senml+json" in subscriber.process.output, lambda: told(agent), seconds=30)
+    line = next(line for line in subscriber.process.output.split("\n") if "senml+json" in line and "telemetry" in line)
+    head, _, payload = line.partition(" [")
+    assert "id:" in head and ".telemetry." in head
+    assert all("n" in record for record in json.loads("[" + payload))
+    assert "a-password" not in agent.log
+    # A wrong password is a person's matter.
+    (house.folder / "password").write_text("wrong\n")
+    broker.kill()
+    broker.start()
+    poll(lambda: told(agent)["needs_person"], lambda: told(agent), seconds=30)
+    assert "username" in told(agent)["says"]["en"]
+    agent.stop()
+
+
+def test_a_socks_proxy_is_gone_through(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    subscriber = Subscriber(house, broker)
+    subscriber.wait()
+    proxy = Socks(house)
+    agent = house.agent(
+        buses + mqtt(f"mqtt://broker.example:{broker.port}", proxy=f"socks5://127.0.0.1:{proxy.port}", insecure=True))
+    poll(lambda: subscriber.ledger().delivered("telemetry"), lambda: told(agent), seconds=30)
+    assert proxy.asked == [f"broker.example:{broker.port}"]
+    agent.stop()
+
+
+def test_mosquitto_sub_has_each_batch_through_killed_brokers_and_killed_agents(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    # The box comes to a broker only when the platform is there: what a broker throws away for want of a subscriber,
+    # and what one forgets when it is killed, is no fault of the box.
+    way = Way(house, broker.port)
+    subscriber = Subscriber(house, broker)
+    subscriber.wait()
+    account = house.folder / "account.json"
+    agent = house.agent(buses + mqtt(f"mqtt://127.0.0.1:{way.port}", max_body="8KiB"), account=account)
+    chance = random.Random(3)
+    for kill in range(KILLS):
+        before = subscriber.size
+        poll(lambda: subscriber.size > before, lambda: told(agent), seconds=60)
+        carried = way.carried
+        poll(lambda: way.carried > carried + chance.randrange(3_000), "it is in the midst of it", seconds=60)
+        way.is_shut = True
+        broker.kill()
+        way.shut()
+        if kill % 7 == 6:
+            agent.kill()
+        broker.start()
+        subscriber.wait()
+        way.open()
+        if kill % 7 == 6:
+            agent.start(account=account)
+    poll(lambda: told(agent)["deliveries"] > 2 and told(agent)["state"] == "idle", lambda: told(agent), seconds=60)
+    ledger = subscriber.ledger()
+    if KILLS >= 100:
+        assert ledger.repeats > 0, "kills in the midst of it repeat something"
+    ends = ledger.check_continuity()
+    print(f"{KILLS} kills: {len(ledger.batches)} batches, {ledger.repeats} of them twice, up to {ends}")
+    status = agent.status()
+    agent.stop()
+    ledger = subscriber.ledger()
+    ends = ledger.check_continuity()
+    assert ends["telemetry"] >= status["buffer"]["durable"]["telemetry"] - 2_000
+    final = json.loads(account.read_text())
+    [told_of] = [each for each in final["consumers"] if each["name"] == "city"]
+    assert told_of["held_alarms"] <= ends["alarms"] and told_of["held_telemetry"] <= ends["telemetry"]
