@@ -74,6 +74,8 @@ bench: release
 	cd Benchmarks && $(SWIFT) build -c release --product StoreBench
 	Benchmarks/store Benchmarks/.build/release/StoreBench
 	Benchmarks/figures .build/kerb
+	$(SWIFT) build -c release --product upstream-bench
+	Benchmarks/upstream .build/kerb $$($(SWIFT) build -c release --show-bin-path)/upstream-bench
 
 # A million transactions on a dirty line, in order and overtaking. KERB_SEED chooses other dirt.
 soak: setup

@@ -65,6 +65,9 @@ var targets: [Target] = [
   .executableTarget(
     name: "simulation", dependencies: ["FieldBus", "StreamCore", "VirtualSite", "CMallocCount"],
     path: "Tests/Simulation", swiftSettings: strict),
+  .executableTarget(
+    name: "upstream-bench", dependencies: ["Gateway", "Store", "FieldBus", "StreamCore", "CLinux"],
+    path: "Benchmarks/Upstream", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),

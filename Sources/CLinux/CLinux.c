@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/serial.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,6 +30,17 @@ static int64_t clock_ns(clockid_t id) {
   struct timespec now;
   clock_gettime(id, &now);
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void kerb_malloc_settle(size_t block_bytes) {
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, 2);
+  /* Set at all, it no longer grows with what was freed: else a megabyte that was needed once is kept for ever. */
+  mallopt(M_MMAP_THRESHOLD, (int)block_bytes);
+  mallopt(M_TRIM_THRESHOLD, (int)block_bytes);
+#else
+  (void)block_bytes;
+#endif
 }
 
 int64_t kerb_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }

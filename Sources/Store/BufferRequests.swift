@@ -37,7 +37,9 @@ extension Buffer {
     }
     if request.telemetry {
       if room > 0 {
-        let found = try readTelemetry(after: answer.next.telemetry, recordsMax: room, for: consumer)
+        let found = try readTelemetry(
+          after: answer.next.telemetry, recordsMax: room, wholeBlocks: request.wholeBlocks, for: consumer)
+        answer.endsWhole = found.endsWhole
         answer.telemetryGaps = found.gaps
         answer.batches = found.batches
         answer.next.telemetry = found.next
@@ -88,7 +90,7 @@ extension Buffer {
   }
 
   private func readTelemetry(
-    after: Int64, recordsMax: Int, for consumer: String?
+    after: Int64, recordsMax: Int, wholeBlocks: Bool, for consumer: String?
   ) throws(StoreFailure) -> TelemetryAnswer {
     guard let ring else { throw unavailable }
     if ring.newest == nil, after < durable.telemetry {
@@ -100,7 +102,7 @@ extension Buffer {
     let isKnown = consumer.map { cursors[$0] != nil } ?? false
     var place = isKnown ? consumer.flatMap { cursors[$0]?.place } : anyonesPlace
     do throws(StoreFailure) {
-      let answer = try ring.read(after: after, recordsMax: recordsMax, place: &place)
+      let answer = try ring.read(after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks, place: &place)
       if isKnown, let consumer { cursors[consumer]?.place = place } else { anyonesPlace = place }
       return answer
     } catch {

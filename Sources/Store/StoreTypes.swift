@@ -38,9 +38,11 @@ package struct StoreConfiguration: Sendable {
 }
 
 extension StoreConfiguration {
-  /// What packing and unpacking take: a model each, the open block's stream, and the blocks that wait.
+  /// What packing and unpacking take: a model each, the open block's stream, the blocks that wait, and the last one
+  /// that was unpacked.
   package static func blockBytes(seriesCount: Int) -> Int {
     2 * BlockModel.bytes(seriesCount: seriesCount) + (Limits.blocksPendingMax + 2) * Limits.blockBytes
+      + Limits.samplesPerBlockMax * MemoryLayout<Sample>.stride
   }
 }
 
@@ -181,6 +183,8 @@ package struct ReadRequest: Sendable {
   package var telemetry: Bool
   /// At most this many records in all, samples and events together.
   package var recordsMax: Int
+  /// The last block may bring more than that: it is unpacked anyway.
+  package var wholeBlocks = false
   /// Unix time, ns: telemetry begins with the first commit that reaches it, where the wall time is known.
   package var sinceNs: Int64?
   package init(after: Position, alarms: Bool, telemetry: Bool, recordsMax: Int) {
@@ -201,6 +205,8 @@ package struct ReadAnswer: Sendable {
   package var batches: [StoredBatch] = []
   /// Everything up to here is in this answer (or was before).
   package var next = Position()
+  /// The last batch ends where its commit ended, and not where `recordsMax` cut it.
+  package var endsWhole = false
   /// There is more behind `next` already.
   package var more = false
   /// Of every epoch that occurs in the answer.

@@ -9,12 +9,15 @@ struct TelemetryAnswer {
   var batches: [StoredBatch] = []
   var next: Int64
   var records = 0
+  var endsWhole = false
 }
 
 extension TelemetryRing {
   /// `after` is at most the newest sequence.
-  func read(after: Int64, recordsMax: Int, place: inout ReadingPlace?) throws(StoreFailure) -> TelemetryAnswer {
-    var reading = TelemetryReading(after: after, recordsMax: recordsMax)
+  func read(
+    after: Int64, recordsMax: Int, wholeBlocks: Bool = false, place: inout ReadingPlace?
+  ) throws(StoreFailure) -> TelemetryAnswer {
+    var reading = TelemetryReading(after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks)
     guard let numbers, let newest, after < newest.last else { return reading.answer }
     var number: Int64
     if let place, place.sequence == after + 1, numbers.contains(place.block) {
@@ -62,11 +65,13 @@ private struct TelemetryReading {
   var answer: TelemetryAnswer
   var damageSeen = false
   private let recordsMax: Int
+  private let wholeBlocks: Bool
   private var before: BlockInfo?
 
-  init(after: Int64, recordsMax: Int) {
+  init(after: Int64, recordsMax: Int, wholeBlocks: Bool) {
     answer = TelemetryAnswer(next: after)
     self.recordsMax = recordsMax
+    self.wholeBlocks = wholeBlocks
   }
 
   var isFull: Bool { answer.records >= recordsMax }
@@ -96,7 +101,7 @@ private struct TelemetryReading {
 
   private mutating func take(_ batch: StoredBatch) {
     let skipped = Int(max(0, answer.next + 1 - batch.firstSequence))
-    let room = max(0, recordsMax - answer.records)
+    let room = wholeBlocks ? Int.max : max(0, recordsMax - answer.records)
     let taken = min(batch.samples.count - skipped, room)
     guard taken > 0 else { return }
     if taken == batch.samples.count {
@@ -107,6 +112,7 @@ private struct TelemetryReading {
       part.samples = Array(batch.samples[skipped..<(skipped + taken)])
       answer.batches.append(part)
     }
+    answer.endsWhole = skipped + taken == batch.samples.count
     answer.next += Int64(taken)
     answer.records += taken
   }

@@ -31,6 +31,9 @@ final class TelemetryRing {
   private(set) var filled: Int64
   private var oldestKnown: BlockInfo?
   private var isHome = false
+  /// The block that was unpacked last: whoever asks for little at a time asks for it again. Never the newest one, which
+  /// still fills.
+  private var unpacked: (info: BlockInfo, batches: [StoredBatch])?
 
   static func slots(bytes: Int) -> Int64 {
     // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one
@@ -110,6 +113,7 @@ final class TelemetryRing {
   /// Commits sealed blocks, in order, all or none.
   func append(_ blocks: UnsafeRawBufferPointer) throws(StoreFailure) {
     let size = Limits.blockBytes
+    unpacked = nil
     var last: BlockInfo?
     try connection.transaction { () throws(StoreFailure) in
       for index in 0..<(blocks.count / size) {
@@ -195,10 +199,12 @@ final class TelemetryRing {
 
   /// Block `number`, decoded, a batch for each commit that filled it; nil if it is damaged.
   func batches(_ number: Int64) throws(StoreFailure) -> (BlockInfo, [StoredBatch])? {
+    if let unpacked, unpacked.info.number == number { return unpacked }
     let found = try withSlot(slot(of: number)) { (bytes) -> (BlockInfo, [StoredBatch])? in
       guard let (info, batches) = try? reader.read(bytes), info.number == number, info.mark == mark else { return nil }
       return (info, batches)
     }
+    unpacked = number == newest?.number ? nil : found ?? nil
     return found ?? nil
   }
 

@@ -3,7 +3,7 @@
 extension Limits {
   /// One body of a push, before compression: any one alarm with all its texts fits.
   package static let pushBodyBytesMin = 8 << 10
-  package static let pushBodyBytesMax = answerBytesMax
+  package static let pushBodyBytesMax = 1 << 20
   package static let pushBodyBytesDefault = 64 << 10
   /// The first bodies, until it is known how fast the way is.
   package static let pushBodyBytesFirst = 16 << 10

@@ -6,6 +6,7 @@ import FieldBus
 import Gateway
 import Glibc
 import Logging
+import StreamCore
 
 struct Run: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -27,6 +28,7 @@ struct Run: ParsableCommand {
   func run() throws {
     // Before the first thread: they inherit it, and the main thread takes signals by waiting for them.
     kerb_block_signals()
+    kerb_malloc_settle(Limits.mallocBlockBytes)
     LoggingSystem.bootstrap { LineLog(label: $0) }
     let configuration = try files.read()
     let logger = Logger(label: "kerb")

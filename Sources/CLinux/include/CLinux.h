@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Before the first thread: glibc keeps two arenas for all of them, and gives blocks of that size back at once. */
+void kerb_malloc_settle(size_t block_bytes);
+
 /* Time. Nanoseconds on CLOCK_MONOTONIC / CLOCK_REALTIME. */
 int64_t kerb_monotonic_ns(void);
 int64_t kerb_realtime_ns(void);

@@ -73,6 +73,8 @@ package struct CBORWriter: RecordOutput {
     append(value.bitPattern)
   }
 
+  package mutating func records(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes.append(contentsOf: bytes) }
+
   package mutating func bool(_ value: Bool) { bytes.append(value ? 0xF5 : 0xF4) }
 
   package mutating func seconds(milliseconds value: Int64) {

@@ -16,6 +16,12 @@ package struct JSONWriter: Sendable {
 
   package var count: Int { bytes.count }
 
+  /// What was written, without a copy of it; the writer is empty then.
+  package mutating func takeBytes() -> [UInt8] {
+    follows = false
+    return exchange(&bytes, with: [])
+  }
+
   /// A place to return to with `rewind`: what a writer does when the last record turns out to be one too many.
   package struct Mark: Sendable {
     fileprivate var count: Int
@@ -132,8 +138,10 @@ package struct JSONWriter: Sendable {
     bytes.append(contentsOf: json)
   }
 
+  package mutating func records(_ bytes: UnsafeBufferPointer<UInt8>) { raw(bytes) }
+
   /// Bytes that bring their own order.
-  package mutating func append(unseparated other: [UInt8]) { bytes.append(contentsOf: other) }
+  package mutating func append(unseparated other: some Collection<UInt8>) { bytes.append(contentsOf: other) }
 
   // MARK: Members
 

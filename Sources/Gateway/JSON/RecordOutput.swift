@@ -11,6 +11,8 @@ package protocol RecordOutput: Sendable {
   var mark: Mark { get }
   mutating func rewind(to mark: Mark)
 
+  /// Records that stand already, with what is between them.
+  mutating func records(_ bytes: UnsafeBufferPointer<UInt8>)
   mutating func object(_ members: (inout Self) -> Void)
   mutating func key(_ name: String)
   mutating func string(_ text: String)

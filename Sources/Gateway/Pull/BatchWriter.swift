@@ -33,13 +33,14 @@ struct BatchWriter {
 
   private var timeline: Timeline
   private var gapList = JSONWriter()
-  /// The batches; of a SenML pack the records alone.
-  private var batchList = JSONWriter()
+  /// The body from its beginning, with the batches; of a SenML pack the records alone.
+  private var batchList: JSONWriter
   /// The gaps of a SenML pack: values of Kerb-Gap headers.
   private(set) var gapHeaders: [String] = []
 
-  /// Names, braces and the cursor around the lists.
+  /// What comes behind the batches, but for the gaps: names, braces and the cursor.
   private static let envelopeBytes = 1_024
+  private static let open = Array(#"{"batches":["#.utf8)
 
   init(
     consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline, type: MediaType = .json,
@@ -52,6 +53,12 @@ struct BatchWriter {
     self.limit = limit
     self.timeline = timeline
     self.bytesMax = bytesMax - Self.envelopeBytes
+    batchList = JSONWriter(reservingCapacity: min(bytesMax, 96 * limit + Self.envelopeBytes))
+    switch type {
+    case .senmlJSON: batchList.append(unseparated: [UInt8(ascii: "[")])
+    case .senmlCBOR: batchList.append(unseparated: [0x9F])
+    default: batchList.append(unseparated: Self.open)
+    }
   }
 
   var isEmpty: Bool { records == 0 && gaps == 0 }
@@ -101,7 +108,7 @@ struct BatchWriter {
           guard append(gap, lane: .telemetry) else { return }
           isFirst = false
         }
-        let endsRead = piece.last == answer.next.telemetry && answer.more
+        let endsRead = piece.last == answer.next.telemetry && answer.more && !answer.endsWhole
         if endsRead, !isFirst, piece.last % Int64(Limits.recordsPerBatchMax) != 0 {
           leftTail = true
           return
@@ -202,8 +209,29 @@ struct BatchWriter {
 
   private mutating func append(_ piece: Piece, of batch: StoredBatch, view: CatalogueView?) -> Bool {
     guard let view else { return append(unreadable(piece.first, piece.last, batch.epoch), lane: .telemetry) }
+    if appendAtOnce(piece, of: batch, view) { return true }
     return type == .senmlCBOR
       ? append(piece, of: batch, view, CBORWriter.self) : append(piece, of: batch, view, JSONWriter.self)
+  }
+
+  /// The usual case, without a look at each record: the clock is known, all are simple, and they fit whatever they are.
+  /// False: nothing was done.
+  private mutating func appendAtOnce(_ piece: Piece, of batch: StoredBatch, _ view: CatalogueView) -> Bool {
+    let forms = view.forms(type)
+    let size = Int(piece.last - piece.first + 1)
+    guard let offsetNs = timeline.offsetNs(of: batch.epoch), records + size <= limit,
+      gapList.count + batchList.count + forms.batchBytesMax + 256 <= bytesMax
+    else { return false }
+    let place = Int(piece.first - batch.firstSequence)
+    let samples = batch.samples[place..<(place + size)]
+    guard let count = forms.write(samples, offsetNs: offsetNs, view.scope(of: consumer)) else { return false }
+    if count > 0 {
+      append(
+        forms.written, count: count, .telemetry, epoch: batch.epoch, id: "\(piece.first)-\(piece.last)")
+    }
+    scanned += size
+    advance(.telemetry, to: piece.last)
+    return true
   }
 
   private mutating func append<Output: RecordOutput>(
@@ -242,9 +270,22 @@ struct BatchWriter {
     return !isFull
   }
 
-  /// `bytes`: the records, as JSON with commas between.
+  /// `bytes`: the records, as JSON with commas between. False: they do not fit, and the body is as before.
   private mutating func append(_ bytes: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
     let mark = batchList.mark
+    bytes.withUnsafeBufferPointer { append($0, count: count, lane, epoch: epoch, id: id) }
+    guard records <= limit, gapList.count + batchList.count <= bytesMax else {
+      batchList.rewind(to: mark)
+      records -= count
+      isFull = true
+      return false
+    }
+    return true
+  }
+
+  private mutating func append(
+    _ bytes: UnsafeBufferPointer<UInt8>, count: Int, _ lane: Lane, epoch: UInt32, id: String
+  ) {
     switch type {
     case .senmlJSON: batchList.raw(bytes)
     case .senmlCBOR: batchList.append(unseparated: bytes)
@@ -256,13 +297,7 @@ struct BatchWriter {
         $0.array { $0.raw(bytes) }
       }
     }
-    guard records + count <= limit, gapList.count + batchList.count <= bytesMax else {
-      batchList.rewind(to: mark)
-      isFull = true
-      return false
-    }
     records += count
-    return true
   }
 
   private mutating func advance(_ lane: Lane, to sequence: Int64) {
@@ -290,25 +325,25 @@ struct BatchWriter {
   /// RFC 8288: where a SenML reader goes on.
   func link(_ others: String) -> String { "</v1/batches?after=\(seal.token(position))\(others)>; rel=\"next\"" }
 
-  /// A SenML pack: an array of the records. Nil without one: a pack has at least one record.
-  var pack: [UInt8]? {
+  /// A SenML pack: an array of the records. Nil without one: a pack has at least one record. Nothing can be added any
+  /// more.
+  mutating func takePack() -> [UInt8]? {
     if records == 0 { return nil }
-    let (open, close): (UInt8, UInt8) = type == .senmlCBOR ? (0x9F, 0xFF) : (UInt8(ascii: "["), UInt8(ascii: "]"))
-    return [open] + batchList.bytes + [close]
+    batchList.append(unseparated: [type == .senmlCBOR ? 0xFF : UInt8(ascii: "]")])
+    return batchList.takeBytes()
   }
 
-  func body(gateway: String, more: Bool) -> [UInt8] {
-    var writer = JSONWriter(reservingCapacity: gapList.count + batchList.count + Self.envelopeBytes)
-    writer.object {
-      $0.member("gateway", gateway)
-      $0.member("store", seal.storeID)
-      $0.member("next", seal.token(position))
-      $0.member("more", more)
-      $0.key("gaps")
-      $0.array { $0.raw(gapList.bytes) }
-      $0.key("batches")
-      $0.array { $0.raw(batchList.bytes) }
-    }
-    return writer.bytes
+  /// What is known only now stands behind the batches: so they are written down once, where they stay. Nothing can be
+  /// added any more.
+  mutating func takeBody(gateway: String, more: Bool) -> [UInt8] {
+    batchList.endArray()
+    batchList.key("gaps")
+    batchList.array { $0.raw(gapList.bytes) }
+    batchList.member("gateway", gateway)
+    batchList.member("store", seal.storeID)
+    batchList.member("more", more)
+    batchList.member("next", seal.token(position))
+    batchList.endObject()
+    return batchList.takeBytes()
   }
 }

@@ -16,6 +16,17 @@ final class CatalogueView {
 
   func forgetScopes() { scopes = [:] }
 
+  private var json: RecordForms?
+  private var cbor: RecordForms?
+
+  func forms(_ type: MediaType) -> RecordForms {
+    let isCBOR = type == .senmlCBOR
+    if let made = isCBOR ? cbor : json { return made }
+    let made = RecordForms(catalogue, isCBOR: isCBOR)
+    if isCBOR { cbor = made } else { json = made }
+    return made
+  }
+
   func scope(of consumer: Consumer) -> Scope {
     if let scope = scopes[consumer.index] { return scope }
     let scope = Scope(consumer.spec, of: catalogue)

@@ -1,14 +1,15 @@
 // One request for batches on its way: acknowledge, read, filter, perhaps wait, answer. Lives on the event loop,
 // from the request to its answer.
 //
-//   position known ──► reading ──► answered
-//                        ▲  │ nothing yet, and time left
-//               durable  │  ▼
-//                       waiting ──► answered (time over, or the server stops)
+//   position known ──► its turn ──► reading ──► answered
+//                                    ▲  │ nothing yet, and time left
+//                           durable  │  ▼
+//                                   waiting ──► answered (time over, or the server stops)
 //
 // Invariants:
 //  1. It answers exactly once, or never after `cancel()`.
 //  2. The cursor that it gives is behind everything in the answer and everything outside the scope in front of it.
+//  3. Who has waited, or wants alarms alone, needs no turn: what is new is little, and must not wait behind backlogs.
 
 import NIOCore
 import Store
@@ -17,7 +18,7 @@ import StreamCore
 final class Delivery: @unchecked Sendable {
   // Unchecked: touched on the desk's loop only, which every entry from another thread's completion goes through.
 
-  private enum State { case reading, waiting, answered }
+  private enum State { case queued, reading, waiting, answered }
 
   private let desk: PullDesk
   private let consumer: Consumer
@@ -25,8 +26,11 @@ final class Delivery: @unchecked Sendable {
   private let lanes: [Lane]
   private let deadline: NIODeadline
   private var reply: ((PullAnswer) -> Void)?
-  private var state = State.reading
+  private var state = State.queued
+  private var hasTurn = false
+  private var lease: AnswerLease?
   private var begin = Position()
+  private var seal: CursorSeal?
   private var writer: BatchWriter?
   private var timeOver: Scheduled<Void>?
   /// Sequences looked at since it last waited.
@@ -62,10 +66,27 @@ final class Delivery: @unchecked Sendable {
     guard let seal = desk.seal(of: consumer) else { return answer(PullDesk.unavailable(.closed)) }
     begin = position
     scannedBefore = 0
+    self.seal = seal
+    if lanes == [.alarms] || hasTurn { return work() }
+    hasTurn = true
+    if desk.turns.ask(self) { work() }
+  }
+
+  /// It is its turn.
+  func work() {
+    guard state != .answered, let seal else { return }
+    let lease = self.lease ?? desk.room.lease()
+    self.lease = lease
     writer = BatchWriter(
-      consumer: consumer, seal: seal, after: position, limit: query.limit,
-      timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []), type: query.type)
+      consumer: consumer, seal: seal, after: begin, limit: query.limit,
+      timeline: Timeline(epoch: desk.epoch, now: desk.now(), clocks: []), type: query.type, bytesMax: lease.bytes)
     read()
+  }
+
+  private func leaveTurn() {
+    guard hasTurn else { return }
+    hasTurn = false
+    desk.leaveTurn(self)
   }
 
   // MARK: Reading
@@ -75,9 +96,10 @@ final class Delivery: @unchecked Sendable {
     state = .reading
     // As much as is wanted, and more each time that most of it was outside the scope.
     let wanted = max(query.limit - writer.records + Limits.recordsPerBatchMax, writer.scanned)
-    let request = ReadRequest(
+    var request = ReadRequest(
       after: writer.position, alarms: lanes.contains(.alarms), telemetry: lanes.contains(.telemetry),
       recordsMax: min(wanted, Limits.recordsPerReadMax))
+    request.wholeBlocks = true
     desk.source.read(request, for: consumer.name) { result in
       self.desk.loop.execute { self.got(result) }
     }
@@ -128,6 +150,7 @@ final class Delivery: @unchecked Sendable {
           afterSeconds: 5))
     }
     state = .waiting
+    leaveTurn()
     scannedBefore = writer.scanned
     if timeOver == nil {
       timeOver = desk.loop.assumeIsolated().scheduleTask(deadline: deadline) { self.timeIsOver() }
@@ -155,16 +178,22 @@ final class Delivery: @unchecked Sendable {
   }
 
   private func answerWithBody(more: Bool) {
-    guard let writer else { return }
-    if query.type == .json { return answer(.json(writer.body(gateway: desk.gatewayID, more: more))) }
+    guard var writer else { return }
+    self.writer = nil
+    if query.type == .json { return answer(.json(writer.takeBody(gateway: desk.gatewayID, more: more))) }
     var headers = [(name: "Link", value: writer.link(query.others))]
     for gap in writer.gapHeaders { headers.append((name: "Kerb-Gap", value: gap)) }
-    guard let pack = writer.pack else { return answer(PullAnswer(status: .noContent, headers: headers)) }
+    guard let pack = writer.takePack() else { return answer(PullAnswer(status: .noContent, headers: headers)) }
     answer(PullAnswer(status: .ok, headers: headers, contentType: query.type.rawValue, body: pack))
   }
 
   private func answer(_ answer: PullAnswer) {
     let reply = reply
+    var answer = answer
+    if !answer.body.isEmpty {
+      lease?.shrink(to: answer.body.count)
+      answer.lease = lease
+    }
     cancel()
     reply?(answer)
   }
@@ -174,6 +203,8 @@ final class Delivery: @unchecked Sendable {
     timeOver?.cancel()
     timeOver = nil
     writer = nil
+    lease = nil
     desk.leave(self)
+    leaveTurn()
   }
 }

@@ -6,7 +6,7 @@
 // Invariants:
 //  1. Answers go out in the order of the requests, one whole answer after the other.
 //  2. Something is always timed: the head and the body of a request (`headerNs`), the next request and the writing
-//     of an answer (`idleNs`). Only an answer in the making is not: it has its own end.
+//     of each piece of an answer (`idleNs`). Only an answer in the making is not: it has its own end.
 //  3. After an error of the protocol no more is read as a request: one problem goes out, then the connection ends.
 
 import NIOCore
@@ -45,6 +45,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var queue = CircularBuffer<(head: HTTPRequestHead, body: [UInt8])>()
   private var isAnswering = false
   private var delivery: Delivery?
+  /// Of the body that is being written.
+  private var lease: AnswerLease?
   private var gzip: GzipStream?
   /// Goes out after what is queued; nothing more is received.
   private var lastWord: PullAnswer?
@@ -72,6 +74,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     timer?.cancel()
     delivery?.cancel()
     delivery = nil
+    lease = nil
     endCompression()
     self.context = nil
     context.fireChannelInactive()
@@ -221,11 +224,31 @@ final class HTTPConnection: ChannelDuplexHandler {
     }
     arm(times.idleNs)
     context.write(wrapOutboundOut(.head(head)), promise: nil)
-    if gzip != nil { return writeCompressed(answer.body[...]) }
-    if request?.method != .HEAD, !answer.body.isEmpty {
-      context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: answer.body)))), promise: nil)
+    if gzip != nil {
+      lease = answer.lease
+      return writeCompressed(answer.body[...])
     }
-    writeEnd(context)
+    if request?.method == .HEAD || answer.body.isEmpty { return writeEnd(context) }
+    lease = answer.lease
+    writeBody(answer.body[...])
+  }
+
+  /// The next piece when the one before is with the kernel: so a connection holds one beside the body.
+  private func writeBody(_ rest: ArraySlice<UInt8>) {
+    guard let context else { return }
+    let piece = rest.prefix(Limits.answerPieceBytes)
+    let left = rest.dropFirst(piece.count)
+    let bytes = wrapOutboundOut(.body(.byteBuffer(context.channel.allocator.buffer(bytes: piece))))
+    if left.isEmpty {
+      context.write(bytes, promise: nil)
+      return writeEnd(context)
+    }
+    let written = context.eventLoop.makePromise(of: Void.self)
+    written.futureResult.assumeIsolated().whenSuccess { _ in
+      self.arm(self.times.idleNs)
+      self.writeBody(left)
+    }
+    context.writeAndFlush(bytes, promise: written)
   }
 
   private func writeEnd(_ context: ChannelHandlerContext) {
@@ -272,6 +295,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   private func wrote() {
     guard let context else { return }
     isAnswering = false
+    lease = nil
     if isClosing {
       // The client may still be sending: closing at once would throw our answer away with its bytes. So: say the
       // end, then wait for its.

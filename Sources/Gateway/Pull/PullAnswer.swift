@@ -7,6 +7,8 @@ package struct PullAnswer: Sendable {
   package var headers: [(name: String, value: String)] = []
   package var contentType = ""
   package var body: [UInt8] = []
+  /// Of what the body takes; let go when it is with the kernel.
+  var lease: AnswerLease?
   /// The connection ends with this answer.
   package var closes = false
 

@@ -95,6 +95,15 @@ final class PullDesk: @unchecked Sendable {
     return true
   }
 
+  var turns = DeliveryTurns()
+  let room = AnswerRoom()
+
+  /// Whoever is next begins in a turn of the loop of its own.
+  func leaveTurn(_ delivery: Delivery) {
+    guard let next = turns.leave(delivery) else { return }
+    loop.assumeIsolated().execute { next.work() }
+  }
+
   func leave(_ delivery: Delivery) { waiting[ObjectIdentifier(delivery)] = nil }
 
   func noteDurable(_ position: Position) {

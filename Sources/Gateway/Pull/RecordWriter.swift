@@ -41,7 +41,7 @@ package struct Timeline: Sendable {
 
   /// Unix time in milliseconds, where the epoch's clock is known.
   package func unixMs(_ at: Instant, epoch: UInt32) -> Int64? {
-    offsets[epoch].map { floorMs((at + $0).nanoseconds) }
+    offsets[epoch].map { Self.floorMs((at + $0).nanoseconds) }
   }
 
   /// Writes `t`, and `unsynchronised` where no absolute time is known: then `t` is relative to now in the running
@@ -53,7 +53,7 @@ package struct Timeline: Sendable {
       return
     }
     writer.key(epoch == self.epoch ? "t" : "mono")
-    writer.seconds(milliseconds: epoch == self.epoch ? min(0, floorMs(at - now)) : floorMs(at.nanoseconds))
+    writer.seconds(milliseconds: epoch == self.epoch ? min(0, Self.floorMs(at - now)) : Self.floorMs(at.nanoseconds))
     writer.member("unsynchronised", true)
   }
 
@@ -61,10 +61,13 @@ package struct Timeline: Sendable {
   package func writeMember(_ name: String, _ at: Instant, epoch: UInt32, into writer: inout some RecordOutput) {
     guard unixMs(at, epoch: epoch) != nil || epoch == self.epoch else { return }
     writer.key(name)
-    writer.seconds(milliseconds: unixMs(at, epoch: epoch) ?? min(0, floorMs(at - now)))
+    writer.seconds(milliseconds: unixMs(at, epoch: epoch) ?? min(0, Self.floorMs(at - now)))
   }
 
-  private func floorMs(_ ns: Int64) -> Int64 { ns >= 0 ? ns / 1_000_000 : -((-(ns + 1)) / 1_000_000) - 1 }
+  /// From a monotonic instant of `epoch` to Unix time, where it is known.
+  package func offsetNs(of epoch: UInt32) -> Int64? { offsets[epoch] }
+
+  package static func floorMs(_ ns: Int64) -> Int64 { ns >= 0 ? ns / 1_000_000 : -((-(ns + 1)) / 1_000_000) - 1 }
 }
 
 extension CatalogueSeries {
@@ -75,17 +78,16 @@ extension CatalogueSeries {
     guard encoding == .signed || encoding == .unsigned, abs(whole) < 9e15 else {
       return encoding.value(raw: raw, scale: scale, offset: offset)
     }
-    var power = 1.0
-    for _ in 0...9 {
-      let multiplier = (scale * power).rounded()
-      let addend = (offset * power).rounded()
-      // Exact: both are the decimals nearest to what was configured, and the sum below stays under 2^53.
-      if multiplier / power == scale, addend / power == offset, abs(whole * multiplier + addend) < 9e15 {
-        return (whole * multiplier + addend) / power
-      }
-      power *= 10
+    // Exact: multiplier and addend are the decimals nearest to what was configured, and the sum stays under 2^53.
+    if let decimal = DecimalScale(scale, offset), let sum = Self.sum(whole, decimal) {
+      return sum / DecimalScale.powers[decimal.places]
     }
     return encoding.value(raw: raw, scale: scale, offset: offset)
+  }
+
+  private static func sum(_ whole: Double, _ decimal: DecimalScale) -> Double? {
+    let sum = whole * Double(decimal.multiplier) + Double(decimal.addend)
+    return abs(sum) < 9e15 ? sum : nil
   }
 }
 
@@ -140,6 +142,11 @@ package struct RecordWriter {
     let hasValue = quality != .bad && writeValueAlone(series, raw: raw, text: text, into: &writer)
     // RFC 8428, 4.2: a record has a value.
     if !hasValue, dialect == .senml { writer.member("vs", quality.word) }
+    writeRest(series, quality: quality, into: &writer)
+  }
+
+  /// What says how to take it.
+  func writeRest(_ series: CatalogueSeries, quality: Quality, into writer: inout some RecordOutput) {
     if let unit = series.unit { writer.member("u", unit) }
     writer.member("q", quality.word)
     if let statistic = series.statistic {

@@ -70,9 +70,10 @@ final class Packing: @unchecked Sendable {
     guard completion != nil, let writer else { return }
     // No record takes less than 32 bytes; and more each time that most of it was outside the scope.
     let wanted = max(bytesMax / 32 + Limits.recordsPerBatchMax, writer.scanned)
-    let request = ReadRequest(
+    var request = ReadRequest(
       after: writer.position, alarms: order.lane == .alarms, telemetry: order.lane == .telemetry,
       recordsMax: min(wanted, Limits.recordsPerReadMax))
+    request.wholeBlocks = true
     source.read(request, for: order.consumer.name) { result in
       self.loop.execute { self.got(result) }
     }
@@ -106,13 +107,15 @@ final class Packing: @unchecked Sendable {
     }
     let through = writer.position[order.lane]
     guard !writer.isEmpty else { return finish(.nothing(through: through)) }
+    self.writer = nil
     if order.type == .json {
       return finish(
-        .body(writer.body(gateway: order.gateway, more: hasMore), through: through, gaps: []))
+        .body(writer.takeBody(gateway: order.gateway, more: hasMore), through: through, gaps: []))
     }
     // A pack without a record tells of gaps alone.
     let empty: [UInt8] = order.type == .senmlCBOR ? [0x80] : Array("[]".utf8)
-    finish(.body(writer.pack ?? empty, through: through, gaps: writer.gapHeaders))
+    let gaps = writer.gapHeaders
+    finish(.body(writer.takePack() ?? empty, through: through, gaps: gaps))
   }
 
   private func finish(_ packed: PackedBody) {

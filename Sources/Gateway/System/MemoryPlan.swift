@@ -26,9 +26,13 @@ package struct MemoryPlan: Sendable {
     let series = Numbering(devices: configuration.devices).seriesCount
     lines.append(Line(holder: "store", part: "pages", bytes: Limits.storeCacheBytes))
     lines.append(Line(holder: "store", part: "blocks", bytes: StoreConfiguration.blockBytes(seriesCount: series)))
-    lines.append(Line(holder: "pull", part: "answer", bytes: Limits.answerBytesMax))
+    let spare = configuration.consumers.count * (Limits.answerBytesMin + Limits.answerPieceBytes)
+    lines.append(Line(holder: "pull", part: "answers", bytes: Limits.answersBytesMax + spare))
     lines.append(
       Line(holder: "pull", part: "compression", bytes: Limits.compressionsMax * Limits.compressionBytes))
+    // In both formats.
+    lines.append(
+      Line(holder: "pull", part: "names", bytes: 2 * RecordForms.bytes(of: Catalogue(configuration))))
     let commanders = configuration.consumers.count(where: \.commands)
     if commanders > 0 {
       lines.append(Line(holder: "pull", part: "commands", bytes: commanders * CommandBook.bytes))
