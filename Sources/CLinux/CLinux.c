@@ -184,6 +184,14 @@ int kerb_tty_baud(int fd) {
   return 0;
 }
 
+int kerb_terminal_size(int fd, int *columns, int *rows) {
+  struct winsize size;
+  if (ioctl(fd, TIOCGWINSZ, &size) < 0) return -errno;
+  *columns = size.ws_col;
+  *rows = size.ws_row;
+  return 0;
+}
+
 int kerb_tty_rs485(int fd, int inverted) {
   struct serial_rs485 line;
   memset(&line, 0, sizeof line);

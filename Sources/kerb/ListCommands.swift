@@ -36,7 +36,7 @@ struct Points: ParsableCommand {
     show(table.rows.isEmpty ? [Messages.text(.noPoints)] : table.lines())
   }
 
-  private static func value(_ point: JSONValue) -> String {
+  static func value(_ point: JSONValue) -> String {
     if point["personal"]?.bool == true { return "***" }
     guard let value = point["v"] ?? point["vb"] ?? point["vs"] else { return "-" }
     let text = Table.cut(Shown.scalar(value), to: 24)

@@ -355,7 +355,7 @@ enum Messages {
     (Language.current == .chinese ? chinese : english).split(separator: "|").map(String.init)
   }
 
-  private static func filled(_ template: String, _ values: [String]) -> String {
+  static func filled(_ template: String, _ values: [String]) -> String {
     var text = ""
     var rest = template[...]
     while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {

@@ -32,14 +32,17 @@ struct Table {
   let titles: [String]
   /// Columns of numbers.
   let rightAligned: Set<Int>
+  /// Columns of names that somebody will copy.
+  let whole: Set<Int>
   var rows: [[Cell]] = []
 
-  init(_ titles: [String], rightAligned: Set<Int> = []) {
+  init(_ titles: [String], rightAligned: Set<Int> = [], whole: Set<Int> = []) {
     self.titles = titles
     self.rightAligned = rightAligned
+    self.whole = whole
   }
 
-  /// The lines; the widest columns are cut until they fit, numbers never.
+  /// The lines; the widest columns are cut until they fit, numbers and what must stay whole never.
   func lines(width: Int = widthMax) -> [String] {
     var widths = titles.map(Self.width)
     for row in rows {
@@ -49,7 +52,9 @@ struct Table {
     }
     let between = 2 * (widths.count - 1)
     while widths.reduce(between, +) > width {
-      let candidates = widths.indices.filter { !rightAligned.contains($0) && widths[$0] > Self.columnMin }
+      let candidates = widths.indices.filter {
+        !rightAligned.contains($0) && !whole.contains($0) && widths[$0] > Self.columnMin
+      }
       guard let widest = candidates.max(by: { widths[$0] < widths[$1] }) else { break }
       widths[widest] -= 1
     }

@@ -12,9 +12,11 @@ struct Kerb: ParsableCommand {
       77 not permitted, 78 wrong configuration.
       """,
     subcommands: [
-      Run.self, Check.self, Plan.self, Status.self, Devices.self, Points.self,
+      Run.self, Check.self, Plan.self, Status.self, Top.self, DoctorCommand.self, Devices.self, Points.self,
+      Watch.self,
       Alarms.self, Acknowledge.self, Shelve.self, Unshelve.self,
       Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self, Boards.self, BoardCommand.self,
+      Profiles.self, ProfileCommand.self,
       ConsumerCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])

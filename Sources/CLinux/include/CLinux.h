@@ -49,6 +49,7 @@ int kerb_tty_has_rs485(int fd);
    rights allow. 0: one of them took. */
 int kerb_tty_low_latency(int fd);
 int kerb_fd_flock(int fd);                 /* LOCK_EX | LOCK_NB */
+int kerb_terminal_size(int fd, int *columns, int *rows);
 int kerb_tty_baud(int fd);                 /* What the line is set to; 0: a speed of no name here. */
 int kerb_fd_nonblocking(int fd);
 int kerb_pty_open(int *master, char *slave_path, size_t slave_path_size);
