@@ -18,6 +18,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
   .systemLibrary(name: "CMosquitto", pkgConfig: "libmosquitto", providers: [.apt(["libmosquitto-dev"])]),
+  .systemLibrary(name: "CQREncode", pkgConfig: "libqrencode", providers: [.apt(["libqrencode-dev"])]),
   .target(name: "CLinux"),
   .target(name: "CToml", cxxSettings: [.define("TOML_HEADER_ONLY", to: "1")]),
 
@@ -44,7 +45,7 @@ var targets: [Target] = [
   .executableTarget(
     name: "kerb",
     dependencies: [
-      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux",
+      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux", "CQREncode",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),

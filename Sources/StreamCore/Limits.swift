@@ -30,6 +30,11 @@ package enum Limits {
   /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
   package static let configurationBytesMax = 4 << 20
   package static let profileBytesMax = 256 << 10
+  /// Where commissioning has platforms pull from over the network.
+  package static let tlsPortUsual = 8_443
+  /// A record of how the box was set up, with what was wrong: a screen or two.
+  package static let commissionRecordBytesMax = 64 << 10
+  package static let commissionProblemsMax = 20
   /// A board's file has a page or two, its rules likewise.
   package static let boardBytesMax = 64 << 10
   /// A carrier board has eight; with the sockets of its adapters twice that.

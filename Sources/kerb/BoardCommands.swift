@@ -41,7 +41,7 @@ struct Boards: ParsableCommand {
       writer.array { list in for board in boards { list.board(board) } }
       show(String(decoding: writer.bytes, as: UTF8.self))
     } else {
-      var table = Table(Messages.either("BOARD|PORTS|TRIED ON|WHAT", "主板|端口|验证|说明"), rightAligned: [1])
+      var table = Table(Messages.heads("BOARD|PORTS|TRIED ON|WHAT", "主板|端口|验证|说明"), rightAligned: [1])
       for board in boards {
         table.rows.append([
           Cell(board.name), Cell("\(board.ports.count)"), Cell(board.verified.rawValue), Cell(board.title.inLanguage),

@@ -9,7 +9,7 @@ struct BoardScreen {
   init(_ board: Board) { self.board = board }
 
   var lines: [String] {
-    var table = Table(Messages.either("PORT|ON THE CASE|RS-485|WHERE", "端口|外壳标识|RS-485|位置"))
+    var table = Table(Messages.heads("PORT|ON THE CASE|RS-485|WHERE", "端口|外壳标识|RS-485|位置"))
     for port in board.ports {
       table.rows.append([
         Cell(port.device), Cell(port.label.inLanguage), Cell(port.level == .rs232 ? "-" : port.direction.rawValue),

@@ -26,11 +26,13 @@ struct ConfigurationOptions: ParsableArguments {
   }
 
   /// Nil: what is wrong stands in `diagnostics`.
-  func read(into diagnostics: Diagnostics, enforcesMemoryLimit: Bool = true) -> Configuration? {
+  func read(
+    into diagnostics: Diagnostics, enforcesMemoryLimit: Bool = true, draft: ConfigurationReader.Draft? = nil
+  ) -> Configuration? {
     ConfigurationReader.read(
       path: path, profileDirectories: profiles, diagnostics: diagnostics,
       systemProfileDirectories: ProfileFolders.usual, boardDirectories: BoardFolders.usual,
-      enforcesMemoryLimit: enforcesMemoryLimit)
+      enforcesMemoryLimit: enforcesMemoryLimit, draft: draft)
   }
 
   /// Everything wrong at once, one line each, and exit code 78.
@@ -50,18 +52,23 @@ struct ConfigurationOptions: ParsableArguments {
 
   /// Where the running agent listens. The rest of the configuration may be wrong, or unreadable: the agent runs all
   /// the same.
-  var runtimePath: String {
+  var runtimePath: String { ofGateway("runtime") ?? Configuration().runtimePath }
+
+  /// Where the box keeps what it knows, likewise.
+  var statePath: String { ofGateway("state") ?? Configuration().statePath }
+
+  private func ofGateway(_ key: String) -> String? {
     var found: String?
     let names = (try? TextFile.names(in: "\(folder)/conf.d")) ?? []
     for file in [path] + names.filter({ $0.hasSuffix(".toml") }).map({ "\(folder)/conf.d/\($0)" }) {
       guard let text = try? TextFile.read(file, bytesMax: Limits.configurationBytesMax),
         let root = TomlFile.parse(text, file: file, into: Diagnostics()),
         case .table(let gateway)? = root["gateway"]?.item.value,
-        case .string(let runtime)? = gateway["runtime"]?.item.value
+        case .string(let value)? = gateway[key]?.item.value
       else { continue }
-      found = runtime
+      found = value
     }
-    return found ?? Configuration().runtimePath
+    return found
   }
 }
 

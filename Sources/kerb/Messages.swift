@@ -351,7 +351,7 @@ enum Messages {
   }
 
   /// The heads of a table's columns.
-  static func either(_ english: String, _ chinese: String) -> [String] {
+  static func heads(_ english: String, _ chinese: String) -> [String] {
     (Language.current == .chinese ? chinese : english).split(separator: "|").map(String.init)
   }
 

@@ -119,7 +119,7 @@ struct ScanCommand: ParsableCommand {
   }
 
   /// Every profile that is whole; what is wrong with others is `kerb check`'s to say.
-  private static func profiles(_ files: ConfigurationOptions, _ busProtocol: BusProtocol) -> [Profile] {
+  static func profiles(_ files: ConfigurationOptions, _ busProtocol: BusProtocol) -> [Profile] {
     let library = ProfileLibrary(searchPaths: files.profiles + ProfileFolders.usual + ["\(files.folder)/profiles"])
     return library.ids().compactMap { id in
       let diagnostics = Diagnostics()
@@ -154,7 +154,7 @@ struct ScanCommand: ParsableCommand {
     if file.added > 0 { show(Messages.text(.consumerRestart)) }
   }
 
-  private static func identity(_ unit: FoundUnit) -> String {
+  static func identity(_ unit: FoundUnit) -> String {
     let said = [unit.identification.vendor, unit.identification.product, unit.identification.revision].compactMap { $0 }
     if !said.isEmpty { return said.joined(separator: " ") }
     return unit.report.isEmpty ? "-" : unit.report

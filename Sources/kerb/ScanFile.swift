@@ -14,7 +14,7 @@ struct ScanFile {
   private var path: String { "\(folder)/scan-\(bus.name).toml" }
 
   /// Below this a profile is only mentioned.
-  private static let confidenceMin = 0.5
+  static let confidenceMin = 0.5
 
   init(_ files: ConfigurationOptions, _ configuration: Configuration, bus: BusSpec) {
     self.files = files
@@ -32,7 +32,7 @@ struct ScanFile {
         text += note(unit)
         continue
       }
-      let name = name(unit, fit, &names)
+      let name = unit.deviceName(fit, on: bus.name, &names)
       let value = unit.meter == nil ? unit.addressText : "\"\(unit.addressText)\""
       text += "\n[[device]]\nname = \"\(name)\"\nbus = \"\(bus.name)\"\naddress = \(value)\n"
       text += "profile = \"\(fit.profile)\"  # fits to \(Shown.percent(fit.confidence))\n"
@@ -42,16 +42,6 @@ struct ScanFile {
     if text.isEmpty { return (path, 0) }
     try append(text)
     return (path, added)
-  }
-
-  private func name(_ unit: FoundUnit, _ fit: ProfileFit, _ names: inout Set<String>) -> String {
-    for name in ["\(fit.kind)-\(unit.addressText)", "\(bus.name)-\(fit.kind)-\(unit.addressText)"]
-    where nameProblem(name) == nil && names.insert(name).inserted {
-      return name
-    }
-    var number = 2
-    while !names.insert("device-\(unit.addressText)-\(number)").inserted { number += 1 }
-    return "device-\(unit.addressText)-\(number)"
   }
 
   /// What can't be an entry is said in a comment.
@@ -92,5 +82,18 @@ struct ScanFile {
     return CommandFailure(
       Messages.text(.cannotWrite, path, String(cString: strerror(code))),
       exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
+  }
+}
+
+extension FoundUnit {
+  /// A name of its own for the device that this is.
+  func deviceName(_ fit: ProfileFit, on bus: String, _ names: inout Set<String>) -> String {
+    for name in ["\(fit.kind)-\(addressText)", "\(bus)-\(fit.kind)-\(addressText)"]
+    where nameProblem(name) == nil && names.insert(name).inserted {
+      return name
+    }
+    var number = 2
+    while !names.insert("device-\(addressText)-\(number)").inserted { number += 1 }
+    return "device-\(addressText)-\(number)"
   }
 }

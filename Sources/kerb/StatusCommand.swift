@@ -21,7 +21,14 @@ struct Status: ParsableCommand {
   var json = false
 
   func run() throws {
-    let status = try Agent(options: files).ask("status")
+    let status: JSONValue
+    do { status = try Agent(options: files).ask("status") } catch let failure as CommandFailure {
+      // A box that could not be set up has no agent to say so.
+      if let record = CommissionRecord.read(statePath: files.statePath), !record.isGood {
+        for line in StatusScreen.commission(record) { complain(line) }
+      }
+      throw failure
+    }
     if json { show(status) } else { show(StatusScreen(status).lines) }
   }
 }
@@ -32,7 +39,7 @@ struct StatusScreen {
   init(_ status: JSONValue) { self.status = status }
 
   var lines: [String] {
-    [head] + missingPorts + buses + [devices, points, alarms] + buffer + consumers + [memory]
+    [head] + commission + missingPorts + buses + [devices, points, alarms] + buffer + consumers + [memory]
   }
 
   private var head: String {
@@ -41,6 +48,24 @@ struct StatusScreen {
       .headLine, status["gateway"]?.string ?? "", status["version"]?.string ?? "",
       Shown.span(seconds: status["uptime_s"]?.double ?? 0), Shown.integer(status["epoch"]),
       clock ? Messages.text(.synchronised) : Colour.yellow.apply(Messages.text(.unsynchronised)))
+  }
+
+  private var commission: [String] {
+    guard let found = status["commission"], found["good"]?.bool == false else { return [] }
+    return Self.commission(
+      CommissionRecord(
+        isGood: false, source: found["source"]?.string ?? "", digest: "", gateway: "", at: 0,
+        problems: (found["problems"]?.array ?? []).compactMap(\.string)))
+  }
+
+  /// Why the last commissioning changed nothing, and what to do.
+  static func commission(_ record: CommissionRecord) -> [String] {
+    let head = Messages.either(
+      "Commissioning by {0} was refused, and changed nothing; correct it, then: kerb commission --from {0}",
+      "按 {0} 开通被拒绝，未作更改；请改正后执行：kerb commission --from {0}", record.source)
+    let more = record.problems.count - 3
+    let rest = more > 0 ? [Messages.either("  and {0} more", "  另有 {0} 处", "\(more)")] : []
+    return [Colour.red.apply(head)] + record.problems.prefix(3).map { "  \($0)" } + rest
   }
 
   /// What to plug in where.

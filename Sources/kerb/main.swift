@@ -16,7 +16,7 @@ struct Kerb: ParsableCommand {
       Watch.self,
       Alarms.self, Acknowledge.self, Shelve.self, Unshelve.self,
       Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self, Boards.self, BoardCommand.self,
-      Profiles.self, ProfileCommand.self,
+      Commission.self, Profiles.self, ProfileCommand.self,
       ConsumerCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])

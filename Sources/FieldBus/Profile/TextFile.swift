@@ -7,6 +7,11 @@ package struct FileProblem: Error, Sendable, Hashable {
   package var message: String
   /// There is no such file.
   package var isAbsent: Bool
+
+  package init(message: String, isAbsent: Bool) {
+    self.message = message
+    self.isAbsent = isAbsent
+  }
 }
 
 package enum TextFile {

@@ -17,25 +17,36 @@ package struct ConfigurationReader {
   let library: ProfileLibrary
   let machineIDPath: String
   let boards: BoardLibrary
+  let draft: Draft?
   var configuration = Configuration()
   var buses: [BusEntry] = []
   var devices: [DeviceEntry] = []
   /// Every file could be read and parsed: a name that is not found is unknown, and not in a part that is missing.
   var isWhole = true
 
+  /// A file of conf.d that is not written yet, in the place of the one of its name.
+  package struct Draft: Sendable {
+    package var name: String
+    package var table: TomlTable
+    package init(name: String, table: TomlTable) {
+      self.name = name
+      self.table = table
+    }
+  }
+
   /// Nil if anything is wrong. `enforcesMemoryLimit`: false for who wants to show the sum. `profileDirectories`
   /// are looked through before the system's and the configuration's own.
   package static func read(
     path: String, profileDirectories: [String], diagnostics: Diagnostics,
     systemProfileDirectories: [String] = systemProfileDirectories, machineIDPath: String = machineIDPath,
-    boardDirectories: [String] = BoardLibrary.systemFolders, enforcesMemoryLimit: Bool = true
+    boardDirectories: [String] = BoardLibrary.systemFolders, enforcesMemoryLimit: Bool = true, draft: Draft? = nil
   ) -> Configuration? {
     let folder = self.folder(of: path)
     let library = ProfileLibrary(
       searchPaths: profileDirectories + systemProfileDirectories + ["\(folder)/profiles"])
     var reader = ConfigurationReader(
       diagnostics: diagnostics, library: library, machineIDPath: machineIDPath,
-      boards: BoardLibrary(searchPaths: boardDirectories))
+      boards: BoardLibrary(searchPaths: boardDirectories), draft: draft)
     let reportsBefore = diagnostics.count
     if let root = reader.files(path, confFolder: "\(folder)/conf.d") {
       reader.read(root)
@@ -45,14 +56,17 @@ package struct ConfigurationReader {
     return diagnostics.count == reportsBefore ? reader.configuration : nil
   }
 
-  private init(diagnostics: Diagnostics, library: ProfileLibrary, machineIDPath: String, boards: BoardLibrary) {
+  private init(
+    diagnostics: Diagnostics, library: ProfileLibrary, machineIDPath: String, boards: BoardLibrary, draft: Draft?
+  ) {
+    self.draft = draft
     self.boards = boards
     self.diagnostics = diagnostics
     self.library = library
     self.machineIDPath = machineIDPath
   }
 
-  private static func folder(of path: String) -> String {
+  package static func folder(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
@@ -61,10 +75,13 @@ package struct ConfigurationReader {
 
   /// All files as one table; a file that can't be read or parsed is reported, and the others are looked at.
   private mutating func files(_ path: String, confFolder: String) -> TomlTable? {
-    var root = file(path)
+    // A draft may be all that there is.
+    var root = draft != nil && TextFile.resolved(path) == nil ? nil : file(path)
     do {
-      for name in try TextFile.names(in: confFolder) where name.hasSuffix(".toml") {
-        guard let table = file("\(confFolder)/\(name)") else { continue }
+      var names = try TextFile.names(in: confFolder).filter { $0.hasSuffix(".toml") && $0 != draft?.name }
+      if let draft { names = (names + [draft.name]).sorted() }
+      for name in names {
+        guard let table = name == draft?.name ? draft?.table : file("\(confFolder)/\(name)") else { continue }
         if root == nil { root = TomlTable(place: table.place) }
         root?.merge(table, diagnostics: diagnostics)
       }

@@ -162,6 +162,7 @@ final class ControlDesk: @unchecked Sendable {
     status.uptimeNs = now() - startedAt
     status.clockSynchronised = configuration.clock == .trusted || kerb_clock_synchronised() == 1
     status.board = configuration.board?.name
+    status.commission = CommissionRecord.read(statePath: configuration.statePath)
     status.missingPorts = PortPresence(configuration).missing
     status.buses = (0..<field.busCount).map(field.bus)
     status.devices = (0..<field.deviceCount).map(field.device)

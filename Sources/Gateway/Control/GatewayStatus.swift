@@ -12,6 +12,7 @@ package struct GatewayStatus: Sendable {
   /// The board's name, if the configuration has one.
   package var board: String?
   package var missingPorts: [PortPresence.Missing] = []
+  package var commission: CommissionRecord?
   package var buses: [BusReport] = []
   package var devices: [DeviceReport] = []
   /// By `Quality.rawValue`.
@@ -40,6 +41,10 @@ package struct GatewayStatus: Sendable {
       root.member("store", store.storeID)
       root.member("clock_synchronised", clockSynchronised)
       if let board { root.member("board", board) }
+      if let commission {
+        root.key("commission")
+        root.commission(commission)
+      }
       root.key("missing_ports")
       root.array { list in for port in missingPorts { list.write(port) } }
       root.key("buses")

@@ -52,6 +52,8 @@ package struct BoxKey: Sendable {
 
   /// 32 bytes for one purpose.
   package func derived(_ label: String) -> [UInt8] { Sodium.hmac(Array(label.utf8), key: secret) }
+  /// Names the key without telling anything of it.
+  package var identity: [UInt8] { Array(derived("identity").prefix(8)) }
   /// Turns a card number into a pseudonym at decoding.
   package var pseudonymKey: [UInt8] { derived("pseudonym") }
   /// Seals the cursors of one consumer.

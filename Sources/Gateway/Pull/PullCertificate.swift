@@ -83,6 +83,14 @@ package struct PullCertificate: Sendable {
     return found
   }
 
+  /// SHA-256 of the box's own certificate, by which a platform that knows no CA knows it; nil if it can't be read.
+  package static func fingerprint(_ path: String) -> [UInt8]? {
+    guard let chain = try? certificates(path, key: "certificate"), let first = try? chain.first?.toDERBytes() else {
+      return nil
+    }
+    return Sodium.sha256(first)
+  }
+
   static func certificates(_ path: String, key: String) throws(CertificateFailure) -> [NIOSSLCertificate] {
     let text = try text(path, key: key)
     if let found = try? NIOSSLCertificate.fromPEMBytes(Array(text.utf8)), !found.isEmpty { return found }

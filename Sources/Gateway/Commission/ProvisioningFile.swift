@@ -1,0 +1,131 @@
+// The file that sets a box up without a keystroke, on its boot partition: [commission] says how, [[box]] what is only
+// one box's, and everything else is configuration as in kerb.toml, with its own places for what is wrong in it.
+
+import FieldBus
+import StreamCore
+
+package enum CertificateWish: String, Sendable, CaseIterable {
+  case none
+  case selfSigned = "self-signed"
+}
+
+/// What a file asks for on this box.
+package struct Provision: Sendable {
+  /// Configuration, with [gateway] id in it.
+  package var table: TomlTable
+  package var place: SourcePlace
+  package var gatewayID: String
+  /// Nil: detect it.
+  package var board: String?
+  package var boardPlace = SourcePlace(file: "", line: 0, column: 0)
+  package var wantsBoard = true
+  package var certificate = CertificateWish.none
+  /// Buses to be searched, and the last address.
+  package var scan: [(bus: String, place: SourcePlace)] = []
+  package var scanTo = 32
+}
+
+package struct ProvisioningFile {
+  private let diagnostics: Diagnostics
+  private let box: BoxIdentity
+  private static let own = ["commission", "box"]
+
+  /// Nil: what is wrong stands in `diagnostics`. What is wrong in the configuration itself shows when it is read.
+  package static func parse(_ root: TomlTable, on box: BoxIdentity, diagnostics: Diagnostics) -> Provision? {
+    let before = diagnostics.count
+    let provision = ProvisioningFile(diagnostics: diagnostics, box: box).read(root)
+    return diagnostics.count == before ? provision : nil
+  }
+
+  private init(diagnostics: Diagnostics, box: BoxIdentity) {
+    self.diagnostics = diagnostics
+    self.box = box
+  }
+
+  private func read(_ root: TomlTable) -> Provision {
+    let reader = TableReader(root, section: "provisioning", diagnostics: diagnostics)
+    var common = root
+    for key in Self.own { common.remove(key) }
+    var provision = Provision(table: common, place: root.place, gatewayID: "")
+    reader.require("commission")
+    let commission = reader.table("commission")
+    let template = commission?.string("id")
+    if let commission { settings(commission, &provision) }
+    let mine = ownBox(reader.tables("box"), root, hasTemplate: template.map(Self.isTemplate) ?? false)
+    if let mine {
+      var own = mine.table
+      for key in ["serial", "mac", "id"] { own.remove(key) }
+      provision.table.merge(own, path: mine.path, diagnostics: diagnostics)
+    }
+    name(mine, commission, template, &provision)
+    return provision
+  }
+
+  private static func isTemplate(_ text: String) -> Bool { BoxIdentity.placeholders.contains(where: text.contains) }
+
+  private func settings(_ reader: TableReader, _ provision: inout Provision) {
+    if let board = reader.string("board") {
+      provision.wantsBoard = board != "none"
+      provision.boardPlace = reader.valuePlace("board")
+      provision.board = board == "detect" || board == "none" ? nil : board
+    }
+    provision.certificate = reader.choice("certificate") ?? .none
+    provision.scan = (reader.placedStrings("scan") ?? []).map { ($0.text, $0.place) }
+    provision.scanTo = reader.integer("scan_to", in: 1...247) ?? 32
+    reader.finish()
+  }
+
+  /// The [[box]] that is this one. All are looked at: a mistake in one is found at the first box, not at the ninetieth.
+  private func ownBox(_ boxes: [TableReader], _ root: TomlTable, hasTemplate: Bool) -> TableReader? {
+    var mine: [TableReader] = []
+    var (serials, macs, ids) = (UniqueNames(), UniqueNames(), UniqueNames())
+    for reader in boxes {
+      let (serial, mac) = (reader.string("serial"), reader.string("mac"))
+      if serial == nil, mac == nil {
+        diagnostics.report(reader.table.place, reader.path, "needs serial or mac: which box is it?")
+      }
+      if let serial { serials.claim(serial.lowercased(), in: reader, key: "serial") }
+      if let mac { macs.claim(mac.lowercased(), in: reader, key: "mac") }
+      if let id = reader.requiredString("id") { ids.claim(id, in: reader, key: "id") }
+      let isMine =
+        serial.map { $0.lowercased() == box.serial?.lowercased() } ?? mac.map { box.macs.contains($0.lowercased()) }
+        ?? false
+      if isMine { mine.append(reader) }
+    }
+    if mine.count > 1 {
+      let other = mine[0].table.place.text
+      diagnostics.report(mine[1].table.place, mine[1].path, "is this box, as is the one at \(other): keep one of them")
+    }
+    if mine.isEmpty, !boxes.isEmpty, !hasTemplate {
+      diagnostics.report(
+        root.place, "box",
+        "none of them is this box (\(box.text)): add a [[box]] for it, or an id with {serial} or {mac} under "
+          + "[commission]")
+    }
+    return mine.first
+  }
+
+  private func name(
+    _ mine: TableReader?, _ commission: TableReader?, _ template: String?, _ provision: inout Provision
+  ) {
+    var gateway = provision.table.table("gateway")
+    let reader = mine ?? commission
+    guard let reader, let text = mine?.string("id") ?? template else {
+      // Left to [gateway] id, or to the name that every box has by itself.
+      if case .string(let id)? = gateway["id"]?.item.value { provision.gatewayID = id }
+      return
+    }
+    if let other = gateway["id"] {
+      diagnostics.report(other.keyPlace, "gateway.id", "is also given by \(reader.keyPath("id")): keep one of the two")
+    }
+    switch box.name(from: text) {
+    case .failure(let missing):
+      reader.report("id", "this box has nothing for \(missing.placeholder) (\(box.text)): name it by a [[box]]")
+    case .success(let name):
+      if let problem = nameProblem(name) { reader.report("id", problem) }
+      gateway.set("id", name)
+      provision.gatewayID = name
+    }
+    provision.table.set("gateway", .table(gateway))
+  }
+}

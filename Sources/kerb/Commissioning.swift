@@ -1,0 +1,163 @@
+// The steps of commissioning that a person and a file share: the board and its rules, the certificate, the check of
+// what is to be written, the search of the lines, the writing, the record.
+//
+// Invariants:
+//  1. Until `write` nothing of the configuration has changed; a mistake leaves the box as it was.
+//  2. Done twice with the same answers it writes nothing the second time.
+
+import FieldBus
+import Gateway
+import Glibc
+import StreamCore
+
+struct Commissioning {
+  let files: ConfigurationOptions
+  /// The provisioning file; "console": a person.
+  let source: String
+  /// What did not keep the box from being set up, and should be seen to.
+  var notes: [String] = []
+
+  init(_ files: ConfigurationOptions, source: String) {
+    self.files = files
+    self.source = source
+  }
+
+  private var output: CommissionFiles { CommissionFiles(configuration: files.path) }
+
+  // MARK: Board
+
+  /// Puts the board's rules in force where that can be; a box without udev does without.
+  mutating func rules(_ board: Board) {
+    guard geteuid() == 0, access("/run/udev/control", F_OK) == 0 else {
+      notes.append(
+        Messages.either("rules not installed: kerb board udev --install", "规则未安装：kerb board udev --install"))
+      return
+    }
+    do throws(CommandFailure) { try BoardInstall.rules(board, root: "/") } catch { notes.append(error.text) }
+  }
+
+  // MARK: Configuration
+
+  /// Read as it would be, with everything wrong in it at once.
+  func configuration(_ table: TomlTable) throws(CommandFailure) -> Configuration {
+    let diagnostics = Diagnostics()
+    let draft = ConfigurationReader.Draft(name: CommissionFiles.name, table: table)
+    let read = files.read(into: diagnostics, draft: draft)
+    if let read, diagnostics.isEmpty { return read }
+    throw CommandFailure(
+      diagnostics.sorted.map(\.text).joined(separator: "\n"), exitCode: CommandFailure.configuration)
+  }
+
+  /// A certificate that signs itself, in [pull], unless one is named there.
+  func certificate(_ table: inout TomlTable, name: String) throws(CommandFailure) {
+    var pull = table.table("pull")
+    guard pull["certificate"] == nil else { return }
+    let own = SelfSigned(folder: "\(files.folder == "." ? Self.workingFolder : files.folder)/tls")
+    _ = try own.make(name: name)
+    pull.set("certificate", own.certificate)
+    pull.set("key", own.key)
+    if pull["listen"] == nil {
+      let usual = ["0.0.0.0:\(Limits.tlsPortUsual)", "127.0.0.1:\(Limits.pullPortDefault)"]
+      pull.set("listen", texts: usual)
+    }
+    table.set("pull", .table(pull))
+  }
+
+  private static var workingFolder: String { TextFile.resolved(".") ?? "/" }
+
+  // MARK: Lines
+
+  /// What answers on a bus of `table`, at its own settings or at all usual ones.
+  func search(
+    _ bus: String, _ table: TomlTable, to last: Int, everySetting: Bool
+  ) throws -> [Sweep.Found] {
+    let configuration = try configuration(table)
+    guard let index = configuration.buses.firstIndex(where: { $0.name == bus }) else {
+      throw CommandFailure(PointName.noBus(bus, configuration.buses), exitCode: CommandFailure.usage)
+    }
+    let spec = configuration.buses[index]
+    let isMeters = FrameSpec.meter(spec.busProtocol) != nil
+    guard spec.busProtocol.isModbus || isMeters else {
+      throw CommandFailure(Messages.text(.notSearched, bus), exitCode: CommandFailure.usage)
+    }
+    let known = Dictionary(
+      configuration.devices(on: index).map { ($0.meterAddress?.text ?? "\($0.address)", $0.name) },
+      uniquingKeysWith: { first, _ in first })
+    let line = try AskedLine.opened(index, configuration)
+    let profiles = ScanCommand.profiles(files, spec.busProtocol)
+    if isMeters {
+      let formats = everySetting ? ScanPlan.meterFormats() : [spec.format]
+      return try MeterSweep(line, formats, thinkNs: Limits.meterScanTimeoutNs, known: known, profiles: profiles).run()
+    }
+    var sweep = Sweep(
+      line: line, spec: spec, formats: everySetting ? ScanPlan.formats() : [spec.format], addresses: 1...last,
+      known: known, patience: ScanPatience(mostNs: Limits.scanTimeoutNs), profiles: profiles)
+    return try sweep.run()
+  }
+
+  /// Adds those that a profile fits, and that are not there yet; the answer is how many.
+  mutating func take(_ found: [Sweep.Found], on bus: String, _ table: inout TomlTable) throws(CommandFailure) -> Int {
+    let present = try configuration(table)
+    guard let spec = present.buses.first(where: { $0.name == bus }) else { return 0 }
+    var names = Set(present.devices.map(\.name))
+    var count = 0
+    for each in found where each.name == nil {
+      guard let fit = each.unit.fits.first, fit.confidence >= ScanFile.confidenceMin, each.unit.format == spec.format
+      else {
+        notes.append(
+          Messages.either(
+            "{0}: unit {1} at {2} fits no profile", "{0}：{2} 的单元 {1} 无匹配配置", bus, each.unit.addressText,
+            each.unit.format.text))
+        continue
+      }
+      var device = TomlTable(place: table.place)
+      device.set("name", each.unit.deviceName(fit, on: bus, &names))
+      device.set("bus", bus)
+      device.set(
+        "address", each.unit.meter == nil ? .integer(Int64(each.unit.address)) : .string(each.unit.addressText))
+      device.set("profile", fit.profile)
+      table.append(device, to: "device")
+      count += 1
+    }
+    return count
+  }
+
+  // MARK: The end
+
+  /// Checked once more, then written. True: something has changed.
+  func write(_ table: TomlTable) throws(CommandFailure) -> Bool {
+    _ = try configuration(table)
+    do throws(FileProblem) { return try output.write(CommissionFiles.text(table, source: source)) } catch {
+      throw CommandFailure(error.message, exitCode: CommandFailure.inputOutput)
+    }
+  }
+
+  /// What `kerb status` shows of it. A state folder that can't be written is no reason to fail.
+  mutating func record(_ problems: [String], gateway: String, digest: String, statePath: String) {
+    let record = CommissionRecord(
+      isGood: problems.isEmpty, source: source, digest: digest, gateway: gateway, at: Int64(time(nil)),
+      problems: problems)
+    if mkdir(statePath, 0o750) == 0 { StateOwner.give(statePath) }
+    do throws(FileProblem) {
+      try record.write(statePath: statePath)
+      StateOwner.give(CommissionRecord.path(statePath: statePath))
+    } catch {
+      notes.append("\(CommissionRecord.path(statePath: statePath)): \(error.message)")
+    }
+  }
+
+  /// The box's key is made by whoever comes first; it is the agent's.
+  func key(statePath: String) {
+    let path = BoxKey.path(statePath: statePath)
+    guard access(path, F_OK) != 0, (try? BoxKey.open(statePath: statePath)) != nil else { return }
+    StateOwner.give(path)
+  }
+}
+
+enum StateOwner {
+  /// To the agent's user, where there is one and this is root.
+  static func give(_ path: String) {
+    guard geteuid() == 0, let user = getpwnam("kerb") else { return }
+    _ = lchown(path, user.pointee.pw_uid, user.pointee.pw_gid)
+  }
+}
