@@ -141,7 +141,7 @@ final class MQTTClient {
   var socket: Int32 { own().map { mosquitto_socket($0) } ?? -1 }
   var wantsWrite: Bool { own().map { mosquitto_want_write($0) } ?? false }
 
-  /// After a wait for the socket, or a second without one.
+  /// After a wait for the socket, at least every `Limits.mqttTurnNs`.
   func turn(canRead: Bool, canWrite: Bool) {
     guard let handle = own() else { return }
     errno = 0

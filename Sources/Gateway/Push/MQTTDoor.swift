@@ -164,15 +164,14 @@ package final class MQTTDoor: PushDoor {
     return nil
   }
 
-  /// Until something comes, something can go, an order is there, or a second has passed: the library looks at its
-  /// keep-alive then.
+  /// Until something comes, something can go, an order is there, or it is time for the library's keep-alive.
   private func wait(for client: MQTTClient) {
     var polled = [
       pollfd(
         fd: client.socket, events: Int16(POLLIN | (client.wantsWrite ? POLLOUT : 0)), revents: 0),
       pollfd(fd: bell, events: Int16(POLLIN), revents: 0),
     ]
-    _ = kerb_poll_until(&polled, 2, kerb_monotonic_ns() + 1_000_000_000)
+    _ = kerb_poll_until(&polled, 2, kerb_monotonic_ns() + Limits.mqttTurnNs)
     if polled[1].revents != 0 { _ = kerb_wait_for_input_or_bell(-1, bell, kerb_monotonic_ns()) }
     let happened = polled[0].revents
     client.turn(canRead: happened & ~Int16(POLLOUT) != 0, canWrite: happened & Int16(POLLOUT) != 0)

@@ -104,6 +104,8 @@ package struct PushMachine: Sendable {
   private var door = Door.shut
   private var owesClosing = false
   private var openedAt: Instant?
+  /// When the open door was of use last.
+  private var usedAt = Instant.zero
   /// Deliveries through the open door.
   private var deliveredHere = 0
   private let startsAt: Instant
@@ -184,6 +186,7 @@ package struct PushMachine: Sendable {
     guard case .opening = door else { return }
     door = .open
     openedAt = now
+    usedAt = now
     deliveredHere = 0
     // With nothing to send there is no better proof that the way is good.
     if settings.isEager, parcels.isEmpty { failure = nil }
@@ -199,9 +202,14 @@ package struct PushMachine: Sendable {
     adapt(to: parcels[index].size, took: now - sentAt)
     counts.deliveries += 1
     counts.deliveredAt = now
+    usedAt = now
     deliveredHere += 1
     attempts = 0
-    laneAttempts[Int(parcels[index].lane.rawValue)] = 0
+    // What was rejected stands at the head of its lane until it is taken.
+    let lane = parcels[index].lane
+    if parcels.firstIndex(where: { $0.lane == lane }) == index {
+      laneAttempts[Int(lane.rawValue)] = 0
+    }
     if laneAttempts == [0, 0] { failure = nil }
     for lane in settings.lanes {
       while let first = parcels.firstIndex(where: { $0.lane == lane }), parcels[first].isDelivered {
@@ -279,6 +287,10 @@ package struct PushMachine: Sendable {
       door = .opening(since: now)
       return .open
     case .opening: break
+    case .open
+    where unsent == nil && onWay == 0 && !settings.isEager && now - usedAt >= Limits.pushIdleNs:
+      shut(at: now)
+      return .close
     case .open:
       guard let unsent, onWay < settings.window else { break }
       let opens = bucket?.opens(isAlarm: parcels[unsent].lane == .alarms, at: now) ?? now
@@ -338,6 +350,9 @@ package struct PushMachine: Sendable {
       due = min(due, parcel.deadline)
     }
     if case .opening(let since) = door { due = min(due, since + Limits.pushOpenNs) }
+    if case .open = door, !settings.isEager, parcels.isEmpty {
+      due = min(due, usedAt + Limits.pushIdleNs)
+    }
     return due == .distantFuture ? nil : due
   }
 

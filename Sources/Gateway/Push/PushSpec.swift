@@ -110,7 +110,10 @@ package struct PushSpec: Sendable, Equatable {
     if kind == .mqtt {
       parts.append(("client", Limits.pushWindow * bodyBytesMax + Limits.mqttStackBytes))
     }
-    if address.isTLS { parts.append(("TLS", Limits.pushTLSBytes)) }
+    if address.isTLS {
+      let isListed = kind == .http && caFile == nil
+      parts.append(("TLS", Limits.pushTLSBytes + (isListed ? Limits.pushTrustBytes : 0)))
+    }
     return parts
   }
 }
