@@ -70,11 +70,7 @@ package final class Gateway {
     let wake = DurableBell()
     bell = wake
     store = StoreThread(
-      configuration: StoreConfiguration(
-        statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
-        alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: catalogue.encoded(),
-        seriesCount: catalogue.series.count, alarmNames: catalogue.alarms.map(catalogue.alarmName),
-        consumers: configuration.cursorNames),
+      configuration: StoreConfiguration(configuration, catalogue: catalogue),
       channels: field.channels, onDurable: { wake.ring($0) })
   }
 

@@ -1,6 +1,7 @@
 // What alarm.db keeps beside the events: epochs and their clocks, the versions of the catalogue, and the rows of alarms
 // and consumers that the configuration names. On the store thread.
 
+import CLinux
 import StreamCore
 
 /// What a start of the agent brings to alarm.db.
@@ -13,6 +14,9 @@ struct Opening {
   var fingerprints: [UInt32: Int64] = [:]
   /// The highest version that a block may name.
   var versionFloor: UInt32 = 0
+  /// When the newest telemetry block ended, and in which epoch: the agent was running then.
+  var newestEpoch: UInt32 = 0
+  var newestNs: Int64 = 0
   /// The oldest telemetry block's; 0: there is none.
   var oldestEpoch: UInt32
   var oldestCatalogue: UInt32
@@ -24,13 +28,14 @@ extension AlarmLog {
     let epoch = try nextEpoch(above: opening.epochFloor)
     var version: UInt32 = 0
     try connection.transaction { () throws(StoreFailure) in
-      try addEpoch(epoch, bootID: opening.bootID)
+      try addEpoch(epoch, opening)
       try recognise(opening)
       version = try addCatalogue(opening)
       try forget(opening, epoch: epoch, version: version)
       try settleAlarms(configuration.alarmNames)
       try settleConsumers(configuration.consumers)
       try set("mark", Int64(opening.mark))
+      try set("gateway", configuration.gateway)
       // Updated in place at a stop on a full disk: the row must be there.
       if try number("unsaved") == nil { try set("unsaved", 0) }
     }
@@ -51,15 +56,34 @@ extension AlarmLog {
   }
 
   /// The monotonic clock goes on through restarts of the agent: an epoch of the same boot has the same offset.
-  private func addEpoch(_ epoch: UInt32, bootID: String) throws(StoreFailure) {
+  private func addEpoch(_ epoch: UInt32, _ opening: Opening) throws(StoreFailure) {
+    let start = kerb_monotonic_ns()
+    let ran = try running(until: start, opening)
     let statement = try Statement(
       """
-      INSERT INTO epochs(epoch, boot, clock) VALUES (?1, ?2,
-        (SELECT clock FROM epochs WHERE boot = ?2 AND boot <> '' AND clock NOT NULL ORDER BY epoch DESC LIMIT 1))
+      INSERT INTO epochs(epoch, boot, clock, start, ran) VALUES (?1, ?2,
+        (SELECT clock FROM epochs WHERE boot = ?2 AND boot <> '' AND clock NOT NULL ORDER BY epoch DESC LIMIT 1),
+        ?3, ?4)
       """, on: connection)
     statement.bind(1, Int64(epoch))
-    statement.bind(2, bootID)
+    statement.bind(2, opening.bootID)
+    statement.bind(3, start)
+    statement.bind(4, ran)
     try statement.run()
+  }
+
+  /// How long the agent has been seen running in all epochs together; of one boot the time between them counts, too.
+  private func running(until start: Int64, _ opening: Opening) throws(StoreFailure) -> Int64 {
+    var ran: Int64 = 0
+    let last = try Statement(
+      "SELECT epoch, boot, start, ran FROM epochs WHERE start NOT NULL ORDER BY epoch DESC LIMIT 1", on: connection)
+    _ = try last.first { (row) throws(StoreFailure) in
+      let (began, before) = (row.integer(2), row.integer(3))
+      let isSameBoot = !opening.bootID.isEmpty && row.text(1) == opening.bootID
+      let end = isSameBoot ? start : row.integer(0) == Int64(opening.newestEpoch) ? opening.newestNs : began
+      ran = before &+ max(0, end &- began)
+    }
+    return ran
   }
 
   /// Wall time = monotonic time + offset, for this epoch and those of the same boot that never knew it.

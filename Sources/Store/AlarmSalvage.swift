@@ -61,7 +61,7 @@ extension AlarmLog {
   }
 
   private static func forEachRecord(
-    _ pages: borrowing PageScan, until deadline: Int64, _ body: (StoredEvent) -> Void
+    _ pages: PageScan, until deadline: Int64, _ body: (StoredEvent) -> Void
   ) {
     pages.forEach(until: deadline) { page, _, _ in
       var at = 0

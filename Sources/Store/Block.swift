@@ -4,6 +4,7 @@
 // Invariants:
 //  1. The checksum covers every byte that is not the magic or the checksum itself, the padding included.
 //  2. The ranges of neighbouring blocks touch: `from` of a block is `last` + 1 of the one before it.
+//  3. A block of which something was taken out covers the same sequences as before: its map says which are left.
 
 import StreamCore
 
@@ -43,11 +44,17 @@ package struct BlockInfo: Equatable, Sendable {
   package var earliestMs: Int64 = 0
   package var latestMs: Int64 = 0
   package var loss: Loss?
+  /// Sequences that a block covers of which some are missing; nil: none is.
+  package var span: Int64?
+  /// It stands in the reserve, not in the ring.
+  package var isReserve = false
 
   package init() {}
 
   package var from: Int64 { firstSequence &- (loss?.count ?? 0) }
-  package var last: Int64 { firstSequence &+ Int64(truncatingIfNeeded: count) &- 1 }
+  package var last: Int64 { firstSequence &+ (span ?? Int64(truncatingIfNeeded: count)) &- 1 }
+  /// Samples that were taken out of it.
+  package var removed: Int64 { span.map { $0 &- Int64(truncatingIfNeeded: count) } ?? 0 }
   package var earliest: Instant { Instant(milliseconds: earliestMs) }
   package var latest: Instant { Instant(milliseconds: latestMs) }
 }
@@ -102,6 +109,13 @@ enum BlockLayout {
   /// Before version 3, with the columns' lengths and some zeros.
   static let oldHeaderBytes = 104
   static let headerBytes = 90
+  /// In the byte of the reason: something was taken out, and the block ends with a trailer. Behind the map: its length,
+  /// which ring, the span.
+  static let sparse: UInt8 = 0x80
+  static let trailerBytes = 12
+  static let mapLength = Limits.blockBytes - 12
+  static let reserve = Limits.blockBytes - 10
+  static let span = Limits.blockBytes - 8
 }
 
 extension UnsafeMutableRawBufferPointer {
@@ -134,6 +148,10 @@ extension BlockInfo {
     block.put(loss?.count ?? 0, at: BlockLayout.lossCount)
     block.put(loss?.fromMs ?? 0, at: BlockLayout.lossFrom)
     block.put(loss?.toMs ?? 0, at: BlockLayout.lossTo)
+    guard let span else { return }
+    block.put((loss?.reason.rawValue ?? 0) | BlockLayout.sparse, at: BlockLayout.reason)
+    block.put(isReserve ? UInt8(1) : 0, at: BlockLayout.reserve)
+    block.put(span, at: BlockLayout.span)
   }
 
   static func close(_ block: UnsafeMutableRawBufferPointer) {
@@ -162,7 +180,8 @@ extension BlockInfo {
     earliestMs = block.number(Int64.self, at: BlockLayout.earliest)
     latestMs = block.number(Int64.self, at: BlockLayout.latest)
     let lost = block.number(Int64.self, at: BlockLayout.lossCount)
-    let reason = block.number(UInt8.self, at: BlockLayout.reason)
+    let flags = block.number(UInt8.self, at: BlockLayout.reason)
+    let reason = flags & ~BlockLayout.sparse
     if lost != 0 {
       guard let reason = GapReason(rawValue: reason) else { throw .contents }
       loss = Loss(
@@ -171,10 +190,18 @@ extension BlockInfo {
     } else if reason != 0 {
       throw .contents
     }
+    var covered: Int64 = 0
+    if flags & BlockLayout.sparse != 0 {
+      covered = block.number(Int64.self, at: BlockLayout.span)
+      guard covered > 0 else { throw .contents }
+      span = covered
+      isReserve = block.number(UInt8.self, at: BlockLayout.reserve) != 0
+    }
     // Half of the range of Int64 is beyond what any box will ever count, and leaves room to add.
     let bound = Int64.max / 2
     guard number >= 0, number < bound, lost >= 0, firstSequence > lost, firstSequence < bound, ordinal >= 0,
-      ordinal < bound, count <= Limits.samplesPerBlockMax, count > 0 || lost > 0
+      ordinal < bound, count <= Limits.samplesPerBlockMax, count > 0 || lost > 0 || covered > 0,
+      covered == 0 || (covered >= count && covered < bound - firstSequence)
     else { throw .contents }
   }
 }

@@ -44,8 +44,11 @@ package final class BlockWriter {
   package var isBegun: Bool { durableCount > 0 || isLossDurable }
 
   /// False: full, seal first. `text`: the bytes of a sample that has a text; its `raw` is then not kept. `source`: the
-  /// bus that handed it over; samples of one bus come in the order of time, those of several take turns.
-  package func append(_ sample: Sample, text: UnsafeBufferPointer<UInt8>, source: Int = 0) -> Bool {
+  /// bus that handed it over; samples of one bus come in the order of time, those of several take turns. `reserving`:
+  /// bytes at the block's end that are somebody else's.
+  package func append(
+    _ sample: Sample, text: UnsafeBufferPointer<UInt8>, source: Int = 0, reserving: Int = 0
+  ) -> Bool {
     let textCount = sample.hasText ? min(text.count, Limits.textBytesMax) : 0
     guard !isFull, sampleCount < samplesMax, model.hasRoom(for: sample.series) else { return false }
     let ms = sample.at.milliseconds
@@ -60,7 +63,7 @@ package final class BlockWriter {
     let before = encoder
     model.pass(&packed, &encoder)
     for index in 0..<textCount { _ = encoder.plain(UInt64(text[index]), count: 8) }
-    if encoder.isOverflown || encoder.endedCount > Self.room {
+    if encoder.isOverflown || encoder.endedCount > Self.room - reserving {
       // The model has learned from it; but nothing comes after it.
       encoder.takeBack(to: before)
       isFull = true

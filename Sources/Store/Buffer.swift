@@ -46,10 +46,15 @@ final class Buffer {
   private var prepareState = StoreState.good
   private var cursorsDueNs: Int64
   private var keptTelemetry: Int64 = 0
+  /// Lost for want of room before this start.
+  private(set) var lostBefore: Int64 = 0
   var clockOffsetNs: Int64?
   var isClockKept = true
   /// A copy that somebody asked for.
   var backup: BackupTask?
+  var policy: KeepPolicy
+  var ages: (epoch: UInt32, offsetNs: Int64?, clocks: [UInt32: AgeRule.Clock])?
+  var sweepNs: Int64 = 0
 
   init(
     configuration: StoreConfiguration, channels: [BatchChannel], interruption: Interruption
@@ -65,11 +70,16 @@ final class Buffer {
     storeID = files.storeID
     epoch = files.epoch
     catalogueVersion = files.catalogueVersion
+    policy = KeepPolicy(configuration, catalogueVersion: files.catalogueVersion)
     durable = Position(alarms: files.log.newest, telemetry: files.place.firstSequence - 1)
     intake = Intake(
       seriesCount: configuration.seriesCount, place: files.place, samplesPerBlock: configuration.samplesPerBlock)
     let now = kerb_monotonic_ns()
     intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
+    if files.vanishedReason == .overflow { files.ring.losses.unsaved += files.vanished } else {
+      files.ring.losses.damaged += files.vanished
+    }
+    lostBefore = files.ring.losses.overflow
     cursorsDueNs = now + Limits.cursorCommitNs
     cursors = try Self.cursors(configuration.consumers, files)
     if let failure {
@@ -94,12 +104,14 @@ final class Buffer {
     let log = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration)
     let ring = try TelemetryRing(
       path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
-      seriesCount: configuration.seriesCount)
+      reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount)
     guard let storeID = try log.storeID() else { throw .corrupt(code: SQLITE_NOTADB) }
     self.storeID = storeID
     epoch = UInt32(truncatingIfNeeded: try log.connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0)
     catalogueVersion = ring.newest?.catalogueVersion ?? 0
-    durable = Position(alarms: log.newest, telemetry: ring.newest?.last ?? 0)
+    durable = Position(alarms: log.newest, telemetry: max(ring.newest?.last ?? 0, ring.settledLast))
+    // Its oldest blocks' rules are asked for one version after the other: none is the present one.
+    policy = KeepPolicy(configuration, catalogueVersion: 0)
     intake = Intake(
       seriesCount: configuration.seriesCount, place: ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion))
     cursorsDueNs = .max
@@ -186,6 +198,7 @@ final class Buffer {
   /// The end: everything, and what the disk does not take is written down as a loss, where that needs no room.
   func close() {
     finish()
+    keepBooks()
     guard !intake.isEmpty, let log, !log.connection.isReadOnly, intake.end > highWater.telemetry else { return }
     do throws(StoreFailure) {
       try log.connection.transaction { () throws(StoreFailure) in
@@ -193,6 +206,13 @@ final class Buffer {
         try log.set("unsaved", intake.end)
       }
     } catch { logFailed(error) }
+  }
+
+  private func keepBooks() {
+    guard let ring, ringState == .good else { return }
+    ring.losses.overflow = lostBefore + intake.lostSamples
+    ring.flash.note(written: FlashBook.written(), unixNs: clockOffsetNs.map { kerb_monotonic_ns() + $0 })
+    do throws(StoreFailure) { try ring.keepBooks() } catch { ringFailed(error) }
   }
 
   /// Commits what is due; everything if `all`.
@@ -212,6 +232,7 @@ final class Buffer {
     if ringState != .good { next = min(next, ringRetryNs) }
     if logState != .good { next = min(next, logRetryNs) }
     if !isPrepared { next = min(next, prepareNs) }
+    if policy.retentionNs != nil, ringState == .good { next = min(next, sweepNs) }
     return next
   }
 
@@ -241,6 +262,7 @@ final class Buffer {
       let isDue = intake.openedNs.map { now >= $0 + configuration.commitNs } ?? false
       if isDue || isForced || intake.isCrowded { try commitPending(to: ring, withOpen: isDue || isForced) }
       ringState = .good
+      if now >= sweepNs { try sweep(ring, now) }
     } catch {
       ringRetryNs = now + Limits.storeRetryNs
       ringFailed(error)
@@ -251,6 +273,12 @@ final class Buffer {
   /// The open block is written as it is and filled on: a page that is written ten times reaches the file
   /// once or twice, with the checkpoints, and holds ten times as much.
   private func commitPending(to ring: TelemetryRing, withOpen: Bool) throws(StoreFailure) {
+    while ring.mustSettle(before: intake.openNumber) {
+      try ring.settle(strideRules)
+      commits += 1
+    }
+    ring.losses.overflow = lostBefore + intake.lostSamples
+    ring.flash.note(written: FlashBook.written(), unixNs: clockOffsetNs.map { kerb_monotonic_ns() + $0 })
     let outcome = intake.withPending(withOpen: withOpen) { (blocks) -> Result<Void, StoreFailure> in
       do throws(StoreFailure) {
         return .success(try ring.append(blocks))

@@ -40,6 +40,7 @@ struct BufferFiles {
     for name in [StateFolder.alarms, StateFolder.telemetry] {
       try folder.removeForeignLog(name, vfs: configuration.vfs)
     }
+    try folder.removeForeignAlarms(configuration.gateway, vfs: configuration.vfs)
     resizeFailure = try Resizing.settle(folder, configuration)
     log = try Self.openLog(folder, configuration, interruption)
     (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
@@ -47,7 +48,7 @@ struct BufferFiles {
     log.raise(to: floor.position.alarms)
     let opening = try Self.opening(ring, floor, configuration)
     (epoch, catalogueVersion) = try log.begin(opening, configuration: configuration)
-    try ring.note(epoch: epoch, version: catalogueVersion, of: configuration.catalogue)
+    try ring.note(epoch: epoch, version: catalogueVersion, configuration)
     (place, vanished, vanishedReason) = try Self.place(ring, log, floor, epoch, catalogueVersion)
   }
 
@@ -56,7 +57,7 @@ struct BufferFiles {
     log = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration, isReadOnly: true)
     ring = try TelemetryRing(
       path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
-      seriesCount: configuration.seriesCount, isReadOnly: true)
+      reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount, isReadOnly: true)
     guard let id = try log.storeID(), try ring.storeID() == id else { throw .corrupt(code: SQLITE_CORRUPT) }
     storeID = id
     let opening = try Self.opening(ring, Floor(), configuration)
@@ -74,6 +75,7 @@ struct BufferFiles {
     return Opening(
       epochFloor: max(floor.epoch, ring.newest?.epoch ?? 0, try ring.notedEpoch()), bootID: bootID(),
       catalogue: configuration.catalogue, mark: ring.mark, fingerprints: fingerprints, versionFloor: versions,
+      newestEpoch: ring.newest?.epoch ?? 0, newestNs: ring.newest?.latest.nanoseconds ?? 0,
       oldestEpoch: oldest?.epoch ?? 0, oldestCatalogue: oldest?.catalogueVersion ?? 0)
   }
 
@@ -82,7 +84,7 @@ struct BufferFiles {
   ) throws(StoreFailure) -> (BlockInfo, Int64, GapReason) {
     var known = max(floor.position.telemetry, try log.number("telemetry") ?? 0)
     for case let cursor? in try log.cursors().values { known = max(known, cursor.held.telemetry) }
-    let stored = ring.newest?.last ?? 0
+    let stored = max(ring.newest?.last ?? 0, ring.settledLast)
     known = max(known, stored + ring.doubtful * Int64(Limits.samplesPerBlockMax))
     var place = ring.nextPlace(epoch: epoch, catalogueVersion: version)
     guard ring.newest != nil else {
@@ -120,7 +122,7 @@ struct BufferFiles {
     func opened() throws(StoreFailure) -> TelemetryRing {
       try TelemetryRing(
         path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
-        seriesCount: configuration.seriesCount, interruption: interruption)
+        reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount, interruption: interruption)
     }
     if access(folder.file(StateFolder.telemetry), F_OK) == 0 {
       do throws(StoreFailure) {
@@ -188,7 +190,7 @@ extension TelemetryRing {
   func nextPlace(epoch: UInt32, catalogueVersion: UInt32) -> BlockInfo {
     var place = BlockInfo()
     place.number = newest.map { $0.number + 1 } ?? origin
-    place.firstSequence = newest.map { $0.last + 1 } ?? 1
+    place.firstSequence = max(newest?.last ?? 0, settledLast) + 1
     place.ordinal = newest.map { $0.ordinal + Int64($0.count) } ?? 0
     place.epoch = epoch
     place.catalogueVersion = catalogueVersion

@@ -96,7 +96,7 @@ extension Buffer {
       // Sequences go on, so that a position that someone is just about to acknowledge means nothing still to come.
       storeID = try BufferFiles.renew(log, opened)
       folder.salvageIsDone()
-      try opened.note(epoch: epoch, version: catalogueVersion, of: configuration.catalogue)
+      try opened.note(epoch: epoch, version: catalogueVersion, configuration)
       moveIntake(to: opened)
     default: throw .corrupt(code: SQLITE_NOTADB)
     }

@@ -56,14 +56,25 @@ extension Buffer {
   /// The last sequence of the blocks that end before a time on the wall. Blocks of an epoch whose clock is not known
   /// count as not before it.
   private func sequence(before unixNs: Int64) throws(StoreFailure) -> Int64 {
-    guard let ring, let log, let numbers = ring.numbers else { return 0 }
+    guard let ring else { return 0 }
+    var before: Int64 = 0
+    if let reserve = ring.reserve { before = try sequence(before: unixNs, in: reserve, reserve.numbers) }
+    // Nothing of the reserve reaches it: the ring may.
+    guard before >= ring.settledLast else { return before }
+    return max(before, try sequence(before: unixNs, in: ring.ring, ring.numbers))
+  }
+
+  private func sequence(
+    before unixNs: Int64, in table: BlockTable, _ numbers: ClosedRange<Int64>?
+  ) throws(StoreFailure) -> Int64 {
+    guard let log, let numbers else { return 0 }
     var offsets: [UInt32: Int64?] = [:]
     var low = numbers.lowerBound
     var high = numbers.upperBound + 1
     var before: Int64 = 0
     while low < high {
       let middle = low + (high - low) / 2
-      guard case .block(let info) = try ring.info(middle) else {
+      guard case .block(let info) = try table.info(middle) else {
         // A damaged one says nothing; the one in front of it does, or nobody.
         high = middle
         continue
@@ -102,7 +113,10 @@ extension Buffer {
     let isKnown = consumer.map { cursors[$0] != nil } ?? false
     var place = isKnown ? consumer.flatMap { cursors[$0]?.place } : anyonesPlace
     do throws(StoreFailure) {
-      let answer = try ring.read(after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks, place: &place)
+      let rules = policy.retentionNs == nil ? nil : strideRules
+      let answer = try ring.read(
+        after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks, place: &place,
+        isExpired: rules.map { rules in { rules.isExpired($0, $1) } })
       if isKnown, let consumer { cursors[consumer]?.place = place } else { anyonesPlace = place }
       return answer
     } catch {
@@ -152,13 +166,25 @@ extension Buffer {
       report.oldest.alarms = log.oldestSequence
       report.storedEvents = log.newest - log.oldestSequence + 1
     }
-    if let ring, let newest = ring.newest, let oldest = (try? ring.oldest()) ?? nil {
+    if let ring {
+      report.losses = StoreLosses(ring.losses)
+      report.losses.overflow = lostBefore + intake.lostSamples
+      report.flashDays = ring.flash.days
+      report.flashBytes = ring.flash.totalBytes
+    }
+    if let ring, let newest = ring.newest, let oldest = (try? ring.oldest()) ?? nil,
+      let served = (try? ring.oldestOfRing()) ?? nil
+    {
       report.oldest.telemetry = oldest.firstSequence
-      report.storedSamples = newest.ordinal + Int64(newest.count) - oldest.ordinal
-      report.evictedSamples = oldest.ordinal
+      let book = ring.losses
+      report.reservedSamples = book.reserved
+      report.storedSamples = newest.ordinal + Int64(newest.count) - served.ordinal - book.removed + book.reserved
+      // What the ring wrote over without giving it to the reserve.
+      report.losses.evicted += max(0, served.ordinal - book.settled - book.removedBefore)
       report.oldestAt = oldest.earliest
       report.oldestEpoch = oldest.epoch
     }
+    report.evictedSamples = report.losses.evicted
     report.pendingSamples = intake.pendingSamples
     report.acceptedSamples = intake.acceptedSamples
     report.acceptedEvents = intake.acceptedEvents
@@ -173,9 +199,21 @@ extension Buffer {
     report.isPrepared = isPrepared
     report.consumers = cursors.sorted { $0.key < $1.key }.map { name, cursor in
       let lag = max(0, durable.alarms - cursor.held.alarms) + max(0, durable.telemetry - cursor.held.telemetry)
-      return ConsumerReport(
+      var told = ConsumerReport(
         name: name, held: cursor.held, lagRecords: lag, gapRecords: cursor.gapRecords, lastSeen: cursor.lastSeen)
+      told.oldestUnread = oldestUnread(after: cursor.held.telemetry)
+      return told
     }
     return report
+  }
+
+  private func oldestUnread(after held: Int64) -> (at: Instant, epoch: UInt32)? {
+    guard let ring, held < durable.telemetry else { return nil }
+    let isInReserve = held < ring.settledLast
+    guard let table = isInReserve ? ring.reserve : ring.ring,
+      let numbers = isInReserve ? table.numbers : ring.numbers,
+      let number = try? table.first(from: held + 1, in: numbers), case .block(let info)? = try? table.info(number)
+    else { return nil }
+    return (info.earliest, info.epoch)
   }
 }

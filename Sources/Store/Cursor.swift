@@ -73,6 +73,7 @@ struct Cursor {
 struct ReadingPlace {
   var sequence: Int64
   var block: Int64
+  var isReserve = false
 }
 
 /// A cursor's row: 32 bytes with a checksum.

@@ -1,6 +1,8 @@
 // A WAL that was put beside a database of another store. SQLite takes any WAL that is right in itself, and would write
 // its pages over ours. Whose it is shows before anything is written: the database names its store with and without it.
 //
+// A whole alarm.db of another box is told by the names of both boxes, and leaves the ring where it is.
+//
 // Invariant: a store's id is in the database itself before anything is served under it (`BufferFiles.renew`), so an id
 // that only the WAL has is not ours.
 
@@ -17,6 +19,24 @@ extension StateFolder {
       own != both
     else { return }
     try quarantine([name + "-wal"])
+  }
+
+  /// Moves alarm.db away if it is another box's and the ring beside it is ours: nothing of it may be told as this box's
+  /// alarms, nor salvaged. The ring names its box by the gateway's name, and so does the log.
+  func removeForeignAlarms(_ gateway: String, vfs: String?) throws(StoreFailure) {
+    guard !gateway.isEmpty, isWritable, let ring = owner(of: Self.telemetry, vfs),
+      let log = owner(of: Self.alarms, vfs), ring.store != log.store, ring.gateway == gateway, log.gateway != gateway
+    else { return }
+    salvageIsDone(in: try quarantine([Self.alarms]))
+  }
+
+  private func owner(of name: String, _ vfs: String?) -> (store: String, gateway: String)? {
+    guard access(file(name), F_OK) == 0,
+      let file = try? Connection.open(reading: file(name), vfs: vfs, cacheKiB: Limits.alarmCacheKiB),
+      let store = (try? file.text(of: "SELECT value FROM meta WHERE name = 'store'")) ?? nil,
+      let gateway = (try? file.text(of: "SELECT value FROM meta WHERE name = 'gateway'")) ?? nil
+    else { return nil }
+    return (store, gateway)
   }
 
   private static func storeID(_ connection: consuming Connection?) -> String? {

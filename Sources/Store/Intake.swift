@@ -122,6 +122,9 @@ struct Intake {
     add(Loss(count: count, fromMs: at.milliseconds, toMs: at.milliseconds, reason: reason))
   }
 
+  /// The number that the open block has.
+  var openNumber: Int64 { place.number }
+
   /// The last sequence of all that waits, once it has a place.
   var end: Int64 {
     place.firstSequence - 1 + (writer.loss?.count ?? 0) + Int64(writer.sampleCount) + (behind?.count ?? 0)

@@ -5,7 +5,7 @@ import CLinux
 import Glibc
 import StreamCore
 
-struct PageScan: ~Copyable {
+final class PageScan {
   private let database: Int32
   /// -1: there is none.
   private let log: Int32

@@ -50,25 +50,55 @@ enum Resizing {
     do throws(StoreFailure) {
       let old = try TelemetryRing(
         path: path, vfs: configuration.vfs, bytes: configuration.telemetryBytes,
-        seriesCount: configuration.seriesCount)
-      let wanted = TelemetryRing.slots(bytes: configuration.telemetryBytes)
-      guard wanted != old.slots, let storeID = try old.storeID() else { return nil }
-      if wanted > old.slots, old.hasNotComeRound {
-        try old.set(slots: wanted)
+        reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount)
+      let wanted = RingLayout(configuration)
+      guard wanted != old.layout, let storeID = try old.storeID() else { return nil }
+      if wanted.slots > old.slots, wanted.reserveSlots == old.layout.reserveSlots, old.hasNotComeRound {
+        try old.set(slots: wanted.slots)
         return nil
       }
       let draft = RingDraft(
-        path: RingDraft.path(in: folder), vfs: configuration.vfs, slots: wanted, bytes: configuration.telemetryBytes,
-        mark: old.mark, storeID: storeID, notes: try old.notes())
-      try draft.write(old.numbers.map { max($0.lowerBound, $0.upperBound - wanted + 1)...$0.upperBound }) {
-        (number) throws(StoreFailure) in try old.raw(number)
-      }
+        path: RingDraft.path(in: folder), vfs: configuration.vfs, layout: wanted,
+        bytes: configuration.telemetryBytes, mark: old.mark, storeID: storeID, notes: try notes(old, wanted))
+      try draft.write(
+        ring: source(old.ring, old.numbers, wanted.slots),
+        reserve: source(old.reserve, old.reserve?.numbers, wanted.reserveSlots))
       try old.connection.bringHome()
       return nil
     } catch {
       RingDraft.discard(folder)
       return error.isFull ? error : nil
     }
+  }
+
+  /// The newest that find room.
+  private static func source(_ table: BlockTable?, _ numbers: ClosedRange<Int64>?, _ slots: Int64) -> RingDraft.Source {
+    guard let table, let numbers, slots > 0 else { return .nothing }
+    return RingDraft.Source(numbers: max(numbers.lowerBound, numbers.upperBound - slots + 1)...numbers.upperBound) {
+      (number) throws(StoreFailure) in try table.raw(number)
+    }
+  }
+
+  /// What goes along, and what is counted of the blocks that don't.
+  private static func notes(
+    _ old: TelemetryRing, _ wanted: RingLayout
+  ) throws(StoreFailure) -> [(name: String, value: Int64)] {
+    var book = old.losses
+    if let reserve = old.reserve, let numbers = reserve.numbers {
+      for number in numbers.prefix(max(0, numbers.count - Int(wanted.reserveSlots))) {
+        let count = try reserve.count(number)
+        book.evicted += count
+        book.reserved -= count
+      }
+    }
+    if book.removed > 0, let numbers = old.numbers {
+      for number in numbers.prefix(max(0, numbers.count - Int(wanted.slots))) {
+        guard case .block(let info) = try old.info(number) else { continue }
+        book.removed -= info.removed
+        book.removedBefore += info.removed
+      }
+    }
+    return try old.notes() + book.notes
   }
 }
 

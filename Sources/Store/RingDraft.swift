@@ -13,7 +13,7 @@ import StreamCore
 struct RingDraft {
   var path: String
   var vfs: String?
-  var slots: Int64
+  var layout: RingLayout
   var bytes: Int
   var mark: UInt32
   /// Nil: it will be given one.
@@ -25,47 +25,56 @@ struct RingDraft {
 
   static func path(in folder: borrowing StateFolder) -> String { folder.file(name) }
 
-  /// Writes the blocks of `numbers` (at most `slots` of them) and closes the file, all of it durable.
-  func write(
-    _ numbers: ClosedRange<Int64>?, block: (Int64) throws(StoreFailure) -> [UInt8]?
-  ) throws(StoreFailure) {
+  /// Blocks of one of the two tables, in order, and where they come from.
+  struct Source {
+    var numbers: ClosedRange<Int64>?
+    var block: (Int64) throws(StoreFailure) -> [UInt8]?
+
+    static var nothing: Source { Source(numbers: nil, block: { (_) throws(StoreFailure) in nil }) }
+  }
+
+  /// Writes the blocks (at most as many as there are slots) and closes the file, all of it durable.
+  func write(ring: Source, reserve: Source) throws(StoreFailure) {
     let pages = Int64(bytes / Limits.pageBytes)
     let connection = try Connection.open(path: path, vfs: vfs, pagesMax: pages, cacheKiB: Limits.telemetryCacheKiB)
     try Schema.telemetry.apply(to: connection)
-    let origin = numbers?.lowerBound ?? 0
-    let meta = try Statement(
-      "INSERT INTO meta VALUES ('slots', ?1), ('mark', ?2), ('origin', ?3)", on: connection)
-    meta.bind(1, slots)
-    meta.bind(2, Int64(mark))
-    meta.bind(3, origin)
-    try meta.run()
+    let meta = try Statement("INSERT OR REPLACE INTO meta VALUES (?, ?)", on: connection)
+    let places: [(name: String, value: Int64)] = [
+      ("slots", layout.slots), ("mark", Int64(mark)), ("origin", ring.numbers?.lowerBound ?? 0),
+      ("reserve_slots", layout.reserveSlots), ("reserve_origin", reserve.numbers?.lowerBound ?? 0),
+    ]
+    for note in places + notes {
+      meta.bind(1, note.name)
+      meta.bind(2, note.value)
+      try meta.run()
+    }
     if let storeID {
-      let own = try Statement("INSERT INTO meta VALUES ('store', ?)", on: connection)
-      own.bind(1, storeID)
-      try own.run()
+      meta.bind(1, "store")
+      meta.bind(2, storeID)
+      try meta.run()
     }
-    for note in notes {
-      let own = try Statement("INSERT INTO meta VALUES (?, ?)", on: connection)
-      own.bind(1, note.name)
-      own.bind(2, note.value)
-      try own.run()
-    }
-    if let numbers {
-      let insert = try Statement("INSERT INTO ring(slot, block) VALUES (?, ?)", on: connection)
-      var next = numbers.lowerBound
-      while next <= numbers.upperBound {
-        let end = min(numbers.upperBound, next + Int64(Limits.draftSlotsPerStep) - 1)
-        try connection.transaction { () throws(StoreFailure) in
-          for number in next...end {
-            insert.bind(1, number - origin)
-            try insert.run(2, bytes: try block(number) ?? [UInt8](repeating: 0, count: Limits.blockBytes))
-          }
-        }
-        next = end + 1
-      }
-    }
+    try Self.write(ring, to: BlockTable.ring, connection)
+    try Self.write(reserve, to: BlockTable.reserve, connection)
     // What is not in the database goes away with the WAL.
     try connection.bringHome()
+  }
+
+  private static func write(
+    _ source: Source, to table: String, _ connection: borrowing Connection
+  ) throws(StoreFailure) {
+    guard let numbers = source.numbers else { return }
+    let insert = try Statement("INSERT INTO \(table)(slot, block) VALUES (?, ?)", on: connection)
+    var next = numbers.lowerBound
+    while next <= numbers.upperBound {
+      let end = min(numbers.upperBound, next + Int64(Limits.draftSlotsPerStep) - 1)
+      try connection.transaction { () throws(StoreFailure) in
+        for number in next...end {
+          insert.bind(1, number - numbers.lowerBound)
+          try insert.run(2, bytes: try source.block(number) ?? [UInt8](repeating: 0, count: Limits.blockBytes))
+        }
+      }
+      next = end + 1
+    }
   }
 
   /// Puts the draft, if one was made, in the ring's place; both are closed. The WAL goes first: the database has all of

@@ -34,12 +34,12 @@ extension TelemetryRing {
   func notes() throws(StoreFailure) -> [(name: String, value: Int64)] {
     var notes = try fingerprints().map { (name: "catalogue:\($0.key)", value: $0.value) }
     notes.append((name: "epoch", value: Int64(try notedEpoch())))
-    return notes
+    return notes + flash.notes
   }
 
   /// One commit, all the way into the database, at every start. A full disk has no room for what is only a precaution.
-  func note(epoch: UInt32, version: UInt32, of catalogue: [UInt8]) throws(StoreFailure) {
-    let fingerprint = AlarmLog.fingerprint(of: catalogue)
+  func note(epoch: UInt32, version: UInt32, _ configuration: StoreConfiguration) throws(StoreFailure) {
+    let fingerprint = AlarmLog.fingerprint(of: configuration.catalogue)
     let needed = try oldest().map { min(version, $0.catalogueVersion) } ?? version
     let oldest = max(needed, version - min(version, UInt32(Limits.fingerprintsMax)))
     do throws(StoreFailure) {
@@ -49,6 +49,9 @@ extension TelemetryRing {
           INSERT OR REPLACE INTO meta VALUES ('epoch', \(epoch)), ('catalogue:\(version)', \(fingerprint));
           DELETE FROM meta WHERE name GLOB 'catalogue:*' AND CAST(substr(name, 11) AS INTEGER) < \(oldest);
           """)
+        let own = try Statement("INSERT OR REPLACE INTO meta VALUES ('gateway', ?)", on: connection)
+        own.bind(1, configuration.gateway)
+        try own.run()
       }
       try connection.bringHome()
     } catch {

@@ -16,6 +16,7 @@ import StreamCore
 struct RingSalvage {
   private let mark: UInt32
   private let slots: Int64
+  private let isReserve: Bool
   /// Where block n stands, at n mod count: the newest of those that share a place.
   private var numbers: [Int64]
   private var places: [Place]
@@ -25,13 +26,19 @@ struct RingSalvage {
     var offset: Int64 = 0
     /// The newest block is written again while it fills: the log has it several times.
     var epoch: UInt32 = 0
+    var last: Int64 = 0
+    var removed: Int64 = 0
     var count: UInt16 = 0
     var isInLog = false
+
+    /// Blocks grow, and later what is too old is taken out of them.
+    func isOlder(than info: BlockInfo) -> Bool { (epoch, last, removed) <= (info.epoch, info.last, info.removed) }
   }
 
-  private init(mark: UInt32, slots: Int64) {
+  private init(mark: UInt32, slots: Int64, isReserve: Bool) {
     self.mark = mark
     self.slots = slots
+    self.isReserve = isReserve
     let count = Int(min(slots, Int64(Limits.salvageBlocksMax)))
     numbers = [Int64](repeating: -1, count: count)
     places = [Place](repeating: Place(), count: count)
@@ -42,20 +49,30 @@ struct RingSalvage {
   static func restore(
     from set: String, into folder: borrowing StateFolder, mark: UInt32, configuration: StoreConfiguration
   ) throws(StoreFailure) {
-    let slots = TelemetryRing.slots(bytes: configuration.telemetryBytes)
+    let layout = RingLayout(configuration)
     let path = set + "/" + StateFolder.telemetry
-    var salvage = RingSalvage(mark: mark, slots: slots)
+    var ring = RingSalvage(mark: mark, slots: layout.slots, isReserve: false)
+    var reserve = RingSalvage(mark: mark, slots: max(1, layout.reserveSlots), isReserve: true)
     let deadline = kerb_monotonic_ns() + Limits.salvageNs
-    guard let pages = PageScan(path), salvage.find(in: pages, until: deadline) else { return }
+    guard let pages = PageScan(path) else { return }
+    pages.forEach(until: deadline) { page, isInLog, offset in
+      ring.look(page, isInLog, offset)
+      if layout.reserveSlots > 0 { reserve.look(page, isInLog, offset) }
+    }
+    guard ring.newest >= 0 else { return }
     RingDraft.discard(folder)
     let draft = RingDraft(
-      path: RingDraft.path(in: folder), vfs: configuration.vfs, slots: slots, bytes: configuration.telemetryBytes,
-      mark: mark)
-    do throws(StoreFailure) {
-      try draft.write(salvage.range) { (number) throws(StoreFailure) in
+      path: RingDraft.path(in: folder), vfs: configuration.vfs, layout: layout, bytes: configuration.telemetryBytes,
+      mark: mark, notes: reserve.notes)
+    func source(_ salvage: RingSalvage) -> RingDraft.Source {
+      guard salvage.newest >= 0 else { return .nothing }
+      return RingDraft.Source(numbers: salvage.range) { (number) throws(StoreFailure) in
         guard kerb_monotonic_ns() < deadline + Limits.salvageNs else { return nil }
         return salvage.block(number, in: pages)
       }
+    }
+    do throws(StoreFailure) {
+      try draft.write(ring: source(ring), reserve: source(reserve))
     } catch {
       RingDraft.discard(folder)
       // Service goes before the past.
@@ -65,22 +82,18 @@ struct RingSalvage {
     try RingDraft.conclude(folder)
   }
 
-  private mutating func find(in pages: borrowing PageScan, until deadline: Int64) -> Bool {
-    pages.forEach(until: deadline) { page, isInLog, offset in
-      guard let at = Self.offset(of: page) else { return }
-      let block = UnsafeRawBufferPointer(rebasing: page[at..<(at + Limits.blockBytes)])
-      guard let info = try? BlockInfo(of: block), info.mark == mark else { return }
-      let index = Int(info.number % Int64(numbers.count))
-      let known = places[index]
-      guard info.number > numbers[index]
-        || (info.number == numbers[index] && (info.epoch, info.count) >= (known.epoch, Int(known.count)))
-      else { return }
-      numbers[index] = info.number
-      places[index] = Place(
-        offset: offset + Int64(at), epoch: info.epoch, count: UInt16(info.count), isInLog: isInLog)
-      newest = max(newest, info.number)
-    }
-    return newest >= 0
+  private mutating func look(_ page: UnsafeRawBufferPointer, _ isInLog: Bool, _ offset: Int64) {
+    guard let at = Self.offset(of: page) else { return }
+    let block = UnsafeRawBufferPointer(rebasing: page[at..<(at + Limits.blockBytes)])
+    guard let info = try? BlockInfo(of: block), info.mark == mark, info.isReserve == isReserve else { return }
+    let index = Int(info.number % Int64(numbers.count))
+    let known = places[index]
+    guard info.number > numbers[index] || (info.number == numbers[index] && known.isOlder(than: info)) else { return }
+    numbers[index] = info.number
+    places[index] = Place(
+      offset: offset + Int64(at), epoch: info.epoch, last: info.last, removed: info.removed,
+      count: UInt16(info.count), isInLog: isInLog)
+    newest = max(newest, info.number)
   }
 
   /// A block stands at the end of its cell, and the cell somewhere in what the page's headers leave.
@@ -92,6 +105,13 @@ struct RingSalvage {
     return nil
   }
 
+  /// Why the others went is not known any more: all of them count as evicted.
+  private var notes: [(name: String, value: Int64)] {
+    guard newest >= 0 else { return [] }
+    let count = zip(numbers, places).reduce(Int64(0)) { $0 + ($1.0 >= 0 ? Int64($1.1.count) : 0) }
+    return [("reserved", count), ("settled", count)]
+  }
+
   private var range: ClosedRange<Int64> {
     let lowest = max(0, newest - Int64(numbers.count) + 1)
     let found = numbers.filter { $0 >= lowest }.min() ?? newest
@@ -99,7 +119,7 @@ struct RingSalvage {
     return (found > max(0, newest - slots + 1) ? found - 1 : found)...newest
   }
 
-  private func block(_ number: Int64, in pages: borrowing PageScan) -> [UInt8]? {
+  private func block(_ number: Int64, in pages: PageScan) -> [UInt8]? {
     let index = Int(number % Int64(numbers.count))
     guard numbers[index] == number else { return nil }
     let bytes = pages.bytes(Limits.blockBytes, at: places[index].offset, isInLog: places[index].isInLog)

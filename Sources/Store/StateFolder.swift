@@ -65,10 +65,12 @@ struct StateFolder: ~Copyable {
     return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
   }
 
-  /// Moves the databases away, into a numbered folder of `quarantine`; the newest has the highest number.
-  func quarantine(_ names: [String]) throws(StoreFailure) {
+  /// Moves the databases away, into a numbered folder of `quarantine`; the newest has the highest number. The answer:
+  /// that folder.
+  @discardableResult
+  func quarantine(_ names: [String]) throws(StoreFailure) -> String? {
     // An empty set would push a real one out.
-    guard names.contains(where: { access(file($0), F_OK) == 0 }) else { return }
+    guard names.contains(where: { access(file($0), F_OK) == 0 }) else { return nil }
     let all = file("quarantine")
     guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw Self.failure(all, errno) }
     let set = try freeSet(in: all)
@@ -80,6 +82,7 @@ struct StateFolder: ~Copyable {
     }
     Self.sync(set)
     Self.sync(path)
+    return set
   }
 
   private func freeSet(in all: String) throws(StoreFailure) -> String {
@@ -111,11 +114,15 @@ struct StateFolder: ~Copyable {
   func salvageIsDone() {
     for number in 1...Limits.quarantineMax {
       let set = file("quarantine/\(number)")
-      guard access(set, F_OK) == 0, access("\(set)/\(Self.done)", F_OK) != 0 else { continue }
-      let mark = open("\(set)/\(Self.done)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
-      if mark >= 0 { close(mark) }
-      Self.sync(set)
+      if access(set, F_OK) == 0, access("\(set)/\(Self.done)", F_OK) != 0 { salvageIsDone(in: set) }
     }
+  }
+
+  func salvageIsDone(in set: String?) {
+    guard let set else { return }
+    let mark = open("\(set)/\(Self.done)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
+    if mark >= 0 { close(mark) }
+    Self.sync(set)
   }
 
   private static func removeSet(_ set: String) {

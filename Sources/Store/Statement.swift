@@ -102,6 +102,9 @@ package struct Row: ~Copyable {
   package func isNull(_ column: Int32) -> Bool { sqlite3_column_type(raw, column) == SQLITE_NULL }
   package func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(raw, column) }
 
+  /// Nil: NULL.
+  package func number(_ column: Int32) -> Int64? { isNull(column) ? nil : integer(column) }
+
   package func text(_ column: Int32) -> String {
     guard let bytes = sqlite3_column_text(raw, column) else { return "" }
     let count = Int(sqlite3_column_bytes(raw, column))

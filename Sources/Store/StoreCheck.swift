@@ -19,9 +19,9 @@ extension Buffer {
       let last = min(numbers.upperBound, first + Int64(Limits.blocksPerReadMax) - 1)
       var number = first
       while number <= last {
-        if let (info, _) = try ring.batches(number) {
+        if let block = try ring.block(number) {
           answer.blocks += 1
-          answer.samples += Int64(info.count)
+          answer.samples += Int64(block.info.count)
         } else {
           answer.damagedBlocks.append(number)
         }

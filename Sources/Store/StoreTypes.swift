@@ -18,6 +18,16 @@ package struct StoreConfiguration: Sendable {
   package var consumers: [String]
   /// SQLite's file system of that name; nil: its own. Tests put their faults there.
   package var vfs: String?
+  /// Of `telemetryBytes`: the part for what outlives the ring; 0: there is none.
+  package var reserveBytes = 0
+  /// Old windows are merged and old readings thinned for those who have yet to read them.
+  package var isThinning = false
+  /// Personal telemetry is kept so long; nil: as long as the rest.
+  package var retentionNs: Int64?
+  /// What there is to know of each series of an encoded catalogue; nil: it can't be read.
+  package var rules: @Sendable ([UInt8]) -> [SeriesRule]? = { _ in [] }
+  /// The box's name: a file that another box wrote is known by it.
+  package var gateway = ""
   /// A block takes no more; fewer than it could only where rings have to come round soon.
   package var samplesPerBlock = Limits.samplesPerBlockMax
 
@@ -43,6 +53,13 @@ extension StoreConfiguration {
   package static func blockBytes(seriesCount: Int) -> Int {
     2 * BlockModel.bytes(seriesCount: seriesCount) + (Limits.blocksPendingMax + 2) * Limits.blockBytes
       + Limits.samplesPerBlockMax * MemoryLayout<Sample>.stride
+  }
+
+  /// What giving a stride to the reserve, or rewriting blocks, takes as long as it lasts, and what is known of the
+  /// series of two catalogues always.
+  package static func strideBytes(seriesCount: Int, hasReserve: Bool) -> Int {
+    2 * seriesCount * MemoryLayout<SeriesRule>.stride + BlockModel.bytes(seriesCount: seriesCount)
+      + Limits.blocksPerSweepMax * Limits.blockBytes + (hasReserve ? Thinning.bytes(seriesCount: seriesCount) : 0)
   }
 }
 
@@ -85,12 +102,30 @@ package enum GapReason: UInt8, Sendable {
   case overflow = 2
   /// A block's checksum was wrong.
   case damaged = 3
+  /// Old readings and windows gave room: others speak for them.
+  case thinned = 4
+  /// Personal, and older than it may be kept.
+  case retention = 5
 
   package var name: String {
     switch self {
     case .evicted: return "evicted"
     case .overflow: return "overflow"
     case .damaged: return "damaged"
+    case .thinned: return "thinned"
+    case .retention: return "retention"
+    }
+  }
+
+  /// Of neighbours that are missing for different reasons the gravest is told.
+  func joined(with other: GapReason) -> GapReason { gravity >= other.gravity ? self : other }
+  private var gravity: Int {
+    switch self {
+    case .damaged: return 5
+    case .overflow: return 4
+    case .evicted: return 3
+    case .thinned: return 2
+    case .retention: return 1
     }
   }
 }
@@ -123,6 +158,8 @@ package struct StoredBatch: Sendable {
   package var catalogueVersion: UInt32
   package var samples: [Sample]
   package var texts: [UInt8]
+  /// Its statistics are of so many windows merged into one; such a sample has the sequence of the last of them.
+  package var windows = 1
 
   package init(firstSequence: Int64, epoch: UInt32, catalogueVersion: UInt32, samples: [Sample], texts: [UInt8]) {
     self.firstSequence = firstSequence
@@ -231,25 +268,6 @@ package struct StoredAlarm: Sendable {
   }
 }
 
-package struct ConsumerReport: Sendable {
-  package var name: String
-  package var held: Position
-  /// Records behind the newest durable one, both lanes.
-  package var lagRecords: Int64
-  /// Sequences that were reported to it as gaps, and are acknowledged.
-  package var gapRecords: Int64
-  /// Of this epoch; nil: not yet.
-  package var lastSeen: Instant?
-
-  package init(name: String, held: Position, lagRecords: Int64, gapRecords: Int64, lastSeen: Instant?) {
-    self.name = name
-    self.held = held
-    self.lagRecords = lagRecords
-    self.gapRecords = gapRecords
-    self.lastSeen = lastSeen
-  }
-}
-
 /// What a start of the store found.
 package struct StoreOpening: Sendable {
   package var storeID: String
@@ -275,56 +293,6 @@ package struct StoreOpening: Sendable {
     self.catalogueVersion = catalogueVersion
     self.alarms = alarms
   }
-}
-
-package enum StoreState: String, Sendable {
-  case good
-  /// Disk or quota is full: telemetry waits in memory, alarms are still stored.
-  case full
-  /// The file system is read-only: what is stored is served, everything new waits in memory.
-  case readOnly = "read-only"
-  /// Reading or writing fails: what can be read is served, everything new waits in memory.
-  case failing
-}
-
-package struct StoreReport: Sendable {
-  /// Lower-case, with hyphens.
-  package var storeID = ""
-  package var epoch: UInt32 = 0
-  package var state = StoreState.good
-  /// The newest durable sequences.
-  package var durable = Position()
-  /// The oldest sequences that are still stored (newest + 1 if none).
-  package var oldest = Position()
-  /// Samples taken over from the buses but not yet durable.
-  package var pendingSamples: Int64 = 0
-  /// Samples and events stored now.
-  package var storedSamples: Int64 = 0
-  package var storedEvents: Int64 = 0
-  /// Since this start: taken over from the buses (samples, events), reported lost by them.
-  package var acceptedSamples: Int64 = 0
-  package var acceptedEvents: Int64 = 0
-  package var lostSamples: Int64 = 0
-  /// Too many alarms come at once for anybody to look at each.
-  package var isFlood = false
-  /// Overwritten by the ring since the store was made.
-  package var evictedSamples: Int64 = 0
-  /// What is in use, and what the files take on the disk.
-  package var bytes: Int64 = 0
-  package var fileBytes: Int64 = 0
-  package var capacityBytes: Int64 = 0
-  package var oldestAt: Instant?
-  package var oldestEpoch: UInt32 = 0
-  /// Since this start.
-  package var commits: Int64 = 0
-  /// Commits, reads and openings that failed, since this start; a full disk is not counted.
-  package var failures: Int64 = 0
-  /// The newest failure, for a person; empty: none since this start.
-  package var lastFailure = ""
-  /// Both files have their full size: a full disk can't stop them any more.
-  package var isPrepared = false
-  package var consumers: [ConsumerReport] = []
-  package init() {}
 }
 
 /// One step of a look at everything that is stored.

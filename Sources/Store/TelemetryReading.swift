@@ -13,25 +13,43 @@ struct TelemetryAnswer {
 }
 
 extension TelemetryRing {
-  /// `after` is at most the newest sequence.
+  /// `after` is at most the newest sequence. `isExpired`: not served any more.
   func read(
-    after: Int64, recordsMax: Int, wholeBlocks: Bool = false, place: inout ReadingPlace?
+    after: Int64, recordsMax: Int, wholeBlocks: Bool = false, place: inout ReadingPlace?,
+    isExpired: ((Sample, StoredBatch) -> Bool)? = nil
   ) throws(StoreFailure) -> TelemetryAnswer {
-    var reading = TelemetryReading(after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks)
-    guard let numbers, let newest, after < newest.last else { return reading.answer }
+    var reading = TelemetryReading(
+      after: after, recordsMax: recordsMax, wholeBlocks: wholeBlocks, isExpired: isExpired)
+    guard let newest, after < newest.last else { return reading.answer }
+    var looks = 0
+    if let reserve, let stored = reserve.numbers, after < settledLast {
+      try read(reserve, stored, &reading, &looks, &place)
+      if reading.answer.next < settledLast || reading.isFull { return reading.answer }
+    }
+    guard let numbers else { return reading.answer }
+    try read(ring, numbers, &reading, &looks, &place)
+    return reading.answer
+  }
+
+  private func read(
+    _ table: BlockTable, _ numbers: ClosedRange<Int64>, _ reading: inout TelemetryReading, _ looks: inout Int,
+    _ place: inout ReadingPlace?
+  ) throws(StoreFailure) {
+    guard let newest = table.newest else { return }
+    let sequence = reading.answer.next + 1
     var number: Int64
-    if let place, place.sequence == after + 1, numbers.contains(place.block) {
+    if let place, place.sequence == sequence, place.isReserve == table.isReserve, numbers.contains(place.block) {
       number = place.block
     } else {
-      number = try firstBlock(from: after + 1, in: numbers)
+      number = try table.first(from: sequence, in: numbers)
     }
-    var looks = 0
+    let isWhole = reserve?.doubtful ?? 0 == 0
     while number <= numbers.upperBound, !reading.isFull, looks < Limits.blocksPerReadMax {
-      if let (info, batches) = try batches(number) {
+      if let block = try block(number, of: table) {
         looks += 1
-        let isFirst = number == numbers.lowerBound
-        reading.take(info, batches, missing: isFirst && number > 0 ? .evicted : .damaged)
-        if reading.answer.next < info.last { break }
+        let isEvicted = number == numbers.lowerBound && number > 0 && isWhole
+        reading.take(block, missing: isEvicted ? .evicted : .damaged)
+        if reading.answer.next < block.info.last { break }
       } else {
         // Runs of damage end at the next good block, or here; they are not counted, so that reading gets past them.
         reading.damageSeen = true
@@ -39,24 +57,8 @@ extension TelemetryRing {
       number += 1
     }
     if number > numbers.upperBound { reading.takeRest(to: newest) }
-    place = ReadingPlace(sequence: reading.answer.next + 1, block: min(number, numbers.upperBound))
-    return reading.answer
-  }
-
-  /// The first block that may hold `sequence`; damaged ones in front of it are not passed over.
-  private func firstBlock(from sequence: Int64, in numbers: ClosedRange<Int64>) throws(StoreFailure) -> Int64 {
-    var low = numbers.lowerBound
-    var high = numbers.upperBound
-    while low < high {
-      let middle = low + (high - low) / 2
-      var probe = middle
-      var found: BlockInfo?
-      while probe < high, found == nil {
-        if case .block(let info) = try info(probe) { found = info } else { probe += 1 }
-      }
-      if let found, found.last < sequence { low = probe + 1 } else { high = middle }
-    }
-    return low
+    place = ReadingPlace(
+      sequence: reading.answer.next + 1, block: min(number, numbers.upperBound), isReserve: table.isReserve)
   }
 }
 
@@ -66,15 +68,20 @@ private struct TelemetryReading {
   var damageSeen = false
   private let recordsMax: Int
   private let wholeBlocks: Bool
+  private let isExpired: ((Sample, StoredBatch) -> Bool)?
   private var before: BlockInfo?
 
-  init(after: Int64, recordsMax: Int, wholeBlocks: Bool) {
+  init(after: Int64, recordsMax: Int, wholeBlocks: Bool, isExpired: ((Sample, StoredBatch) -> Bool)?) {
     answer = TelemetryAnswer(next: after)
     self.recordsMax = recordsMax
     self.wholeBlocks = wholeBlocks
+    self.isExpired = isExpired
   }
 
-  var isFull: Bool { answer.records >= recordsMax }
+  var isFull: Bool { answer.records >= recordsMax || hasManyGaps }
+  private var hasManyGaps: Bool { answer.gaps.count >= Limits.gapsPerReadMax }
+  /// No more of a block that has been begun.
+  private var isDone: Bool { wholeBlocks ? hasManyGaps : isFull }
 
   private mutating func addGap(to: Int64, epoch: UInt32, start: Instant?, end: Instant?, reason: GapReason) {
     answer.gaps.append(
@@ -83,7 +90,8 @@ private struct TelemetryReading {
     answer.records += 1
   }
 
-  mutating func take(_ info: BlockInfo, _ batches: [StoredBatch], missing: GapReason) {
+  mutating func take(_ block: StoredBlock, missing: GapReason) {
+    let info = block.info
     if answer.next + 1 < info.from {
       let start = before?.epoch == info.epoch ? before?.latest : nil
       addGap(
@@ -96,7 +104,49 @@ private struct TelemetryReading {
         to: info.firstSequence - 1, epoch: info.epoch, start: Instant(milliseconds: loss.fromMs),
         end: Instant(milliseconds: loss.toMs), reason: loss.reason)
     }
-    for batch in batches { take(batch) }
+    var gaps = block.missing[...]
+    for batch in block.batches {
+      while let gap = gaps.first, gap.range.upperBound < batch.firstSequence {
+        guard takeGap(gap, of: info) else { return }
+        gaps = gaps.dropFirst()
+      }
+      if isDone { return }
+      takeServed(batch)
+      if answer.next < batch.firstSequence + Int64(batch.samples.count) - 1 { return }
+    }
+    for gap in gaps { guard takeGap(gap, of: info) else { return } }
+  }
+
+  /// What was taken out of a block. False: there is no room for it.
+  private mutating func takeGap(_ gap: (range: ClosedRange<Int64>, reason: GapReason), of info: BlockInfo) -> Bool {
+    guard answer.next < gap.range.upperBound else { return true }
+    if isDone { return false }
+    addGap(to: gap.range.upperBound, epoch: info.epoch, start: info.earliest, end: info.latest, reason: gap.reason)
+    return true
+  }
+
+  /// Without what is too old to be served.
+  private mutating func takeServed(_ batch: StoredBatch) {
+    guard let isExpired, batch.samples.contains(where: { isExpired($0, batch) }) else { return take(batch) }
+    var start = 0
+    while start < batch.samples.count, !isDone {
+      let isGone = isExpired(batch.samples[start], batch)
+      var end = start + 1
+      while end < batch.samples.count, isExpired(batch.samples[end], batch) == isGone { end += 1 }
+      let first = batch.firstSequence + Int64(start)
+      let last = batch.firstSequence + Int64(end) - 1
+      if isGone, answer.next < last {
+        addGap(
+          to: last, epoch: batch.epoch, start: batch.samples[start].at, end: batch.samples[end - 1].at,
+          reason: .retention)
+      } else if !isGone {
+        var part = batch
+        part.firstSequence = first
+        part.samples = Array(batch.samples[start..<end])
+        take(part)
+      }
+      start = end
+    }
   }
 
   private mutating func take(_ batch: StoredBatch) {

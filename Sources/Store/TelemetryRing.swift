@@ -1,51 +1,73 @@
-// Owns telemetry.db: a ring of slots of one page each, written in place. On the store thread.
+// Owns telemetry.db: the ring of blocks, and behind it the reserve, where what outlives the ring stands. On the store
+// thread.
 //
-// Block number n stands in slot (n - origin) mod `slots`. Slots are made in ascending order (`filled` of them exist),
-// by the first lap or by the preparation that runs ahead of it; none is ever deleted.
-//
-//      origin                       newest
-//        |  …  | this lap … this lap | lap before … lap before |      once it has come round
-//        | this lap … this lap | empty … empty | not yet made  |      before
+//   newest  <-- ring --  first served | given to the reserve, yet to be written over
+//                        reserve, newest  <--  oldest
 //
 // Invariants:
-//  1. The newest block may be written again while it fills, and then begins as it did; any other is written over
-//     only by the block `slots` numbers later.
-//  2. `newest` is durable: it moves after the commit.
-//  3. What is read is a whole block with the right checksum, mark and number, or it is damage.
+//  1. The reserve covers the sequences up to `settledLast`, the ring those above: each is served from one of them.
+//  2. What the ring writes over was given to the reserve before, in an earlier commit (Eviction).
+//  3. `newest` is durable: it moves after the commit.
 
+import CLinux
 import CSQLite
 import StreamCore
 
+/// How many blocks a file of a given size has room for, and how many of them are the reserve's.
+struct RingLayout: Equatable {
+  var slots: Int64
+  var reserveSlots: Int64
+
+  init(bytes: Int, reserveBytes: Int) {
+    slots = TelemetryRing.slots(bytes: bytes - reserveBytes)
+    let pages = Int64(reserveBytes / Limits.pageBytes)
+    reserveSlots = max(0, pages - 2 - pages / 128)
+  }
+
+  init(_ configuration: StoreConfiguration) {
+    self.init(bytes: configuration.telemetryBytes, reserveBytes: configuration.reserveBytes)
+  }
+}
+
 final class TelemetryRing {
   let connection: Connection
-  private let writing: Statement
-  private let reading: Statement
-  private let filling: Statement
-  private var reader: BlockReader
-  let slots: Int64
-  let origin: Int64
-  let mark: UInt32
-  private(set) var newest: BlockInfo?
-  /// Slots behind the newest block that may have held newer ones, at opening.
-  private(set) var doubtful: Int64 = 0
-  private(set) var filled: Int64
+  let ring: BlockTable
+  /// Nil: there is none.
+  let reserve: BlockTable?
+  var reader: BlockReader
+  /// Blocks below this one have been given to the reserve.
+  var firstServed: Int64
   private var oldestKnown: BlockInfo?
   private var isHome = false
   /// The block that was unpacked last: whoever asks for little at a time asks for it again. Never the newest one, which
   /// still fills.
-  private var unpacked: (info: BlockInfo, batches: [StoredBatch])?
+  private var unpacked: StoredBlock?
+  var losses: LossBook
+  var flash: FlashBook
 
   static func slots(bytes: Int) -> Int64 {
-    // Less the schema, the meta table, and one page of the tree for 128 leaves (a full one holds 370, a split one
-    // half).
+    // Less the schema, the meta table, the other table's root, and one page of the tree for 128 leaves (a full one
+    // holds 370, a split one half).
     let pages = Int64(bytes / Limits.pageBytes)
     return pages - 6 - pages / 128
   }
 
-  /// `bytes`: of a new file; a file that exists has its own number of slots. One that is read only is read as it is.
+  var slots: Int64 { ring.slots }
+  var origin: Int64 { ring.origin }
+  var mark: UInt32 { ring.mark }
+  var newest: BlockInfo? { ring.newest }
+  var doubtful: Int64 { ring.doubtful }
+  var layout: RingLayout {
+    var layout = RingLayout(bytes: 0, reserveBytes: 0)
+    (layout.slots, layout.reserveSlots) = (ring.slots, reserve?.slots ?? 0)
+    return layout
+  }
+
+  /// `bytes`, `reserveBytes`: of a new file; one that exists has its own numbers of slots. One that is read only is
+  /// read as it is.
   init(
-    path: String, vfs: String? = nil, bytes: Int, seriesCount: Int, interruption: Interruption? = nil,
-    isReadOnly: Bool = false
+    path: String, vfs: String? = nil, bytes: Int, reserveBytes: Int = 0, seriesCount: Int,
+    interruption: Interruption? = nil, isReadOnly: Bool = false
   ) throws(StoreFailure) {
     let pagesMax = Int64(bytes / Limits.pageBytes)
     if isReadOnly {
@@ -56,95 +78,113 @@ final class TelemetryRing {
     }
     try Schema.telemetry.apply(to: connection)
     if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
-    let wanted = Self.slots(bytes: bytes)
+    let wanted = RingLayout(bytes: bytes, reserveBytes: reserveBytes)
     if !isReadOnly, try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'") == nil {
       let fresh = UInt32.random(in: 1 ... .max)
       // One statement, so one transaction.
-      try connection.execute("INSERT INTO meta VALUES ('slots', \(wanted)), ('mark', \(fresh)), ('origin', 0)")
+      try connection.execute(
+        """
+        INSERT INTO meta VALUES ('slots', \(wanted.slots)), ('mark', \(fresh)), ('origin', 0),
+          ('reserve_slots', \(wanted.reserveSlots)), ('reserve_origin', 0)
+        """)
     }
-    guard let slots = try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'"),
-      let mark = try connection.integer(of: "SELECT value FROM meta WHERE name = 'mark'"),
-      let origin = try connection.integer(of: "SELECT value FROM meta WHERE name = 'origin'"), origin >= 0,
-      slots > 0, slots <= Int64(Limits.telemetryBytesMax / Limits.pageBytes)
+    let reserveSlots = try Self.number("reserve_slots", connection) ?? 0
+    let reserveOrigin = try Self.number("reserve_origin", connection) ?? 0
+    let slotsMax = Int64(Limits.telemetryBytesMax / Limits.pageBytes)
+    guard let slots = try Self.number("slots", connection), let mark = try Self.number("mark", connection),
+      let origin = try Self.number("origin", connection), origin >= 0, reserveOrigin >= 0, slots > 0,
+      slots <= slotsMax, (0...slotsMax).contains(reserveSlots)
     else { throw .corrupt(code: SQLITE_CORRUPT) }
-    self.slots = slots
-    self.origin = origin
-    self.mark = UInt32(truncatingIfNeeded: mark)
     // A ring made under a larger quota keeps its slots until it is laid out anew.
-    try connection.execute("PRAGMA max_page_count = \(max(pagesMax, slots + 6 + slots / 120))")
-    writing = try Statement(
-      "INSERT INTO ring(slot, block) VALUES (?, ?) ON CONFLICT(slot) DO UPDATE SET block = excluded.block",
-      on: connection)
-    reading = try Statement("SELECT block FROM ring WHERE slot = ?", on: connection)
-    filling = try Statement("INSERT INTO ring(slot, block) VALUES (?, ?)", on: connection)
+    let all = slots + reserveSlots
+    try connection.execute("PRAGMA max_page_count = \(max(pagesMax, all + 8 + all / 120))")
+    ring = try BlockTable(
+      BlockTable.ring, on: connection, slots: slots, origin: origin, mark: UInt32(truncatingIfNeeded: mark))
+    reserve =
+      reserveSlots > 0
+      ? try BlockTable(
+        BlockTable.reserve, on: connection, slots: reserveSlots, origin: reserveOrigin,
+        mark: UInt32(truncatingIfNeeded: mark)) : nil
     reader = BlockReader(seriesCount: seriesCount)
-    filled = try connection.integer(of: "SELECT max(slot) + 1 FROM ring") ?? 0
-    isHome = filled >= slots
-    try findNewest()
+    losses = try LossBook(connection)
+    flash = try FlashBook(connection)
+    isHome = ring.isFilled && reserve?.isFilled ?? true
+    firstServed = ring.numbers?.lowerBound ?? origin
+    if settledLast > 0, let numbers = ring.numbers {
+      firstServed = try ring.first(from: settledLast + 1, in: numbers)
+    }
   }
 
-  private func findNewest() throws(StoreFailure) {
-    let found = try RotatedSearch.newest(slots: slots) { (slot) throws(StoreFailure) in try look(slot) }
-    doubtful = found.doubtful
-    guard let index = found.number, case .block(let info) = try info(origin + index) else { return }
-    newest = info
+  private static func number(_ name: String, _ connection: borrowing Connection) throws(StoreFailure) -> Int64? {
+    try connection.integer(of: "SELECT value FROM meta WHERE name = '\(name)'")
   }
 
-  private func slot(of number: Int64) -> Int64 { (number - origin) % slots }
+  /// The last sequence that the reserve covers; 0: none.
+  var settledLast: Int64 { reserve?.newest?.last ?? 0 }
 
   // MARK: Another size
 
-  /// The first lap is not over: slots can be added behind it.
-  var hasNotComeRound: Bool { newest.map { $0.number - origin < slots } ?? true }
+  var hasNotComeRound: Bool { ring.hasNotComeRound }
 
   func set(slots: Int64) throws(StoreFailure) {
     try connection.execute("UPDATE meta SET value = \(slots) WHERE name = 'slots'")
   }
 
-  /// The bytes of block `number`, right or wrong; nil where there are none to be had.
-  func raw(_ number: Int64) throws(StoreFailure) -> [UInt8]? {
-    try withSlot(slot(of: number)) { (bytes) -> [UInt8]? in
-      bytes.count == Limits.blockBytes ? [UInt8](bytes) : nil
-    } ?? nil
-  }
-
   // MARK: Writing
 
-  /// Commits sealed blocks, in order, all or none.
+  /// Commits sealed blocks, in order, all or none. What they write over has been given to the reserve, if there is one.
   func append(_ blocks: UnsafeRawBufferPointer) throws(StoreFailure) {
     let size = Limits.blockBytes
-    unpacked = nil
+    forgetUnpacked()
     var last: BlockInfo?
+    var book = losses
+    let now = kerb_monotonic_ns()
+    let isFlashDue = flash.isDue(now)
     try connection.transaction { () throws(StoreFailure) in
       for index in 0..<(blocks.count / size) {
         let block = UnsafeRawBufferPointer(rebasing: blocks[(index * size)..<((index + 1) * size)])
-        let number = block.number(Int64.self, at: BlockLayout.number)
-        writing.bind(1, slot(of: number))
-        writing.bind(2, bytes: block)
-        try writing.run()
+        try leave(block.number(Int64.self, at: BlockLayout.number) - slots, &book)
+        try ring.write(block)
         last = try? BlockInfo(of: block)
       }
+      try book.keep(in: connection)
+      if isFlashDue { try flash.keep(in: connection) }
     }
+    if isFlashDue { flash.kept(now) }
     guard let last else { return }
-    newest = last
-    filled = max(filled, min(last.number - origin + 1, slots))
-    doubtful = 0
+    ring.wrote(last)
+    losses = book
+    losses.kept()
+    if let lowest = ring.numbers?.lowerBound { firstServed = max(firstServed, lowest) }
   }
 
-  var isPrepared: Bool { filled >= slots && isHome }
+  /// At the end: what no commit has taken along yet.
+  func keepBooks() throws(StoreFailure) {
+    guard !connection.isReadOnly else { return }
+    try connection.transaction { () throws(StoreFailure) in
+      try losses.keep(in: connection)
+      try flash.keep(in: connection)
+    }
+    losses.kept()
+    flash.kept(kerb_monotonic_ns())
+  }
+
+  /// Block `number` is about to be written over.
+  private func leave(_ number: Int64, _ book: inout LossBook) throws(StoreFailure) {
+    guard book.removed > 0, number >= firstServed, case .block(let info) = try ring.info(number) else { return }
+    book.removed -= info.removed
+    book.removedBefore += info.removed
+  }
+
+  var isPrepared: Bool { ring.isFilled && reserve?.isFilled ?? true && isHome }
 
   /// Makes the next slots of the file, empty.
   func prepare(_ count: Int) throws(StoreFailure) {
-    let end = min(slots, filled + Int64(count))
-    try connection.transaction { () throws(StoreFailure) in
-      for slot in filled..<end {
-        filling.bind(1, slot)
-        filling.bind(2, zeros: Limits.blockBytes)
-        try filling.run()
-      }
-    }
-    filled = end
-    guard filled >= slots else { return }
+    let table = ring.isFilled ? reserve ?? ring : ring
+    var end: Int64 = 0
+    try connection.transaction { () throws(StoreFailure) in end = try table.prepare(count) }
+    table.prepared(end)
+    guard ring.isFilled, reserve?.isFilled ?? true else { return }
     // Only now the file has its full size: what was in the WAL could still fail for want of room.
     try connection.bringHome()
     isHome = true
@@ -152,70 +192,38 @@ final class TelemetryRing {
 
   // MARK: Reading
 
-  enum Look {
-    case block(BlockInfo)
-    case damaged(BlockDamage)
+  func info(_ number: Int64) throws(StoreFailure) -> BlockTable.Look { try ring.info(number) }
+
+  func block(_ number: Int64) throws(StoreFailure) -> StoredBlock? { try ring.block(number, &reader) }
+
+  /// For those who read on.
+  func block(_ number: Int64, of table: BlockTable) throws(StoreFailure) -> StoredBlock? {
+    if let unpacked, unpacked.info.number == number, unpacked.info.isReserve == table.isReserve { return unpacked }
+    let found = try table.block(number, &reader)
+    unpacked = number == table.newest?.number ? nil : found
+    return found
   }
 
-  private func withSlot<Answer>(
-    _ slot: Int64, _ body: (UnsafeRawBufferPointer) -> Answer
-  ) throws(StoreFailure) -> Answer? {
-    reading.bind(1, slot)
-    do throws(StoreFailure) {
-      return try reading.first { (row) throws(StoreFailure) in body(row.bytes(0)) }
-    } catch {
-      // One bad page of the tree takes its block with it, not the ring.
-      if error.isCorrupt { return nil }
-      throw error
-    }
-  }
+  /// Blocks are about to be written again.
+  func forgetUnpacked() { unpacked = nil }
 
-  private func look(_ slot: Int64) throws(StoreFailure) -> SlotContent {
-    guard slot < filled else { return .empty }
-    let content = try withSlot(slot) { (bytes) -> SlotContent in
-      do throws(BlockDamage) {
-        let info = try BlockInfo(of: bytes)
-        return info.mark == mark && info.number >= origin ? .number(info.number - origin) : .damaged
-      } catch {
-        return error == .empty ? .empty : .damaged
-      }
-    }
-    return content ?? .damaged
-  }
-
-  /// The header of block `number`.
-  func info(_ number: Int64) throws(StoreFailure) -> Look {
-    let mark = self.mark
-    let found = try withSlot(slot(of: number)) { (bytes) -> Look in
-      do throws(BlockDamage) {
-        let info = try BlockInfo(of: bytes)
-        return info.number == number && info.mark == mark ? .block(info) : .damaged(.contents)
-      } catch {
-        return .damaged(error)
-      }
-    }
-    return found ?? .damaged(.empty)
-  }
-
-  /// Block `number`, decoded, a batch for each commit that filled it; nil if it is damaged.
-  func batches(_ number: Int64) throws(StoreFailure) -> (BlockInfo, [StoredBatch])? {
-    if let unpacked, unpacked.info.number == number { return unpacked }
-    let found = try withSlot(slot(of: number)) { (bytes) -> (BlockInfo, [StoredBatch])? in
-      guard let (info, batches) = try? reader.read(bytes), info.number == number, info.mark == mark else { return nil }
-      return (info, batches)
-    }
-    unpacked = number == newest?.number ? nil : found ?? nil
-    return found ?? nil
-  }
-
-  /// Numbers of the blocks that should be there.
+  /// Numbers of the ring's blocks that are served.
   var numbers: ClosedRange<Int64>? {
-    guard let newest else { return nil }
-    return max(origin, newest.number - slots + 1)...newest.number
+    guard let numbers = ring.numbers else { return nil }
+    return min(max(numbers.lowerBound, firstServed), numbers.upperBound)...numbers.upperBound
   }
 
-  /// The oldest block that can be read.
+  /// The oldest block that can be read, of the reserve if it has one.
   func oldest() throws(StoreFailure) -> BlockInfo? {
+    if let reserve, let numbers = reserve.numbers {
+      for number in numbers {
+        if case .block(let info) = try reserve.info(number) { return info }
+      }
+    }
+    return try oldestOfRing()
+  }
+
+  func oldestOfRing() throws(StoreFailure) -> BlockInfo? {
     guard let numbers else { return nil }
     if let oldestKnown, oldestKnown.number == numbers.lowerBound { return oldestKnown }
     for number in max(numbers.lowerBound, oldestKnown?.number ?? 0)...numbers.upperBound {
@@ -234,5 +242,5 @@ final class TelemetryRing {
   }
 
   /// What the stored blocks take; the file has its full size from the start.
-  var bytes: Int64 { Int64(numbers?.count ?? 0) * Int64(Limits.pageBytes) }
+  var bytes: Int64 { Int64((numbers?.count ?? 0) + (reserve?.numbers?.count ?? 0)) * Int64(Limits.pageBytes) }
 }

@@ -268,8 +268,35 @@ package enum Limits {
   package static let storeRequestsMax = 4 * connectionsMax
   /// Blocks that one read looks at: 1 MiB from the flash, so that the store thread is soon free again.
   package static let blocksPerReadMax = 256
-  /// Gaps told to a consumer and not yet acknowledged that are counted one by one.
-  package static let gapsPendingMax = 64
+  /// Gaps told to a consumer and not yet acknowledged that are counted one by one: two full reads, of blocks that
+  /// have a gap behind every sample. 16 KiB each, where somebody reads what was thinned.
+  package static let gapsPendingMax = 1_024
+  /// Gaps of one read; more come with the next.
+  package static let gapsPerReadMax = gapsPendingMax / 2
+  /// Part of the ring's file that is the reserve's, in eighths, unless it is given: a quarter.
+  package static let reserveEighths = 2
+  /// Days of which is known how much was written: a month to judge by, in one page that is there anyway.
+  package static let flashDaysMax = 31
+  /// What was written is itself written down this often at most: 100 KB a day.
+  package static let flashKeepNs: Int64 = 3_600_000_000_000
+  /// Sixteen blocks: less is not worth a table of its own.
+  package static let reserveBytesMin = 16 * pageBytes
+  /// Blocks that are given to the reserve at once, while they are still in the ring: enough for ten windows of a minute
+  /// to meet at 50 samples a second, and 30 ms on a slow core.
+  package static let blocksPerStrideMax = 64
+  /// Samples of a stride; their fates are numbered in 15 bits.
+  package static let samplesPerStrideMax = 32_768
+  /// Blocks that retention rewrites in one commit: 256 KiB.
+  package static let blocksPerSweepMax = 64
+  /// It looks for what has become too old this often.
+  package static let sweepEveryNs: Int64 = 3_600_000_000_000
+  /// Shorter than the time between two sweeps would be a promise that the flash does not keep.
+  package static let retentionNsMin: Int64 = 3_600_000_000_000
+  package static let retentionNsMax: Int64 = 3_650 * 86_400_000_000_000
+  /// So many windows become one. What is ten times as long still shows a night.
+  package static let windowsMerged = 10
+  /// Of single readings the last in so long stays.
+  package static let thinReadingNs: Int64 = 600_000_000_000
   /// Epochs whose wall time is remembered; one more at each start of the agent.
   package static let epochsMax = 4_096
   /// All stored versions of the catalogue together. 2,000 points take about 200 KiB.

@@ -69,13 +69,25 @@ struct BufferShow: ParsableCommand {
       Messages.text(
         .bufferSpace, buffer["state"]?.string ?? "", Shown.bytes(held?["bytes"]?.integer ?? 0),
         Shown.bytes(held?["capacity_bytes"]?.integer ?? 0), Shown.integer(held?["pending"])),
-      Messages.text(
-        .bufferGone, Shown.integer(buffer["gone"]?["evicted"]), Shown.integer(buffer["gone"]?["overflow"])),
     ]
+    lines += gone(buffer["gone"])
     if let failure = buffer["last_failure"]?.string { lines.append("  \(failure)") }
     lines += flash(buffer["flash"])
     if !holder.isRunning { lines.append(Messages.text(.bufferAtRest)) }
     show(lines + consumers(buffer["consumers"]?.array ?? []))
+  }
+
+  /// Why samples are missing, most of them first.
+  private func gone(_ gone: JSONValue?) -> [String] {
+    let reasons: [(String, Message)] = [
+      ("evicted", .goneEvicted), ("thinned", .goneThinned), ("overflow", .goneOverflow), ("unsaved", .goneUnsaved),
+      ("damaged", .goneDamaged), ("retention", .goneRetention),
+    ]
+    let counts = reasons.compactMap { name, text in gone?[name]?.integer.map { ($0, text) } }.filter { $0.0 > 0 }
+    guard !counts.isEmpty else { return [Messages.text(.goneNothing)] }
+    return counts.sorted { $0.0 > $1.0 }.enumerated().map { index, entry in
+      Messages.text(index == 0 ? .bufferGone : .bufferGoneMore, "\(entry.0)", Messages.text(entry.1))
+    }
   }
 
   private func flash(_ flash: JSONValue?) -> [String] {
@@ -83,18 +95,26 @@ struct BufferShow: ParsableCommand {
     if let written = flash?["written_bytes"]?.integer, let daily = flash?["written_bytes_per_day"]?.integer {
       lines.append(Messages.text(.flashWritten, Shown.bytes(written), Shown.bytes(daily)))
     }
+    let days = (flash?["days"]?.array ?? []).suffix(7).compactMap { $0["bytes"]?.integer }
+    if let last = days.last {
+      lines.append(Messages.text(.flashDays, Shown.bytes(last), Shown.bytes(days.reduce(0, +)), "\(days.count)"))
+    }
+    if let years = flash?["life_years"]?.double, let bears = flash?["endurance_tbw"]?.double {
+      lines.append(Messages.text(.flashYears, years < 100 ? "\(years)" : "100+", "\(bears)"))
+    }
     if let used = flash?["life_used_percent_max"]?.integer { lines.append(Messages.text(.flashLife, "\(used)")) }
     return lines
   }
 
   private func consumers(_ consumers: [JSONValue]) -> [String] {
     if consumers.isEmpty { return [Messages.text(.noConsumers)] }
-    var table = Table(Messages.columns(.consumersHead), rightAligned: [1, 2])
+    var table = Table(Messages.columns(.readersHead), rightAligned: [1, 2])
     for consumer in consumers {
       let age = consumer["last_seen_age_s"]?.double.map { Shown.span(seconds: $0) } ?? Messages.text(.never)
       table.rows.append([
         Cell(consumer["name"]?.string ?? ""), Cell(Shown.integer(consumer["lag_records"])),
         Cell(Shown.integer(consumer["gaps"])), Cell(age),
+        Cell(consumer["oldest_unread"]?.double.map(Shown.time(unix:)) ?? "-"),
       ])
     }
     return table.lines()

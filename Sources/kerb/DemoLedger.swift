@@ -68,9 +68,9 @@ struct DemoLedger: Sendable, Equatable {
     return [Lane.alarms, .telemetry].first { $0.name == name }
   }
 
-  /// "<store>.<epoch>.<lane>.<first>-<last>", or with one sequence only.
+  /// "<store>.<epoch>.<lane>.<first>-<last>", or with one sequence only; of merged windows with "~10" behind.
   private static func span(of id: String) -> Span? {
-    guard let numbers = id.split(separator: ".").last?.split(separator: "-"),
+    guard let numbers = id.split(separator: ".").last?.prefix(while: { $0 != "~" }).split(separator: "-"),
       let from = numbers.first.flatMap({ Int64($0) }), let to = numbers.last.flatMap({ Int64($0) }), from > 0,
       to >= from
     else { return nil }

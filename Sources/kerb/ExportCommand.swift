@@ -9,8 +9,8 @@ struct ExportCommand: ParsableCommand {
     commandName: "export",
     abstract: "Stored telemetry as CSV (RFC 4180) or SenML JSON (RFC 8428).",
     discussion: """
-      Asks the running agent; without one the files are read. Personal values are left out. What is missing is said on
-      stderr.
+      Asks the running agent; without one the files are read. Personal points are left out; with --personal, and the
+      rights to change things, they come as pseudonyms of this box's exports. What is missing is said on stderr.
 
       Example:
         kerb export --since 2h --csv > today.csv
@@ -31,6 +31,9 @@ struct ExportCommand: ParsableCommand {
   @Flag(help: "One SenML pack.")
   var senml = false
 
+  @Flag(help: "Personal points, too, as pseudonyms: root or group kerb-admin.")
+  var personal = false
+
   func run() throws {
     guard csv != senml else { throw CommandFailure(Messages.text(.exportForm), exitCode: CommandFailure.usage) }
     var parameters = [("format", senml ? "senml" : "kerb")]
@@ -41,6 +44,7 @@ struct ExportCommand: ParsableCommand {
       }
       parameters.append((name, "\(ms)"))
     }
+    if personal { parameters.append(("personal", "yes")) }
     let holder = try BufferHolder(files)
     var output = Output()
     output.put(senml ? "[" : "time,name,value,unit,quality,statistic,window\r\n")

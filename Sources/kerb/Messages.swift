@@ -27,6 +27,8 @@ enum Message {
   case consumerInForce, consumerRemoved, consumerRotated, consumerUnknown, consumerElsewhere
   case reloaded, reloadApplied, reloadRestart, reloadNothing
   case bufferHeld, bufferSpace, bufferGone, bufferAtRest, bufferVerified, bufferDamaged, bufferCopied, bufferRestored
+  case bufferGoneMore, goneNothing, goneEvicted, goneThinned, goneOverflow, goneUnsaved, goneDamaged, goneRetention
+  case readersHead, flashDays, flashYears
   case flashWritten, flashLife, exportForm, exportTime, exportMissing
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
@@ -207,11 +209,16 @@ enum Message {
     case .bufferHeld: return ("Held     {0} samples and {1} alarm events, since {2}", "存有     {0} 个采样、{1} 条报警事件，最早 {2}")
     case .bufferSpace:
       return ("Space    {0}, {1} of {2} in use, {3} samples not yet on disk", "空间     {0}，已用 {1} / {2}，{3} 个采样尚未写盘")
-    case .bufferGone:
-      return (
-        "Gone     {0} samples came round in the ring (ever),\n         {1} found no room (since the start)",
-        "丢失     {0} 个采样被环形覆盖（累计），\n         {1} 个因无空间丢失（本次启动）"
-      )
+    case .bufferGone: return ("Gone     {0} samples {1}", "丢失     {0} 个采样{1}")
+    case .bufferGoneMore: return ("         {0} {1}", "         {0} 个{1}")
+    case .goneNothing: return ("Gone     nothing", "丢失     无")
+    case .goneEvicted: return ("made room for newer ones", "为新数据让位")
+    case .goneThinned: return ("were thinned", "被抽稀")
+    case .goneOverflow: return ("found no room while the disk took none", "因磁盘不接收而无处存放")
+    case .goneUnsaved: return ("could not be saved at a stop", "停止时未能保存")
+    case .goneDamaged: return ("were damaged", "已损坏")
+    case .goneRetention: return ("were personal and too old", "为到期的个人数据")
+    case .readersHead: return ("CONSUMER|BEHIND|GAPS|LAST SEEN|OLDEST UNREAD", "订阅方|落后|缺口|最近|最早未读")
     case .bufferAtRest: return ("No agent runs: read from its files", "没有代理运行：直接读取其文件")
     case .bufferVerified:
       return ("{0} blocks with {1} samples and {2} alarm events are whole", "{0} 个数据块（{1} 个采样）和 {2} 条报警事件完好")
@@ -229,6 +236,11 @@ enum Message {
       )
     case .flashWritten:
       return ("Flash    {0} written since the start, {1} a day at this rate", "闪存     启动以来写入 {0}，按此速度每天 {1}")
+    case .flashDays: return ("         {0} today, {1} in {2} days", "         今天 {0}，{2} 天共 {1}")
+    case .flashYears:
+      return (
+        "         new flash of {1} TB endurance lasts {0} years at this rate", "         按此速度，{1} TB 的新闪存可用 {0} 年"
+      )
     case .flashLife: return ("         up to {0}% of its life is used, says the eMMC", "         eMMC 报告寿命已用至多 {0}%")
     case .exportForm: return ("choose one of --csv and --senml", "请在 --csv 和 --senml 中选择一个")
     case .exportTime:

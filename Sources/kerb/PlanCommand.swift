@@ -30,6 +30,7 @@ struct Plan: ParsableCommand {
       for layout in layouts { show(layout) }
       show(memory, limit: configuration.memoryLimitBytes)
       show(layouts.flatMap(\.deviceMemory))
+      show(FlashPlan(configuration))
     }
     _ = try files.read()
   }
@@ -100,6 +101,15 @@ struct Plan: ParsableCommand {
         + "   of \(tenths(Double(limit) / 1_024)) allowed")
   }
 
+  private func show(_ flash: FlashPlan) {
+    let daily = tenths(flash.bytesPerDay / 1e6)
+    print("\nflash, at the most: \(daily) MB a day, of \(tenths(flash.samplesPerSecond)) samples a second")
+    guard let years = flash.years, let bears = flash.enduranceTBW else {
+      return print("  for the years that it lasts, give [buffer] endurance_tbw")
+    }
+    print("  new flash of \(tenths(bears)) TB endurance lasts \(years < 100 ? tenths(years) : "more than 100") years")
+  }
+
   /// What belongs to one device alone, in bytes; `--json` has each point, window and alarm.
   private func show(_ devices: [DeviceMemory]) {
     guard !devices.isEmpty else { return }
@@ -132,6 +142,14 @@ struct Plan: ParsableCommand {
       root.member("gateway", configuration.gatewayID)
       root.key("buses")
       root.array { list in for layout in layouts { list.object { write(layout, into: &$0) } } }
+      root.key("flash")
+      root.object { part in
+        let flash = FlashPlan(configuration)
+        part.member("samples_per_second_max", flash.samplesPerSecond)
+        part.member("bytes_per_day_max", Int64(min(1e18, flash.bytesPerDay)))
+        if let bears = flash.enduranceTBW { part.member("endurance_tbw", bears) }
+        if let years = flash.years { part.member("life_years", years) }
+      }
       root.key("memory")
       root.object { part in
         part.key("devices")

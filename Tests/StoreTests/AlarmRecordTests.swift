@@ -75,7 +75,11 @@ struct AlarmRecordTests {
   /// Puts a store back to version 1 of the format: narrow rows, as many as then.
   private func makeOld(_ folder: Folder, events: Int64, slots: Int64) throws {
     let connection = try Connection.open(path: folder.file("alarm.db"), pagesMax: 10_000, cacheKiB: 64)
-    try connection.execute("DELETE FROM alarm_log; DELETE FROM alarm_state; PRAGMA user_version = 1")
+    try connection.execute(
+      """
+      DELETE FROM alarm_log; DELETE FROM alarm_state; DELETE FROM meta WHERE name = 'format';
+      ALTER TABLE epochs DROP COLUMN start; ALTER TABLE epochs DROP COLUMN ran; PRAGMA user_version = 1
+      """)
     try connection.execute("UPDATE meta SET value = \(slots) WHERE name = 'slots'")
     let insert = try Statement("INSERT INTO alarm_log(slot, record) VALUES (?, ?)", on: connection)
     for slot in 0..<slots {

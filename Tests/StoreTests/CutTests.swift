@@ -17,15 +17,22 @@ struct CutTests {
     var held: Position
   }
 
+  /// Small blocks: the ring comes round, and gives its oldest blocks to a reserve; or only small files.
+  private func plan(_ folder: Folder, hasReserve: Bool, vfs: String?) -> StoreConfiguration {
+    hasReserve
+      ? Worth.configuration(folder, reserveBytes: 128 << 10, vfs: vfs, samplesPerBlock: 4)
+      : configuration(folder, vfs: vfs)
+  }
+
   /// From the first start on: preparation, commits, alarms, cursors, checkpoints, a restart; what was promised when.
-  private func life(_ disk: FaultDisk, _ folder: Folder, seed: UInt64) async throws -> [Promise] {
+  private func life(_ disk: FaultDisk, _ folder: Folder, seed: UInt64, hasReserve: Bool) async throws -> [Promise] {
     var random = Seeded(seed)
     var promises: [Promise] = []
     for _ in 0..<2 {
-      let site = try Site(configuration(folder, vfs: disk.name))
+      let site = try Site(plan(folder, hasReserve: hasReserve, vfs: disk.name))
       var next = await site.report().durable.telemetry + 1
       for step in 0..<40 {
-        let count = Int64.random(in: 1...30, using: &random)
+        let count = Int64.random(in: 1...(hasReserve ? 60 : 30), using: &random)
         await site.put(numbered(next..<(next + count)))
         next += count
         if Bool.random(using: &random) { await site.raise(event(0, .unacknowledged, at: Int64(step))) }
@@ -46,35 +53,47 @@ struct CutTests {
   }
 
   /// What must hold of files that a cut left. Returns the events of a start over them.
-  private func check(_ folder: Folder, _ promise: Promise?, vfs: String?, _ trace: String) async throws {
-    let site = try Site(configuration(folder, vfs: vfs))
+  private func check(_ folder: Folder, _ promise: Promise?, hasReserve: Bool, _ trace: String) async throws {
+    let site = try Site(plan(folder, hasReserve: hasReserve, vfs: nil))
     defer { site.stop() }
     #expect(access(folder.file("quarantine"), F_OK) != 0, "\(trace): taken for broken")
     let account = try await site.readAll()
-    #expect(account.gaps.isEmpty && account.alarmGaps.isEmpty, "\(trace): \(account.gaps) \(account.alarmGaps)")
-    for (sequence, sample) in account.samples { #expect(isRight(sample, sequence), "\(trace)") }
+    #expect(account.alarmGaps.isEmpty && (hasReserve || account.gaps.isEmpty), "\(trace): \(account.gaps)")
+    #expect(account.gaps.allSatisfy { [.evicted, .thinned].contains($0.reason) }, "\(trace): \(account.gaps)")
+    // Where the windows' series are, some were merged.
+    for (sequence, sample) in account.samples where !(32...36).contains(sequence % 64) {
+      #expect(isRight(sample, sequence), "\(trace)")
+    }
+    let end = Int64(account.samples.count) + account.missing
+    for sequence in 1...max(1, end) where end > 0 && sequence % 64 < 8 {
+      #expect(account.samples[sequence] != nil, "\(trace): \(sequence) was worth keeping")
+    }
+    let report = await site.report()
+    #expect(report.storedSamples == Int64(account.samples.count), "\(trace)")
+    #expect(report.losses.evicted + report.losses.thinned == account.missing, "\(trace)")
     guard let promise else { return }
-    #expect(Int64(account.samples.count) >= promise.durable.telemetry, "\(trace)")
+    #expect(end >= promise.durable.telemetry, "\(trace)")
     #expect(Int64(account.events.count) >= promise.durable.alarms, "\(trace)")
     #expect(site.opening.epoch > promise.epoch, "\(trace)")
     let held = try #require(await site.position(of: "platform"))
-    #expect(held.telemetry <= account.samples.count, "\(trace)")
+    #expect(held.telemetry <= end, "\(trace)")
     // It goes on, too.
-    let next = Int64(account.samples.count) + 1
+    let next = end + 1
     await site.put(numbered(next..<(next + 10)))
     #expect(try await site.flush().telemetry == next + 9, "\(trace)")
   }
 
-  @Test("Wherever the cut falls, and again in the start after it, all that was promised is there")
-  func anywhere() async throws {
-    let rounds = getenv("KERB_CUTS").flatMap { Int(String(cString: $0)) } ?? 25
+  @Test(
+    "Wherever the cut falls, and again in the start after it, all that was promised is there", arguments: [false, true])
+  func anywhere(hasReserve: Bool) async throws {
+    let rounds = getenv("KERB_CUTS").flatMap { Int(String(cString: $0)) } ?? (hasReserve ? 12 : 25)
     let seed = UInt64.random(in: 1...(.max))
     print("seed \(seed)")
     var random = Seeded(seed)
     let folder = Folder()
     let disk = FaultDisk()
     disk.record()
-    let promises = try await life(disk, folder, seed: seed)
+    let promises = try await life(disk, folder, seed: seed, hasReserve: hasReserve)
     #expect(disk.events > 600, "too little happened to be cut: \(disk.events)")
     for round in 0..<rounds {
       // The very first events now and then: the first start.
@@ -86,18 +105,19 @@ struct CutTests {
       let recovering = FaultDisk()
       copyStore(from: left, to: again)
       recovering.record()
-      try await check(left, promise, vfs: nil, "cut at \(cut)")
+      try await check(left, promise, hasReserve: hasReserve, "cut at \(cut)")
       // The same leavings once more, and the power goes in the middle of the recovery.
-      _ = try await startOnly(again, recovering)
+      _ = try await startOnly(again, recovering, hasReserve: hasReserve)
       let second = Int64.random(in: 0...recovering.events, using: &random)
       let leftAgain = Folder()
       #expect(recovering.image(second, seed: random.next(), to: leftAgain))
-      try await check(leftAgain, promise, vfs: nil, "cut at \(cut), and at \(second) of the recovery")
+      try await check(
+        leftAgain, promise, hasReserve: hasReserve, "cut at \(cut), and at \(second) of the recovery")
     }
   }
 
-  private func startOnly(_ folder: Folder, _ disk: FaultDisk) async throws {
-    let site = try Site(configuration(folder, vfs: disk.name))
+  private func startOnly(_ folder: Folder, _ disk: FaultDisk, hasReserve: Bool) async throws {
+    let site = try Site(plan(folder, hasReserve: hasReserve, vfs: disk.name))
     site.stop()
   }
 

@@ -181,14 +181,53 @@ struct TelemetryRingTests {
     let folder = Folder()
     _ = try Self.ring(folder)
     var connection = try Connection.open(path: folder.file("telemetry.db"), pagesMax: 256, cacheKiB: 64)
-    try connection.execute("PRAGMA user_version = 9")
+    try connection.execute(
+      "PRAGMA user_version = 9; UPDATE meta SET value = '\(Schema.format(9))' WHERE name = 'format'")
     _ = consume connection
     #expect { try Self.ring(folder) } throws: {
       if case .newer(_, 9) = $0 as? StoreFailure { return true } else { return false }
     }
     connection = try Connection.open(path: folder.file("telemetry.db"), pagesMax: 256, cacheKiB: 64)
-    try connection.execute("PRAGMA application_id = 77")
+    try connection.execute(
+      "PRAGMA application_id = 77; UPDATE meta SET value = '\(Schema.format(2))' WHERE name = 'format'")
     _ = consume connection
     #expect { try Self.ring(folder) } throws: { ($0 as? StoreFailure)?.isCorrupt == true }
+  }
+
+  @Test("22 A flipped bit in the number of the format makes no newer file: the other one is right", arguments: 0..<32)
+  func flippedVersion(bit: Int) throws {
+    let folder = Folder()
+    let path = folder.file("telemetry.db")
+    let ring = try Self.ring(folder)
+    try Self.fill(ring, blocks: 3)
+    let mark = ring.mark
+    _ = consume ring
+    let connection = try Connection.open(path: path, pagesMax: 256, cacheKiB: 64)
+    let flipped = 2 ^ Int64(Int32(truncatingIfNeeded: 1 << bit))
+    try connection.execute("PRAGMA user_version = \(flipped)")
+    _ = consume connection
+    let again = try Self.ring(folder)
+    #expect(again.mark == mark && again.newest?.number == 2)
+    #expect(try again.connection.integer(of: "PRAGMA user_version") == 2)
+  }
+
+  @Test("22 Neither does one in its copy; and without a copy a number beyond all known ones is damage")
+  func flippedFormat() throws {
+    let folder = Folder()
+    let path = folder.file("telemetry.db")
+    _ = try Self.ring(folder)
+    for text in ["3 \(Schema.format(2).split(separator: " ")[1])", "", "2", "2 17"] {
+      let connection = try Connection.open(path: path, pagesMax: 256, cacheKiB: 64)
+      try connection.execute("UPDATE meta SET value = '\(text)' WHERE name = 'format'")
+      _ = consume connection
+      let again = try Self.ring(folder)
+      #expect(try again.connection.text(of: "SELECT value FROM meta WHERE name = 'format'") == Schema.format(2))
+    }
+    for stored in [0, 3, 17, 1_000] {
+      let connection = try Connection.open(path: path, pagesMax: 256, cacheKiB: 64)
+      try connection.execute("DELETE FROM meta WHERE name = 'format'; PRAGMA user_version = \(stored)")
+      _ = consume connection
+      #expect { try Self.ring(folder) } throws: { ($0 as? StoreFailure)?.isCorrupt == true }
+    }
   }
 }

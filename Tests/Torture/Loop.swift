@@ -16,6 +16,7 @@ struct Loop {
   private let commitNs: Int64 = 5_000_000
   private let slackNs: Int64
   private var telemetryBytes = 1 << 20
+  private var reserveBytes = 256 << 10
   private var renewed = 0
 
   init(rounds: Int, folder: String, seed: UInt64, disk: PowerDisk?) {
@@ -42,6 +43,7 @@ struct Loop {
       // Another quota: the ring is laid out anew at the start that is about to be cut.
       if Int.random(in: 0..<8, using: &random) == 0 {
         telemetryBytes = (1 << 20) * Int.random(in: 1...2, using: &random)
+        reserveBytes = (128 << 10) * Int.random(in: 0...2, using: &random)
       }
       if disk != nil, Int.random(in: 0..<4, using: &random) == 0 { one(isKill: true) }
       one(isKill: disk == nil)
@@ -67,7 +69,8 @@ struct Loop {
   private mutating func one(isKill: Bool, isPatient: Bool = false) {
     let isAll = isPatient || Int.random(in: 0..<20, using: &random) == 0
     let arguments = [
-      "victim", state, "\(telemetryBytes)", "\(commitNs)", "\(random.next())", "\(oracle.held.alarms)",
+      "victim", state, "\(telemetryBytes)", "\(reserveBytes)", "\(commitNs)", "\(random.next())",
+      "\(oracle.held.alarms)",
       "\(oracle.held.telemetry)", "\(isAll ? 0 : max(0, oracle.durable.alarms - 200))",
     ]
     guard var victim = VictimProcess(arguments) else { return oracle.violation("no victim can be started") }

@@ -1,6 +1,7 @@
 // The whole configuration, read and checked. What stands here is possible: `kerb run` starts with nothing else.
 
 import FieldBus
+import Store
 import StreamCore
 
 package enum ListenAddress: Sendable, Hashable {
@@ -67,6 +68,14 @@ package struct Configuration: Sendable {
   package var telemetryBytes = 256 << 20
   package var alarmBytes = 16 << 20
   package var commitNs: Int64 = 60_000_000_000
+  /// Part of `telemetryBytes` for what outlives the ring; nil: as it is needed.
+  package var reserve: Int?
+  /// By device; normal where nothing is said.
+  package var keep: [String: KeepClass] = [:]
+  package var isThinning = false
+  /// Personal telemetry is kept so long; nil: as long as the rest.
+  package var personalNs: Int64?
+  package var flashEnduranceTBW: Double?
 
   package var listen: [ListenAddress] = []
   /// Plain HTTP on other than loopback and unix sockets was asked for in so many words.

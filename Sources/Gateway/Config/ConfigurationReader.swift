@@ -195,6 +195,22 @@ package struct ConfigurationReader {
     if let commit = reader.duration("commit_every", in: Limits.commitNsMin...Limits.commitNsMax) {
       configuration.commitNs = commit
     }
+    let reserveMax = configuration.telemetryBytes / 2
+    if let bytes = reader.size("reserve", in: 0...reserveMax) {
+      if bytes > 0, bytes < Limits.reserveBytesMin {
+        reader.report(
+          "reserve", "is too small: allowed are \(Limits.reserveBytesMin >> 10)KiB and more, or 0B for none")
+      }
+      configuration.reserve = bytes / Limits.pageBytes * Limits.pageBytes
+    }
+    configuration.isThinning = reader.bool("thin") ?? false
+    if let retention = reader.duration("retain_personal", in: Limits.retentionNsMin...Limits.retentionNsMax) {
+      configuration.personalNs = retention
+    }
+    if let endurance = reader.number("endurance_tbw") {
+      if endurance <= 0 { reader.report("endurance_tbw", "must be more than 0: what the maker says, in terabytes") }
+      configuration.flashEnduranceTBW = endurance
+    }
     reader.finish()
   }
 

@@ -1,6 +1,7 @@
 // The `[[device]]` tables: a place on a bus, a profile, and points and alarms of its own.
 
 import FieldBus
+import Store
 import StreamCore
 
 /// A device as far as it is known.
@@ -47,6 +48,8 @@ extension ConfigurationReader {
       entry.spec.meterAddress = meterAddress
       entry.isComplete = profile != nil || !reader.has("profile")
       entry.spec.labels = labels(reader)
+      let classes = KeepClass.allCases.map { (word: "\($0)", value: $0) }
+      if let keep = reader.choice("keep", among: classes) { configuration.keep[spec.name] = keep }
       points(&entry, reader, profile, busProtocol)
       entry.alarmsOff = alarmsOff(
         reader, known: entry.spec.alarms.map(\.name) + [BuiltInAlarm.deviceOffline.rawValue])

@@ -14,9 +14,13 @@ struct FlashFacts {
   /// blocks are: 1 hardly, 2 to four fifths, 3 nearly all.
   var lifeUsedTenths: Int?
   var spareState: Int?
+  /// Terabytes that it bears, as the configuration or the board says.
+  var enduranceTBW: Double?
 
-  static func read(statePath: String) -> FlashFacts {
+  static func read(_ configuration: Configuration) -> FlashFacts {
     var facts = FlashFacts()
+    facts.enduranceTBW = configuration.enduranceTBW
+    let statePath = configuration.statePath
     let counters = (try? TextFile.read("/proc/self/io", bytesMax: 4_096)) ?? ""
     for line in counters.split(separator: "\n") where line.hasPrefix("write_bytes: ") {
       facts.writtenBytes = Int64(line.dropFirst(13)) ?? 0
@@ -50,6 +54,7 @@ enum BufferAnswer {
       root.key("held")
       root.object {
         $0.member("samples", report.storedSamples)
+        $0.member("reserved", report.reservedSamples)
         $0.member("events", report.storedEvents)
         $0.member("pending", report.pendingSamples)
         $0.member("bytes", report.bytes)
@@ -64,21 +69,18 @@ enum BufferAnswer {
       }
       root.key("gone")
       root.object {
-        $0.member("evicted", report.evictedSamples)
-        $0.member("overflow", report.lostSamples)
+        let losses = report.losses
+        $0.member("evicted", losses.evicted)
+        $0.member("thinned", losses.thinned)
+        $0.member("overflow", losses.overflow)
+        $0.member("unsaved", losses.unsaved)
+        $0.member("damaged", losses.damaged)
+        $0.member("retention", losses.retention)
       }
       root.key("consumers")
       root.array { list in for consumer in report.consumers { write(consumer, timeline, into: &list) } }
       root.key("flash")
-      root.object {
-        if let uptimeNs {
-          $0.member("written_bytes", flash.writtenBytes)
-          let days = Double(max(1, uptimeNs)) / 86_400e9
-          $0.member("written_bytes_per_day", Int64(min(1e18, Double(flash.writtenBytes) / days)))
-        }
-        if let tenths = flash.lifeUsedTenths { $0.member("life_used_percent_max", min(10, tenths) * 10) }
-        if let spare = flash.spareState { $0.member("spare_state", spare) }
-      }
+      root.object { write(report, flash, uptimeNs, into: &$0) }
       root.member("commits", report.commits)
       root.member("failures", report.failures)
       if !report.lastFailure.isEmpty { root.member("last_failure", report.lastFailure) }
@@ -86,10 +88,47 @@ enum BufferAnswer {
     }
   }
 
+  private static func write(
+    _ report: StoreReport, _ flash: FlashFacts, _ uptimeNs: Int64?, into writer: inout JSONWriter
+  ) {
+    if let uptimeNs {
+      writer.member("written_bytes", flash.writtenBytes)
+      let days = Double(max(1, uptimeNs)) / 86_400e9
+      writer.member("written_bytes_per_day", Int64(min(1e18, Double(flash.writtenBytes) / days)))
+    }
+    writer.member("total_bytes", report.flashBytes)
+    writer.key("days")
+    writer.array { list in
+      for (day, bytes) in report.flashDays.sorted(by: { $0.key < $1.key }) {
+        list.object {
+          $0.key("day")
+          $0.seconds(milliseconds: day &* 86_400_000)
+          $0.member("bytes", bytes)
+        }
+      }
+    }
+    if let tbw = flash.enduranceTBW {
+      writer.member("endurance_tbw", tbw)
+      if let years = FlashPlan.years(bytesPerDay: report.rate(flash, uptimeNs), enduranceTBW: tbw) {
+        writer.member("life_years", (years * 10).rounded() / 10)
+      }
+    }
+    if let tenths = flash.lifeUsedTenths { writer.member("life_used_percent_max", min(10, tenths) * 10) }
+    if let spare = flash.spareState { writer.member("spare_state", spare) }
+  }
+
   private static func write(_ consumer: ConsumerReport, _ timeline: Timeline, into writer: inout JSONWriter) {
     writer.object {
       $0.member("name", consumer.name)
       $0.member("lag_records", consumer.lagRecords)
+      $0.member("held_alarms", consumer.held.alarms)
+      $0.member("held_telemetry", consumer.held.telemetry)
+      $0.key("oldest_unread")
+      if let unread = consumer.oldestUnread, let ms = timeline.unixMs(unread.at, epoch: unread.epoch) {
+        $0.seconds(milliseconds: ms)
+      } else {
+        $0.null()
+      }
       $0.member("gaps", consumer.gapRecords)
       $0.key("last_seen_age_s")
       if let seen = consumer.lastSeen {
@@ -113,18 +152,32 @@ enum BufferAnswer {
   }
 }
 
+extension StoreReport {
+  /// Bytes a day: of the whole days that are known, the first and the present one apart; else since the start, after an
+  /// hour. 0: too early to tell.
+  fileprivate func rate(_ flash: FlashFacts, _ uptimeNs: Int64?) -> Double {
+    let whole = flashDays.sorted { $0.key < $1.key }.dropFirst().dropLast()
+    if !whole.isEmpty { return Double(whole.reduce(0) { $0 + $1.value }) / Double(whole.count) }
+    guard let uptimeNs, uptimeNs >= 3_600_000_000_000 else { return 0 }
+    return Double(flash.writtenBytes) / (Double(uptimeNs) / 86_400e9)
+  }
+}
+
 /// What `kerb export` asks for: one page of telemetry.
 struct ExportRequest {
   var after: Int64 = 0
   var sinceMs: Int64?
   var untilMs: Int64?
   var dialect = RecordDialect.kerb
+  /// Pseudonyms are wanted, too.
+  var isPersonal = false
 
   init(_ request: JSONValue) {
     func number(_ name: String) -> Int64? { request[name]?.string.flatMap { Int64($0) } ?? request[name]?.integer }
     after = max(0, number("after") ?? 0)
     sinceMs = number("since_ms")
     untilMs = number("until_ms")
+    isPersonal = request["personal"]?.string == "yes"
     dialect = request["format"]?.string == "senml" ? .senml : .kerb
   }
 
@@ -135,9 +188,11 @@ struct ExportRequest {
     return read
   }
 
-  /// The page: its records, what is missing, and where the next one begins. Personal values are left out.
+  /// The page: its records, what is missing, and where the next one begins. Personal points are left out without a
+  /// `pseudonymKey`.
   func write(
-    _ answer: ReadAnswer, catalogues: [UInt32: Catalogue], epoch: UInt32, now: Instant, into writer: inout JSONWriter
+    _ answer: ReadAnswer, catalogues: [UInt32: Catalogue], epoch: UInt32, now: Instant, pseudonymKey: [UInt8]? = nil,
+    into writer: inout JSONWriter
   ) {
     let timeline = Timeline(epoch: epoch, now: now, clocks: answer.clocks)
     var isBeyond = !answer.batches.isEmpty
@@ -146,14 +201,16 @@ struct ExportRequest {
       root.array { list in
         for batch in answer.batches {
           guard let catalogue = catalogues[batch.catalogueVersion] else { continue }
-          let records = RecordWriter(catalogue: catalogue, timeline: timeline, pseudonymKey: nil, dialect: dialect)
+          let records = RecordWriter(
+            catalogue: catalogue, timeline: timeline, pseudonymKey: pseudonymKey, dialect: dialect)
           for sample in batch.samples where catalogue.series.indices.contains(Int(sample.series)) {
             let ms = timeline.unixMs(sample.at, epoch: batch.epoch)
             if let ms, let untilMs, ms >= untilMs { continue }
             isBeyond = false
             if let ms, let sinceMs, ms < sinceMs { continue }
-            if catalogue.series[Int(sample.series)].personal { continue }
-            records.write(sample, texts: batch.texts, epoch: batch.epoch, into: &list)
+            if pseudonymKey == nil, catalogue.series[Int(sample.series)].personal { continue }
+            records.write(
+              sample, texts: batch.texts, epoch: batch.epoch, windows: batch.windows, into: &list)
           }
         }
       }

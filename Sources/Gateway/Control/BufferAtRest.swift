@@ -11,14 +11,9 @@ package final class BufferAtRest {
 
   package init(_ configuration: Configuration) throws(ControlFailure) {
     self.configuration = configuration
-    do { store = try StoreAtRest(Self.storeConfiguration(configuration)) } catch { throw Self.refused(error) }
-  }
-
-  private static func storeConfiguration(_ configuration: Configuration) -> StoreConfiguration {
-    StoreConfiguration(
-      statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
-      alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: [], seriesCount: 0,
-      alarmNames: [], consumers: [])
+    do { store = try StoreAtRest(StoreConfiguration(configuration, catalogue: nil)) } catch {
+      throw Self.refused(error)
+    }
   }
 
   private static func refused(_ failure: StoreFailure) -> ControlFailure {
@@ -47,7 +42,7 @@ package final class BufferAtRest {
     let timeline = Timeline(
       epoch: report.epoch, now: Instant(nanoseconds: kerb_monotonic_ns()),
       clocks: store.clocks(of: [report.epoch, report.oldestEpoch]))
-    let flash = FlashFacts.read(statePath: configuration.statePath)
+    let flash = FlashFacts.read(configuration)
     BufferAnswer.write(report, timeline, flash, uptimeNs: nil, into: &writer)
   }
 
@@ -59,7 +54,15 @@ package final class BufferAtRest {
       catalogues[version] = try? Catalogue(decoding: bytes)
     }
     request.write(
-      answer, catalogues: catalogues, epoch: 0, now: Instant(nanoseconds: kerb_monotonic_ns()), into: &writer)
+      answer, catalogues: catalogues, epoch: 0, now: Instant(nanoseconds: kerb_monotonic_ns()),
+      pseudonymKey: try request.isPersonal ? key() : nil, into: &writer)
+  }
+
+  /// Whoever may read the key may read what it makes.
+  private func key() throws(StoreFailure) -> [UInt8] {
+    do throws(BoxKeyFailure) {
+      return try BoxKey.open(statePath: configuration.statePath).exportKey
+    } catch { throw .unusable(path: BoxKey.path(statePath: configuration.statePath), code: -EACCES) }
   }
 
   private func backUp(_ folder: String, into writer: inout JSONWriter) throws(StoreFailure) {
@@ -80,7 +83,7 @@ package final class BufferAtRest {
     from folder: String, _ configuration: Configuration
   ) throws(ControlFailure) -> (samples: Int64, events: Int64, store: String) {
     do {
-      let report = try StoreAtRest.restore(from: folder, storeConfiguration(configuration))
+      let report = try StoreAtRest.restore(from: folder, StoreConfiguration(configuration, catalogue: nil))
       return (report.storedSamples, report.storedEvents, report.storeID)
     } catch { throw refused(error) }
   }

@@ -43,7 +43,7 @@ final class BufferDesk: @unchecked Sendable {
     let bound = NIOLoopBound(reply, eventLoop: loop)
     switch method {
     case "buffer": report(store, bound)
-    case "export": export(ExportRequest(request), store, bound)
+    case "export": export(ExportRequest(request), access, store, bound)
     case "verify":
       store.verify(from: request["from"]?.string.flatMap { Int64($0) }) { result in
         self.loop.execute {
@@ -74,7 +74,7 @@ final class BufferDesk: @unchecked Sendable {
           reply.value(
             ControlDesk.result {
               BufferAnswer.write(
-                report, timeline, FlashFacts.read(statePath: self.configuration.statePath),
+                report, timeline, FlashFacts.read(self.configuration),
                 uptimeNs: self.now() - self.startedAt, into: &$0)
             })
         }
@@ -82,7 +82,19 @@ final class BufferDesk: @unchecked Sendable {
     }
   }
 
-  private func export(_ request: ExportRequest, _ store: StoreThread, _ reply: Reply) {
+  /// Pseudonyms are for who may change things: they are personal data as long as the key exists.
+  private func export(_ request: ExportRequest, _ access: ControlAccess, _ store: StoreThread, _ reply: Reply) {
+    guard !request.isPersonal || access == .change else {
+      return reply.value(
+        ControlDesk.error("forbidden", "pseudonyms need root, the agent's user, or group kerb-admin"))
+    }
+    var key: [UInt8]?
+    if request.isPersonal {
+      do throws(BoxKeyFailure) {
+        key = try BoxKey.open(statePath: configuration.statePath).exportKey
+      } catch { return reply.value(ControlDesk.error("unavailable", error.text)) }
+    }
+    let pseudonymKey = key
     store.read(request.read, for: nil) { result in
       self.loop.execute {
         guard case .success(let found) = result else {
@@ -93,7 +105,8 @@ final class BufferDesk: @unchecked Sendable {
           reply.value(
             ControlDesk.result {
               request.write(
-                found, catalogues: catalogues, epoch: found.clocks.last?.epoch ?? 0, now: self.now(), into: &$0)
+                found, catalogues: catalogues, epoch: found.clocks.last?.epoch ?? 0, now: self.now(),
+                pseudonymKey: pseudonymKey, into: &$0)
             })
         }
       }

@@ -214,12 +214,12 @@ struct BatchWriter {
       ? append(piece, of: batch, view, CBORWriter.self) : append(piece, of: batch, view, JSONWriter.self)
   }
 
-  /// The usual case, without a look at each record: the clock is known, all are simple, and they fit whatever they are.
-  /// False: nothing was done.
+  /// The usual case, without a look at each record: the clock is known, all are simple and as they came, and they fit
+  /// whatever they are. False: nothing was done.
   private mutating func appendAtOnce(_ piece: Piece, of batch: StoredBatch, _ view: CatalogueView) -> Bool {
     let forms = view.forms(type)
     let size = Int(piece.last - piece.first + 1)
-    guard let offsetNs = timeline.offsetNs(of: batch.epoch), records + size <= limit,
+    guard batch.windows == 1, let offsetNs = timeline.offsetNs(of: batch.epoch), records + size <= limit,
       gapList.count + batchList.count + forms.batchBytesMax + 256 <= bytesMax
     else { return false }
     let place = Int(piece.first - batch.firstSequence)
@@ -246,7 +246,7 @@ struct BatchWriter {
       let sample = batch.samples[Int(sequence - batch.firstSequence)]
       if scope.allows(series: Int(sample.series)) {
         let mark = list.mark
-        writer.write(sample, texts: batch.texts, epoch: batch.epoch, into: &list)
+        writer.write(sample, texts: batch.texts, epoch: batch.epoch, windows: batch.windows, into: &list)
         if records + count == limit || gapList.count + batchList.count + list.count + 256 > bytesMax {
           list.rewind(to: mark)
           break
@@ -261,9 +261,10 @@ struct BatchWriter {
       if records > 0 || count == 0 { return false }
     }
     if count > 0 {
-      guard append(list.bytes, count: count, .telemetry, epoch: batch.epoch, id: "\(piece.first)-\(last)") else {
-        return false
-      }
+      // A merged window has the sequence of its last part, and is no repetition of it.
+      let merged = batch.windows > 1 ? "~\(batch.windows)" : ""
+      let id = "\(piece.first)-\(last)\(merged)"
+      guard append(list.bytes, count: count, .telemetry, epoch: batch.epoch, id: id) else { return false }
     }
     scanned += Int(last - piece.first + 1)
     advance(.telemetry, to: last)

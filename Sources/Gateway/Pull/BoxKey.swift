@@ -61,6 +61,9 @@ package struct BoxKey: Sendable {
   /// Turns pseudonyms into those of one consumer on the way out.
   package func consumerKey(_ consumer: String) -> [UInt8] { derived("consumer:\(consumer)") }
 
+  /// Turns pseudonyms into those of `kerb export --personal`.
+  package var exportKey: [UInt8] { derived("export") }
+
   /// Nil: there is none.
   private static func read(_ path: String) throws(BoxKeyFailure) -> BoxKey? {
     let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)

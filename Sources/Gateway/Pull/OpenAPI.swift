@@ -253,7 +253,7 @@ package enum OpenAPI {
               "required": ["lane", "from", "to", "count", "reason"], "properties": {
                 "lane": {"enum": ["alarms", "telemetry"]}, "from": {"type": "integer"}, "to": {"type": "integer"},
                 "count": {"type": "integer", "minimum": 1}, "start": {"type": "number"}, "end": {"type": "number"},
-                "reason": {"enum": ["evicted", "overflow", "damaged"]}}}},
+                "reason": {"enum": ["evicted", "overflow", "damaged", "thinned", "retention"]}}}},
             "batches": {"type": "array", "items": {"type": "object", "required": ["id", "lane", "records"],
               "properties": {
                 "id": {"type": "string"}, "lane": {"enum": ["alarms", "telemetry"]},

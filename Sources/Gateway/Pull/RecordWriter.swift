@@ -114,8 +114,10 @@ package struct RecordWriter {
 
   // MARK: Values
 
-  /// `sample.series` is in the catalogue.
-  package func write(_ sample: Sample, texts: [UInt8], epoch: UInt32, into writer: inout some RecordOutput) {
+  /// `sample.series` is in the catalogue. `windows`: so many were merged into one.
+  package func write(
+    _ sample: Sample, texts: [UInt8], epoch: UInt32, windows: Int = 1, into writer: inout some RecordOutput
+  ) {
     let series = catalogue.series[Int(sample.series)]
     var text: ArraySlice<UInt8> = []
     if sample.hasText, sample.textOffset >= 0, sample.textOffset + sample.textLength <= texts.count {
@@ -124,7 +126,7 @@ package struct RecordWriter {
     writer.object {
       writeName(series, into: &$0)
       timeline.write(sample.at, epoch: epoch, into: &$0)
-      writeValue(series, raw: sample.raw, text: text, quality: sample.quality, into: &$0)
+      writeValue(series, raw: sample.raw, text: text, quality: sample.quality, windows: windows, into: &$0)
     }
   }
 
@@ -136,22 +138,24 @@ package struct RecordWriter {
 
   /// `v`, `vb` or `vs`, and everything that says how to take it.
   package func writeValue(
-    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, quality: Quality,
+    _ series: CatalogueSeries, raw: Int64, text: some Collection<UInt8>, quality: Quality, windows: Int = 1,
     into writer: inout some RecordOutput
   ) {
     let hasValue = quality != .bad && writeValueAlone(series, raw: raw, text: text, into: &writer)
     // RFC 8428, 4.2: a record has a value.
     if !hasValue, dialect == .senml { writer.member("vs", quality.word) }
-    writeRest(series, quality: quality, into: &writer)
+    writeRest(series, quality: quality, windows: windows, into: &writer)
   }
 
   /// What says how to take it.
-  func writeRest(_ series: CatalogueSeries, quality: Quality, into writer: inout some RecordOutput) {
+  func writeRest(
+    _ series: CatalogueSeries, quality: Quality, windows: Int = 1, into writer: inout some RecordOutput
+  ) {
     if let unit = series.unit { writer.member("u", unit) }
     writer.member("q", quality.word)
     if let statistic = series.statistic {
       writer.member("stat", statistic.word)
-      writer.member("window", durationText(series.windowNs))
+      writer.member("window", durationText(series.windowNs * Int64(windows)))
     }
   }
 

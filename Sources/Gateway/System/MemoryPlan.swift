@@ -26,6 +26,12 @@ package struct MemoryPlan: Sendable {
     let series = Numbering(devices: configuration.devices).seriesCount
     lines.append(Line(holder: "store", part: "pages", bytes: Limits.storeCacheBytes))
     lines.append(Line(holder: "store", part: "blocks", bytes: StoreConfiguration.blockBytes(seriesCount: series)))
+    if configuration.reserveBytes > 0 || configuration.personalNs != nil {
+      lines.append(
+        Line(
+          holder: "store", part: "reserve",
+          bytes: StoreConfiguration.strideBytes(seriesCount: series, hasReserve: configuration.reserveBytes > 0)))
+    }
     let spare = configuration.consumers.count * (Limits.answerBytesMin + Limits.answerPieceBytes)
     lines.append(Line(holder: "pull", part: "answers", bytes: Limits.answersBytesMax + spare))
     lines.append(
