@@ -73,26 +73,29 @@ extension BlockModel {
     return meet(made)
   }
 
-  /// By how many it passes over: in turn, from the sample before on, those of its source that are not listed.
+  /// By how many of its group it passes over: in turn, by number, from the sample before on.
   private func passKnown<Side: Coder>(
     _ wanted: Int, _ own: UnsafeMutablePointer<Source>, _ side: inout Side
   ) -> Int {
     guard seriesCount > 0 else { return impossible() }
-    let isOther = side.decide(wanted >= 0 && !isPassed(wanted), &chances[Place.isOther])
+    var group = Side.isReading || wanted < 0 ? Group.waiting : self.group(of: wanted)
+    if side.decide(group != .waiting, &chances[Place.isOther]) {
+      group = side.decide(group == .foreign, &chances[Place.isForeign]) ? .foreign : .listed
+    }
     let start = firstIndex(above: own.pointee.position)
     var index = start == seriesCount ? 0 : start
     var passed: UInt64 = 0
     if !Side.isReading {
       while Int(order[index]) != wanted {
-        if isOther || isPassed(Int(order[index])) { passed &+= 1 }
+        if self.group(of: Int(order[index])) == group { passed &+= 1 }
         index = index + 1 == seriesCount ? 0 : index + 1
       }
     }
-    passed = pass(passed, small: isOther ? Small.other : Small.known, near: 5, &side)
+    passed = pass(passed, small: group == .waiting ? Small.known : Small.other, near: 5, &side)
     guard Side.isReading else { return wanted }
     for _ in 0..<seriesCount {
       let place = Int(order[index])
-      if isOther || isPassed(place) {
+      if self.group(of: place) == group {
         if passed == 0 { return place }
         passed &-= 1
       }
@@ -101,8 +104,14 @@ extension BlockModel {
     return impossible()
   }
 
+  /// Of its source and not listed, listed all the same (it comes out of turn), or of another source.
+  private enum Group { case waiting, listed, foreign }
+
   @inline(__always)
-  private func isPassed(_ place: Int) -> Bool { !table[place].isListed && Int(table[place].source) == source }
+  private func group(of place: Int) -> Group {
+    guard Int(table[place].source) == source else { return .foreign }
+    return table[place].isListed ? .listed : .waiting
+  }
 
   @inline(__always)
   func place(of number: Int) -> Int { number >= 0 && number < places.count ? Int(places[number]) - 1 : -1 }

@@ -13,6 +13,8 @@ extension BlockModel {
   private static let nearestMax = 64
   /// Listed are series that come at least so often, in tenths of a second.
   private static let periodMax: Int32 = 640
+  private static let second: Int32 = 10
+  private static let firstStepMax: Int32 = 80
   /// Longer steps measure nothing.
   private static let stepMax: Int64 = 1 << 24
 
@@ -99,7 +101,7 @@ extension BlockModel {
   @inline(__always)
   private func list(of place: Int, _ own: UnsafeMutablePointer<Source>) -> UnsafeMutablePointer<List> {
     let period = table[place].period
-    return lists + ((own - sources) &* Self.listsPerSource &+ (period < 50 ? 0 : period < 300 ? 1 : 2))
+    return lists + ((own - sources) &* Self.listsPerSource &+ (period <= 10 ? 0 : period < 50 ? 1 : period < 300 ? 2 : 3))
   }
 
   private func list(_ place: Int, _ own: UnsafeMutablePointer<Source>) {
@@ -245,6 +247,8 @@ extension BlockModel {
   private func measure(_ entry: UnsafeMutablePointer<PackedSeries>, _ step: Int32) {
     var one = entry.pointee.period
     if one != 0, step % one == 0 { return }
+    // A first short step is taken for several of a second.
+    if one == 0, step < Self.firstStepMax { one = Self.second }
     var other = step
     while one != 0 { (one, other) = (other % one, one) }
     entry.pointee.period = other

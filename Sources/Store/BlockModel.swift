@@ -66,7 +66,7 @@ final class BlockModel {
   /// Series that one block tells apart.
   static let seriesMax = Limits.seriesPerBlockMax
   static let sourcesMax = 32
-  static let listsPerSource = 3
+  static let listsPerSource = 4
   static let none = UInt16.max
 
   /// How a series was told.
@@ -99,7 +99,8 @@ final class BlockModel {
     static let follows = due + 16
     static let isNew = follows + 8
     static let isOther = isNew + 4
-    static let up = isOther + 1
+    static let isForeign = isOther + 1
+    static let up = isForeign + 1
     static let sameTime = up + 4
     static let onTime = sameTime + 16
     static let sameMark = onTime + 2
@@ -148,7 +149,7 @@ final class BlockModel {
   let chances: UnsafeMutablePointer<Chance>
   let table: UnsafeMutablePointer<PackedSeries>
   let sources: UnsafeMutablePointer<Source>
-  /// Of each source three: of periods below 5 s, below 30 s, and longer ones.
+  /// Of each source four: of periods up to a second, below 5 s, below 30 s, and longer ones.
   let lists: UnsafeMutablePointer<List>
   let order: UnsafeMutablePointer<UInt16>
   /// By series: its place in `table` + 1; 0: not met yet.
@@ -210,7 +211,8 @@ final class BlockModel {
     isImpossible = false
     chances.update(repeating: Chance.even, count: Place.small)
     chances[Place.cut] = Chance(no: 64_880, asked: 20)
-    chances[Place.isOther] = Chance(no: 62_259, asked: 4)
+    chances[Place.isOther] = Chance(no: 49_152, asked: 2)
+    chances[Place.isForeign] = Chance(no: 62_259, asked: 4)
     chances[Place.sameMark] = Chance(no: 1_310, asked: 20)
     chances[Place.otherKind] = Chance(no: 58_982, asked: 4)
     chances[Place.otherKind + 1] = Chance(no: 58_982, asked: 4)
