@@ -26,13 +26,21 @@ extension Pipeline {
     return text.count > 0 ? filling.append(sample, text: text) : filling.append(sample)
   }
 
-  /// Hands the filling batch over if it holds something and another is free.
+  /// Hands the filling batch over if it holds something and another is free; and what was lost behind it, which
+  /// nothing may come after.
   package mutating func handOver() {
-    if lostUnannounced > 0, channel.filling.isEmpty {
-      channel.filling.addLost(lostUnannounced, from: lostFrom, to: lostTo)
-      lostUnannounced = 0
-    }
-    if !channel.filling.isEmpty, channel.handOver() { handedOver = true }
+    announce()
+    guard !channel.filling.isEmpty, channel.handOver() else { return }
+    handedOver = true
+    guard lostUnannounced > 0 else { return }
+    announce()
+    _ = channel.handOver()
+  }
+
+  private mutating func announce() {
+    guard lostUnannounced > 0, channel.filling.isEmpty else { return }
+    channel.filling.addLost(lostUnannounced, from: lostFrom, to: lostTo)
+    lostUnannounced = 0
   }
 
   /// Hands over what has waited long enough.
