@@ -72,7 +72,7 @@ var targets: [Target] = [
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
-  .testTarget(name: "StoreTests", dependencies: ["Store", "CFaultVFS"], swiftSettings: strict),
+  .testTarget(name: "StoreTests", dependencies: ["Store", "FieldBus", "CFaultVFS"], swiftSettings: strict),
   .testTarget(name: "GatewayTests", dependencies: ["Gateway", "CZlib", "TestSupport"], swiftSettings: strict),
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
@@ -97,7 +97,8 @@ let package = Package(
   products: [
     .executable(name: "kerb", targets: ["kerb"]),
     // For the benchmarks, which are a package of their own.
-    .library(name: "KerbParts", targets: ["StreamCore", "FieldBus", "Store", "VirtualSite", "CLinux"]),
+    .library(
+      name: "KerbParts", targets: ["StreamCore", "FieldBus", "Store", "VirtualSite", "CLinux", "CFaultVFS"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),

@@ -4,6 +4,9 @@
 //   StoreBench pack PROFILES              the demo's data in blocks and in rows: bytes a sample, samples a second
 //   StoreBench minutes PROFILES FOLDER ring|rows COUNT SPACING_MS
 //                                         commits COUNT minutes of ten samples a second, each SPACING_MS after the last
+//   StoreBench ingest PROFILES FOLDER ring|rows
+//                                         as fast as it goes, with a commit a minute or when much waits
+//   StoreBench jitter FOLDER ROUNDS       the intervals of a bus's polls, with and without a sync of 5 s in the store
 //   StoreBench fill FOLDER BYTES          makes a ring and fills it
 //   StoreBench start FOLDER BYTES         starts a store on it, lets every part of it work, and looks at its memory
 //
@@ -25,9 +28,13 @@ case "minutes":
   try minutes(
     try DemoData(profiles: arguments[1], seconds: 24 * 3_600), folder: arguments[2], isRing: arguments[3] == "ring",
     count: Int(arguments[4]) ?? 0, spacingMs: Int(arguments[5]) ?? 0)
+case "ingest":
+  try ingest(
+    try DemoData(profiles: arguments[1], seconds: 6 * 3_600), folder: arguments[2], isRing: arguments[3] == "ring")
+case "jitter": try jitter(folder: arguments[1], rounds: Int(arguments[2]) ?? 1)
 case "fill": try fill(folder: arguments[1], bytes: Int(arguments[2]) ?? 0)
 case "start": try start(folder: arguments[1], bytes: Int(arguments[2]) ?? 0)
-default: preconditionFailure("pack, minutes or start")
+default: preconditionFailure("pack, minutes, ingest, jitter, fill or start")
 }
 
 // MARK: Packing
@@ -132,12 +139,16 @@ final class Rows {
       """)
   }
 
-  func insert(_ samples: some Collection<Sample>) throws {
+  /// How many commits it were.
+  @discardableResult
+  func insert(_ samples: some Collection<Sample>, perCommit: Int = 600) throws -> Int64 {
+    var commits: Int64 = 0
     let statement = try Statement("INSERT INTO sample VALUES (NULL, ?, ?, ?, ?)", on: connection)
     var rest = samples[...]
     while !rest.isEmpty {
-      let part = rest.prefix(600)
-      rest = rest.dropFirst(600)
+      let part = rest.prefix(perCommit)
+      rest = rest.dropFirst(perCommit)
+      commits += 1
       try connection.transaction { () throws(StoreFailure) in
         for sample in part {
           statement.bind(1, sample.at.milliseconds)
@@ -148,6 +159,7 @@ final class Rows {
         }
       }
     }
+    return commits
   }
 
   func readAll() throws -> Int {
@@ -169,68 +181,6 @@ final class Rows {
 
 // MARK: A store at work
 
-func configuration(_ folder: String, telemetryBytes: Int, commitNs: Int64, series: Int) -> StoreConfiguration {
-  StoreConfiguration(
-    statePath: folder, telemetryBytes: telemetryBytes, alarmBytes: 1 << 20, commitNs: commitNs, catalogue: [1, 2, 3],
-    seriesCount: series, alarmNames: ["a/b"], consumers: ["platform"])
-}
-
-/// A store with one bus that nobody polls.
-final class Bench {
-  let store: StoreThread
-  let channel: BatchChannel
-  private let memory: UnsafeMutableRawPointer
-
-  init(_ configuration: StoreConfiguration) throws {
-    memory = .allocate(byteCount: BatchChannel.bytes, alignment: 64)
-    memory.initializeMemory(as: UInt8.self, repeating: 0, count: BatchChannel.bytes)
-    channel = BatchChannel(memory: memory, bus: 0)
-    store = StoreThread(configuration: configuration, channels: [channel], onDurable: { _ in })
-    _ = try store.start()
-  }
-
-  deinit {
-    store.stop()
-    memory.deallocate()
-  }
-
-  func report() -> StoreReport {
-    let answer = Answer()
-    store.report { answer.set($0) }
-    return answer.wait()
-  }
-
-  /// All of them seen at once by the store.
-  func hand(_ samples: some Sequence<Sample>) {
-    kerb_gate_lock(store.wake)
-    for sample in samples where !channel.filling.append(sample) {
-      precondition(channel.handOver())
-      _ = channel.filling.append(sample)
-    }
-    _ = channel.handOver()
-    kerb_gate_signal(store.wake)
-    kerb_gate_unlock(store.wake)
-  }
-}
-
-final class Answer: @unchecked Sendable {
-  // Unchecked: the gate guards the report.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var report: StoreReport?
-  deinit { kerb_gate_free(gate) }
-  func set(_ report: StoreReport) {
-    kerb_gate_lock(gate)
-    self.report = report
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-  func wait() -> StoreReport {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    while report == nil { _ = kerb_gate_wait_until(gate, kerb_monotonic_ns() + 1_000_000_000) }
-    return report ?? StoreReport()
-  }
-}
 
 func minutes(_ data: DemoData, folder: String, isRing: Bool, count: Int, spacingMs: Int) throws {
   // Due as soon as it is there: what a store with `commit_every = "60s"` commits, without the minute.
@@ -248,7 +198,7 @@ func minutes(_ data: DemoData, folder: String, isRing: Bool, count: Int, spacing
   for minute in 0..<count {
     let from = minute * 600 % (data.samples.count - 600)
     if let bench {
-      bench.hand(data.samples[from..<(from + 600)])
+      bench.hand(data.samples[from..<(from + 600)], of: data.sources[from..<(from + 600)])
       _ = bench.report()
     } else {
       try rows.insert(data.samples[from..<(from + 600)])
@@ -317,7 +267,7 @@ func start(folder: String, bytes: Int) throws {
       (0..<600).map {
         Sample(
           at: Instant(milliseconds: Int64(round * 600 + $0)), raw: Int64($0), series: UInt16($0 % 300), quality: .good)
-      })
+      }, of: repeatElement(0, count: 600))
     let settled = Answer()
     bench.store.read(
       ReadRequest(after: Position(), alarms: true, telemetry: true, recordsMax: 1_000), for: "platform"

@@ -7,11 +7,10 @@ import StreamCore
 extension BlockModel {
   @inline(__always)
   func passSeries<Side: Coder>(
-    _ sample: PackedSample, _ own: UnsafeMutablePointer<Source>, _ side: inout Side
+    _ sample: PackedSample, _ own: UnsafeMutablePointer<Source>, head first: Int, _ side: inout Side
   ) -> (place: Int, way: Way, dueMs: Int64) {
     // The unpacker does not know yet.
     let wanted = Side.isReading ? -1 : place(of: Int(sample.series))
-    let first = head(of: own)
     if first >= 0 {
       let head = table + first
       let isNow = head.pointee.dueMs <= own.pointee.ms &+ Self.nearMs

@@ -101,7 +101,8 @@ extension BlockModel {
   @inline(__always)
   private func list(of place: Int, _ own: UnsafeMutablePointer<Source>) -> UnsafeMutablePointer<List> {
     let period = table[place].period
-    return lists + ((own - sources) &* Self.listsPerSource &+ (period <= 10 ? 0 : period < 50 ? 1 : period < 300 ? 2 : 3))
+    let kind = period <= 10 ? 0 : period < 50 ? 1 : period < 300 ? 2 : 3
+    return lists + ((own - sources) &* Self.listsPerSource &+ kind)
   }
 
   private func list(_ place: Int, _ own: UnsafeMutablePointer<Source>) {

@@ -24,7 +24,7 @@ struct PackedSample {
   var isCut = false
 }
 
-/// What is remembered of a series.
+/// What is remembered of a series: 64 bytes, as much as a processor fetches at once.
 struct PackedSeries: BitwiseCopyable {
   var raw: Int64 = 0
   /// Before its last change.
@@ -55,11 +55,25 @@ struct PackedSeries: BitwiseCopyable {
   var returns: UInt8 = 0
   /// Searches for a kind that found none; the unpacker has no use for it.
   var failures: UInt8 = 0
-  var isListed = false
-  var hasValue = false
-  var wasFollowed = false
+  private var flags: UInt8 = 0
+
+  var isListed: Bool {
+    get { flags & 1 != 0 }
+    set { flags = newValue ? flags | 1 : flags & ~1 }
+  }
+  var hasValue: Bool {
+    get { flags & 2 != 0 }
+    set { flags = newValue ? flags | 2 : flags & ~2 }
+  }
+  var wasFollowed: Bool {
+    get { flags & 4 != 0 }
+    set { flags = newValue ? flags | 4 : flags & ~4 }
+  }
   /// It came a little off its time the last time.
-  var isOff = false
+  var isOff: Bool {
+    get { flags & 8 != 0 }
+    set { flags = newValue ? flags | 8 : flags & ~8 }
+  }
 }
 
 final class BlockModel {
@@ -174,7 +188,8 @@ final class BlockModel {
   init(seriesCount: Int) {
     chances = .allocate(capacity: Place.count)
     chances.initialize(repeating: Chance.even, count: Place.count)
-    table = .allocate(capacity: Self.seriesMax)
+    let bytes = Self.seriesMax * MemoryLayout<PackedSeries>.stride
+    table = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64).assumingMemoryBound(to: PackedSeries.self)
     table.initialize(repeating: PackedSeries(), count: Self.seriesMax)
     sources = .allocate(capacity: Self.sourcesMax)
     sources.initialize(repeating: Source(), count: Self.sourcesMax)
@@ -254,10 +269,10 @@ final class BlockModel {
   func pass<Side: Coder>(_ sample: inout PackedSample, _ side: inout Side) {
     sample.isCut = side.decide(sample.isCut, &chances[Place.cut])
     let isFirst = source < 0
-    let hasChanged = passSource(&sample, &side)
+    let (hasChanged, head) = passSource(&sample, &side)
     let own = sources + source
     let previous = own.pointee.previous
-    let (place, way, dueMs) = passSeries(sample, own, &side)
+    let (place, way, dueMs) = passSeries(sample, own, head: head, &side)
     let entry = table + place
     sample.series = entry.pointee.number
     if isFirst {
@@ -289,12 +304,14 @@ final class BlockModel {
     }
   }
 
-  /// True: the word went to another one.
+  /// Whether the word went to another one, and who is due first of those that have it now.
   @inline(__always)
-  private func passSource<Side: Coder>(_ sample: inout PackedSample, _ side: inout Side) -> Bool {
+  private func passSource<Side: Coder>(
+    _ sample: inout PackedSample, _ side: inout Side
+  ) -> (hasChanged: Bool, head: Int) {
     guard source >= 0 else {
       source = Int(side.plain(UInt64(sample.source), count: 5))
-      return true
+      return (true, -1)
     }
     let own = sources + source
     var nextMs = own.pointee.ms
@@ -302,7 +319,7 @@ final class BlockModel {
     if head >= 0 { nextMs = max(nextMs, table[head].dueMs) }
     let age = min(7, max(0, (nextMs &- own.pointee.sinceMs) / 200))
     let asked = Place.source &+ Int(truncatingIfNeeded: age)
-    guard side.decide(Int(sample.source) != source, &chances[asked]) else { return false }
+    guard side.decide(Int(sample.source) != source, &chances[asked]) else { return (false, head) }
     let ms = own.pointee.ms
     let guess = own.pointee.next
     let next: UInt8
@@ -314,6 +331,6 @@ final class BlockModel {
     own.pointee.next = next
     source = Int(next)
     if sources[source].previous < 0 { sources[source].ms = ms }
-    return true
+    return (true, self.head(of: sources + source))
   }
 }
