@@ -295,6 +295,10 @@ struct Doctor {
   private mutating func lookAtConsumers() {
     for consumer in facts.status["consumers"]?.array ?? [] {
       let name = consumer["name"]?.string ?? ""
+      if let push = consumer["push"] {
+        look(atPush: push, of: name)
+        continue
+      }
       guard let age = consumer["last_seen_age_s"]?.double else {
         add(
           .note, "consumer-never", name, Phrase("has never taken anything", "从未取过数据"),
@@ -316,6 +320,22 @@ struct Doctor {
           [Shown.span(seconds: age), "\(lag)"])
       }
     }
+  }
+
+  private mutating func look(atPush push: JSONValue, of name: String) {
+    let says = (english: push["says"]?["en"]?.string ?? "", chinese: push["says"]?["zh"]?.string ?? "")
+    guard push["failing"]?.bool == true else {
+      return add(.good, "push", name, Phrase("{0}", "{1}"), nil, [says.english, says.chinese])
+    }
+    add(
+      .wrong, "push-failing", name, Phrase("{0}", "{1}"),
+      push["needs_person"]?.bool == true
+        ? Phrase(
+          "set it right here under [[push]] and `kerb reload`, or at the platform; nothing is thrown away meanwhile",
+          "请修改此处的 [[push]] 并执行 `kerb reload`，或在平台侧修正；在此期间不丢弃任何数据")
+        : Phrase(
+          "is the network up, and the platform? What the ring overwrites becomes a gap", "网络和平台正常吗？被覆盖的数据会成为缺口"),
+      [says.english, says.chinese])
   }
 
   private mutating func lookAtAlarms() {

@@ -170,3 +170,38 @@ def test_collectd_reads_how_the_box_is_doing(house):
     poll(lambda: value("devices-online") == box.devices, lambda: process.log[-3000:], seconds=30)
     poll(lambda: value("you-lag_records") > 10, lambda: process.log[-3000:], seconds=30)
     process.stop()
+
+
+def test_mosquitto_hands_each_batch_to_a_store_though_the_box_is_killed(house):
+    needs("mosquitto", "mosquitto_sub")
+    port = free_port()
+    folder = unpack("mosquitto", house.folder / "mosquitto", {"1883": str(port)})
+    # As root, mosquitto gives its rights away, and then can't write here.
+    (folder / "mosquitto.conf").write_text((folder / "mosquitto.conf").read_text() + "user root\n")
+    broker = house.process("mosquitto", ["sh", "-c", f"cd {folder} && exec mosquitto -v -c mosquitto.conf"],
+                           environment={"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+    poll(lambda: "running" in broker.log + broker.output, lambda: broker.log, seconds=20)
+    store = house.process("store", ["sh", "-c", f"cd {folder} && . ./run.sh"])
+    poll(lambda: "SUBACK" in broker.log + broker.output, lambda: store.log, seconds=20)
+    box = Box(house, (folder / "push.toml").read_text() + 'spread = "0s"\n')
+
+    def rows(statement):
+        if not (folder / "kerb.db").exists():
+            return []
+        with sqlite3.connect(f"file:{folder}/kerb.db?mode=ro", uri=True) as database:
+            return database.execute(statement).fetchall()
+
+    def batches():
+        return [{"id": id, "lane": lane, "records": json.loads(records)}
+                for id, lane, records in rows("SELECT id, lane, records FROM batch")]
+
+    def enough(count):
+        lanes = [batch["lane"] for batch in batches()]
+        return lanes.count("telemetry") > count and "alarms" in lanes
+
+    for turn in range(3):
+        poll(lambda: enough(2 + 3 * turn), lambda: box.agent.status()["consumers"], seconds=60)
+        box.agent.kill()
+        box.agent.start()
+    poll(lambda: enough(12), lambda: box.agent.status()["consumers"], seconds=60)
+    box.check(batches(), [json.loads(gap) for (gap,) in rows("SELECT gap FROM gap")])

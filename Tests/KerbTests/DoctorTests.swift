@@ -48,7 +48,7 @@ struct DoctorTests {
     arguments: [
       "configuration-wrong", "agent-not-running", "agent-silent", "clock-wrong", "port-missing", "port-taken",
       "bus-all-silent", "buffer-full", "samples-lost", "consumer-away", "state-missing", "key-open", "disk-full",
-      "certificate-expired",
+      "certificate-expired", "push-failing",
     ])
   func illness(_ code: String) throws {
     var facts = try well()
@@ -67,6 +67,12 @@ struct DoctorTests {
     case "consumer-away":
       facts.status = try JSONParser.parse(
         "{\"consumers\":[{\"name\":\"city\",\"last_seen_age_s\":7200,\"lag_records\":9}]}")
+    case "push-failing":
+      facts.status = try JSONParser.parse(
+        """
+        {"consumers":[{"name":"city","push":{"failing":true,"needs_person":true,
+        "says":{"en":"waiting 9 s; it answered 401","zh":"等待 9 秒；应答 401"}}}]}
+        """)
     case "state-missing": facts.stateExists = false
     case "key-open": facts.keyMode = 0o644
     case "disk-full": facts.wantedBytes = 1_000

@@ -95,8 +95,11 @@ package final class MQTTDoor: PushDoor {
     /// The number of each body that is on its way, by the library's number of its message.
     var numbers: [Int32: Int] = [:]
     while true {
-      for order in takeOrders() {
+      let orders = takeOrders()
+      let isLeaving = orders.contains { if case .leave = $0 { true } else { false } }
+      for order in orders {
         switch order {
+        case .open where isLeaving: break
         case .open:
           numbers = [:]
           client = nil

@@ -66,6 +66,7 @@ extension JSONWriter {
       $0.member("kind", report.kind.rawValue)
       $0.member("url", report.target)
       $0.member("state", report.state.word)
+      $0.member("failing", report.failure != nil)
       $0.member("needs_person", report.needsPerson)
       $0.key("says")
       $0.object {
