@@ -8,8 +8,8 @@ import StreamCore
 
 struct CommissionTalk {
   private let files: ConfigurationOptions
-  private var commissioning: Commissioning
-  private var table: TomlTable
+  var commissioning: Commissioning
+  var table: TomlTable
   private var board: Board?
   private let machine = Machine()
 
@@ -27,6 +27,7 @@ struct CommissionTalk {
     try lines()
     try platforms()
     let tokens = try consumers()
+    try pushes()
     let configuration = try commissioning.configuration(table)
     try write(configuration)
     try finish(tokens)

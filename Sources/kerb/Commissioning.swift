@@ -63,6 +63,19 @@ struct Commissioning {
     table.set("pull", .table(pull))
   }
 
+  /// A platform's secret in a file of its own, as `token_file` and `password_file` want it; the answer is its path.
+  func keep(secret: String, name: String) throws(CommandFailure) -> String {
+    let folder = "\(files.folder == "." ? Self.workingFolder : files.folder)/secrets"
+    let path = "\(folder)/\(name)"
+    let group = geteuid() == 0 ? getgrnam("kerb")?.pointee.gr_gid : nil
+    if mkdir(folder, 0o750) == 0, let group { _ = chown(folder, uid_t.max, group) }
+    do throws(FileProblem) { try TextFile.write(Array((secret + "\n").utf8), to: path, mode: 0o640) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+    }
+    if let group { _ = chown(path, uid_t.max, group) }
+    return path
+  }
+
   private static var workingFolder: String { TextFile.resolved(".") ?? "/" }
 
   // MARK: Lines

@@ -16,6 +16,22 @@ enum Dialogue {
     return answer.isEmpty ? usual : answer
   }
 
+  /// What is typed is not shown.
+  static func secret(_ question: String) throws(EndOfInput) -> String {
+    var shown = termios()
+    let isTerminal = tcgetattr(0, &shown) == 0
+    var hidden = shown
+    hidden.c_lflag &= ~tcflag_t(ECHO)
+    if isTerminal { tcsetattr(0, TCSAFLUSH, &hidden) }
+    defer {
+      if isTerminal {
+        tcsetattr(0, TCSAFLUSH, &shown)
+        show("")
+      }
+    }
+    return try line(question)
+  }
+
   /// Asked again until `problem` finds nothing wrong.
   static func line(
     _ question: String, usual: String = "", problem: (String) -> String?

@@ -300,8 +300,13 @@ def test_a_person_is_led_from_nothing_to_a_box_that_runs(box):
     console.say("Another port", "")
     console.say("How is data handed over", "1")
     console.say("Which certificate", "1")
-    console.say("Name of a platform", "water-bureau")
-    console.say("Name of a platform", "")
+    console.say("Name of a platform that may pull", "water-bureau")
+    console.say("Name of a platform that may pull", "")
+    console.say("Name of a platform that the box sends to", "city")
+    console.say("Its address", "ftp://city")
+    console.say("it begins with https://", f"http://127.0.0.1:{free_port()}/in")
+    console.say("Its token", "a-secret-token")
+    console.say("Name of a platform that the box sends to", "")
     console.say("Write it?", "")
     console.say("Write the tokens down", "")
     if console.child.expect_exact(["Start the agent with this now?", pexpect.EOF]) == 0:
@@ -322,6 +327,9 @@ def test_a_person_is_led_from_nothing_to_a_box_that_runs(box):
 
     written = box.written.read_text()
     assert 'id = "shaft-3"' in written and 'profile = "elevator/generic"' in written
+    secret = box.etc / "secrets" / "city"
+    assert secret.read_text() == "a-secret-token\n" and secret.stat().st_mode & 0o777 == 0o640
+    assert f'token_file = "{secret}"' in written and "a-secret-token" not in written + text
     consumer = (box.etc / "conf.d" / "consumer-water-bureau.toml").read_text()
     assert hashlib.sha256(token.encode()).hexdigest() in consumer and token not in written
     # Of the network only its own address here: the test has no business on the others.
@@ -350,6 +358,7 @@ def test_a_person_goes_through_it_again_in_chinese_and_changes_only_the_name(box
     console.say("数据交付方式", "1")
     console.say("保留现有证书", "")
     console.say("可拉取数据的平台名称", "")
+    console.say("本机主动推送的平台名称", "")
     console.say("写入？", "")
     if console.child.expect_exact(["现在启动代理？", pexpect.EOF]) == 0:
         console.child.sendline("n")
