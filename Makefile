@@ -19,6 +19,7 @@ help:
 	@echo 'make torture  the store, its power cut and killed at any moment (CUTS=1000 KILLS=10000)'
 	@echo 'make brokers  mosquitto killed under a box that pushes to it (KILLS=100)'
 	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
+	@echo 'make fleet    $(or $(BOXES),200) boxes push into a RabbitMQ cluster, and a node of it is killed (BOXES=N SECONDS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
 	@echo 'make clean    remove what was built'
@@ -103,6 +104,16 @@ month: setup
 	  sed -i 's/"[a-z_]*kib":[0-9]*,//g' .build/month.$$run; \
 	done
 	@cmp .build/month.1 .build/month.2 && echo 'the same, bit for bit'
+
+.PHONY: fleet setup-fleet
+setup-fleet:
+	@scripts/setup fleet
+
+# RabbitMQ and HAProxy are started on loopback in a temporary folder, and stopped.
+fleet: setup-fleet $(VENV)/ready
+	$(SWIFT) build -c release --product fleet
+	$(VENV)/bin/python Tests/Fleet/run.py $$($(SWIFT) build -c release --show-bin-path)/fleet $(or $(BOXES),200) \
+	  $(if $(filter-out file,$(origin SECONDS)),$(SECONDS),60)
 
 fuzz: setup
 	scripts/fuzz $$(($(FUZZ_SECONDS) / 8 + 1))

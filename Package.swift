@@ -69,6 +69,15 @@ var targets: [Target] = [
   .executableTarget(
     name: "upstream-bench", dependencies: ["Gateway", "Store", "FieldBus", "StreamCore", "CLinux"],
     path: "Benchmarks/Upstream", swiftSettings: strict),
+  // Many boxes in one process, for `make fleet`.
+  .executableTarget(
+    name: "fleet",
+    dependencies: [
+      "Gateway", "FieldBus", "Store", "StreamCore", "CLinux",
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "Logging", package: "swift-log"),
+    ],
+    path: "Tests/Fleet/Boxes", swiftSettings: strict),
   .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
