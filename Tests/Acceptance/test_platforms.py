@@ -5,7 +5,10 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import urllib.parse
 import urllib.request
@@ -13,8 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from certificates import Authority
 from recipes import PLATFORMS, Box, blocks, needs, output, pages, pass_time, unpack
-from running import free_port, poll
+from running import REPOSITORY, free_port, poll
+
+sys.path.insert(0, str(REPOSITORY / "Tests" / "Fleet"))
+
+from cluster import SBIN, Cluster  # noqa: E402
 
 
 @pytest.mark.parametrize("page", [*pages(), "README"])
@@ -172,36 +180,190 @@ def test_collectd_reads_how_the_box_is_doing(house):
     process.stop()
 
 
-def test_mosquitto_hands_each_batch_to_a_store_though_the_box_is_killed(house):
-    needs("mosquitto", "mosquitto_sub")
-    port = free_port()
-    folder = unpack("mosquitto", house.folder / "mosquitto", {"1883": str(port)})
-    # As root, mosquitto gives its rights away, and then can't write here.
-    (folder / "mosquitto.conf").write_text((folder / "mosquitto.conf").read_text() + "user root\n")
-    broker = house.process("mosquitto", ["sh", "-c", f"cd {folder} && exec mosquitto -v -c mosquitto.conf"],
-                           environment={"PATH": f"{os.environ['PATH']}:/usr/sbin"})
-    poll(lambda: "running" in broker.log + broker.output, lambda: broker.log, seconds=20)
-    store = house.process("store", ["sh", "-c", f"cd {folder} && . ./run.sh"])
-    poll(lambda: "SUBACK" in broker.log + broker.output, lambda: store.log, seconds=20)
-    box = Box(house, (folder / "push.toml").read_text() + 'spread = "0s"\n')
+def secret(path, text):
+    """A file that only its owner reads."""
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
+    return path
+
+
+def sent(bodies):
+    """The batches and gaps of bodies that a box pushed, each batch once, as a platform that keeps ids has them."""
+    batches, gaps = {}, []
+    for body in bodies:
+        for batch in body["batches"]:
+            known = batches.setdefault(batch["id"], batch)
+            assert known == batch, f"one id, two contents: {batch['id']}"
+        gaps += body["gaps"]
+    return list(batches.values()), gaps
+
+
+def test_webhook_stores_every_body_though_it_is_killed_and_its_command_fails(house):
+    needs("webhook")
+    folder, port = house.folder / "webhook", free_port()
+    folder.mkdir()
+    authority = Authority(folder)
+    authority.sign("server", stem="cert")
+    (folder / "cert.key").rename(folder / "key.pem")
+    token = secret(folder / "city.token", "a-token-of-the-platform")
+    unpack("webhook", folder, {
+        "https://city.example/": f"https://127.0.0.1:{port}/", "/etc/kerb/city.token": str(token),
+        "/etc/kerb/city-ca.pem": str(authority.path), "/opt/kerb": str(folder), "TOKEN": "a-token-of-the-platform",
+        "-ip 0.0.0.0 -port 443": f"-ip 127.0.0.1 -port {port}", "set -eu": "set -eu\n[ ! -e broken ]",
+        'kind = "http"': 'kind = "http"\nspread = "0s"'})
+    box = Box(house, more=(folder / "push.toml").read_text())
+    chance = random.Random(8)
+
+    def start():
+        (folder / "broken").unlink(missing_ok=True)
+        return house.process("webhook", ["sh", "-c", f"cd {folder} && . ./run.sh"])
+
+    for _ in range(5):
+        process = start()
+        pass_time(chance.uniform(0.3, 1))
+        (folder / "broken").touch()
+        pass_time(chance.uniform(0.3, 1))
+        process.kill()
+    start()
+
+    def bodies():
+        return [json.loads(path.read_text()) for path in (folder / "spool").glob("[!.]*.json")]
+
+    def enough():
+        lanes = [batch["lane"] for batch in sent(bodies())[0]]
+        return lanes.count("telemetry") > 8 and "alarms" in lanes
+
+    poll(enough, lambda: f"bodies arrive: {len(bodies())}\n{box.agent.log[-2000:]}", seconds=60)
+    box.check(*sent(bodies()), atleast=200)
+
+
+class Broker:
+    """The files of a page, filled in for a broker on loopback: passwords, certificates, addresses."""
+
+    def __init__(self, house, page, folder, port, more=None):
+        self.folder, self.port, self.house = folder, port, house
+        folder.mkdir()
+        authority = Authority(folder, "ca")
+        authority.sign("server", stem="cert")
+        (folder / "cert.key").rename(folder / "key.pem")
+        password = secret(folder / "box.password", "the-box-and-the-broker")
+        secret(folder / "city.password", "the-city-and-the-broker")
+        unpack(page, folder, {
+            "mqtts://broker.example:8883": f"mqtts://127.0.0.1:{port}", "/etc/kerb/city.password": str(password),
+            "/etc/kerb/city-ca.pem": str(authority.path), "box-0042": "box", "CITY-PASSWORD": "the-city-and-the-broker",
+            'kind = "mqtt"': 'kind = "mqtt"\nspread = "0s"', **(more or {})})
+
+    @property
+    def push(self):
+        return (self.folder / "push.toml").read_text()
+
+    def shell(self, name, **environment):
+        return output(["sh", "-ec", f". ./{name}"], cwd=self.folder, env={**os.environ, **environment}, timeout=120)
+
+
+def test_mosquitto_has_every_batch_for_a_subscriber_that_was_away(house):
+    mosquitto, _, _ = needs("mosquitto", "mosquitto_passwd", "mosquitto_sub")
+    folder, port = house.folder / "mosquitto", free_port()
+    broker = Broker(house, "mosquitto", folder, port, {
+        "/etc/mosquitto/": f"{folder}/", "/var/lib/mosquitto": str(folder / "data"),
+        "listener 8883": f"user {pwd.getpwuid(os.getuid()).pw_name}\nlistener {port} 127.0.0.1"})
+    (folder / "data").mkdir()
+    broker.shell("passwords.sh")
+
+    def start():
+        process = house.process("mosquitto", [mosquitto, "-c", folder / "mosquitto.conf"])
+        poll(lambda: "running" in process.log, lambda: process.log, seconds=10)
+        return process
+
+    def subscribe():
+        return house.process(
+            "subscriber", ["sh", "-c", f"cd {folder} && . ./subscribe.sh"],
+            environment={"BROKER": "127.0.0.1", "PORT": str(port)})
+
+    def leave():
+        """mosquitto_sub goes; what stores ends behind it, with what it has."""
+        subprocess.run(["pkill", "-x", "mosquitto_sub", "-P", str(subscriber.pid)], check=False)
+        subscriber.wait()
 
     def rows(statement):
-        if not (folder / "kerb.db").exists():
-            return []
         with sqlite3.connect(f"file:{folder}/kerb.db?mode=ro", uri=True) as database:
             return database.execute(statement).fetchall()
 
     def batches():
-        return [{"id": id, "lane": lane, "records": json.loads(records)}
-                for id, lane, records in rows("SELECT id, lane, records FROM batch")]
+        return [{"id": id, "lane": id.split(".")[2], "records": json.loads(records)}
+                for id, records in rows("SELECT id, records FROM batch")]
 
-    def enough(count):
-        lanes = [batch["lane"] for batch in batches()]
-        return lanes.count("telemetry") > count and "alarms" in lanes
+    def records():
+        return sum(len(batch["records"]) for batch in batches())
 
-    for turn in range(3):
-        poll(lambda: enough(2 + 3 * turn), lambda: box.agent.status()["consumers"], seconds=60)
+    def reach(count):
+        poll(lambda: records() > count, lambda: f"batches arrive\n{subscriber.log}\n{box.agent.log[-2000:]}\n{process.log[-2000:]}",
+             seconds=60)
+
+    process, subscriber = start(), subscribe()
+    try:
+        poll(lambda: "as city" in process.log, lambda: subscriber.log, seconds=20)
+        poll((folder / "kerb.db").exists, "it stores", seconds=20)
+        box = Box(house, more=broker.push)
+        reach(50)
+        leave()
+        pass_time(2)
+        process.stop()
         box.agent.kill()
+        pass_time(1)
+        process = start()
         box.agent.start()
-    poll(lambda: enough(12), lambda: box.agent.status()["consumers"], seconds=60)
-    box.check(batches(), [json.loads(gap) for (gap,) in rows("SELECT gap FROM gap")])
+        before = records()
+        pass_time(2)
+        assert records() == before, "nobody is there"
+        subscriber = subscribe()
+        reach(before + 150)
+        poll(lambda: any(batch["lane"] == "alarms" for batch in batches()), "an alarm comes", seconds=30)
+        box.check(batches(), [json.loads(gap) for _, gap in rows("SELECT store, gap FROM gap")], atleast=200)
+        # The password of a box is worth nothing below another one's name.
+        for name in ("other", "box"):
+            message = json.dumps({"store": name, "batches": [], "gaps": ["a word"]})
+            output(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "--cafile", str(folder / "ca.pem"), "-u", "box", "-P",
+                    "the-box-and-the-broker", "-t", f"kerb/{name}/telemetry", "-m", message, "-q", "1"])
+        poll(lambda: ("box",) in rows("SELECT store FROM gap"), "its own name is let through", seconds=10)
+        assert ("other",) not in rows("SELECT store FROM gap"), "another's is not"
+    finally:
+        leave()
+
+
+def test_rabbitmq_keeps_every_batch_for_a_program_that_is_killed(house):
+    needs("rabbitmqctl")
+    folder = house.folder / "rabbitmq"
+    (house.folder / "cluster").mkdir()
+    cluster = Cluster(house.folder / "cluster", size=1)
+    house.at_the_end(cluster.stop)
+    [node] = cluster.nodes
+    broker = Broker(house, "rabbitmq", folder, node.mqtt, {
+        "/etc/rabbitmq/": f"{folder}/", "ssl.default = 8883": f"ssl.1 = 127.0.0.1:{node.mqtt}"})
+    cluster.start(lambda text: text.replace(
+        f"mqtt.listeners.tcp.1 = 127.0.0.1:{node.mqtt}\n", (folder / "rabbitmq.conf").read_text()))
+    tools = {**node.environment, "PATH": f"{SBIN[-1]}:/usr/bin:/bin", "RABBITMQ_NODENAME": node.name}
+    broker.shell("users.sh", **tools)
+
+    def start():
+        return house.process(
+            "take-py", ["sh", "-c", f"cd {folder} && exec {sys.executable} take.py"], environment={"AMQP_PORT": str(node.amqp)})
+
+    def rows(statement):
+        with sqlite3.connect(f"file:{folder}/kerb.db?mode=ro", uri=True) as database:
+            return database.execute(statement).fetchall()
+
+    def batches():
+        return [{"id": id, "lane": id.split(".")[2], "records": json.loads(records)}
+                for id, records in rows("SELECT id, records FROM batch")]
+
+    def enough():
+        lanes = [batch["lane"] for batch in batches()]
+        return lanes.count("telemetry") > 12 and "alarms" in lanes
+
+    process = start()
+    poll(lambda: "kerb" in node.tell("list_bindings", "destination_name", "--silent"), lambda: process.log, seconds=30, every=1)
+    process.kill()
+    box = Box(house, more=broker.push)
+    kill_and_start_again(start, 8, enough, random.Random(6))
+    box.check(batches(), [json.loads(gap) for _, gap in rows("SELECT store, gap FROM gap")], atleast=200)
