@@ -49,7 +49,7 @@ package final class StoreThread: @unchecked Sendable {
   /// What a bus signals after a hand-over, locked. Valid as long as this object.
   package var wake: OpaquePointer { gate }
 
-  /// Advances at least every second while the thread is alive.
+  /// When the thread moved last, on the monotonic clock: at least every second while it is alive.
   package var heartbeat: Int64 { heart.load(ordering: .relaxed) }
 
   // MARK: Start and stop
@@ -119,6 +119,7 @@ package final class StoreThread: @unchecked Sendable {
   }
 
   private func conclude(_ result: Result<StoreOpening, StoreFailure>) {
+    heart.store(kerb_monotonic_ns(), ordering: .relaxed)
     kerb_gate_lock(gate)
     outcome = result
     if case .success = result { phase = .running }
@@ -131,7 +132,7 @@ package final class StoreThread: @unchecked Sendable {
   private func serve(_ buffer: Buffer) {
     var told = buffer.durable
     while true {
-      heart.add(1, ordering: .relaxed)
+      heart.store(kerb_monotonic_ns(), ordering: .relaxed)
       kerb_gate_lock(gate)
       let waiting = requests
       requests.removeAll(keepingCapacity: true)
