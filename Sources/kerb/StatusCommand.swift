@@ -39,7 +39,10 @@ struct StatusScreen {
   init(_ status: JSONValue) { self.status = status }
 
   var lines: [String] {
-    [head] + commission + missingPorts + buses + [devices, points, alarms] + buffer + consumers + [memory]
+    let parts: [[String]] = [
+      [head], commission, missingPorts, buses, [devices, points, alarms], buffer, consumers, [memory],
+    ]
+    return Array(parts.joined())
   }
 
   private var head: String {

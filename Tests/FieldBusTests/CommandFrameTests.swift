@@ -37,10 +37,12 @@ struct CommandFrameTests {
   @Test("of an identification say their own length, however far they have come")
   func identification() {
     // Modbus Application Protocol V1.1b3, 6.21: the standard's own example.
-    let reply: [UInt8] =
-      [1, 0x2B, 0x0E, 0x01, 0x01, 0x00, 0x00, 0x03]
-      + [0x00, 0x16] + Array("Company identification".utf8) + [0x01, 0x0D] + Array("Product code ".utf8)
-      + [0x02, 0x05] + Array("V2.11".utf8)
+    var reply: [UInt8] = [1, 0x2B, 0x0E, 0x01, 0x01, 0x00, 0x00, 0x03, 0x00, 0x16]
+    reply += Array("Company identification".utf8)
+    reply += [0x01, 0x0D]
+    reply += Array("Product code ".utf8)
+    reply += [0x02, 0x05]
+    reply += Array("V2.11".utf8)
     for count in 0..<reply.count {
       let wanted = reply[..<count].withUnsafeBufferPointer { CommandFrame.length(ofIdentification: $0) }
       #expect(wanted > count || count == 0, "at \(count)")

@@ -116,15 +116,19 @@ import Testing
 
   @Test("neither depth nor length of a text can hurt")
   func bounds() {
-    for text in [
+    let many = Array(repeating: "tilt", count: 1_000).joined(separator: ", ")
+    let open = (0..<40).map { "tilt + (\($0) " }.joined()
+    let close = String(repeating: ")", count: 40)
+    let minus = String(repeating: "-", count: 100_000)
+    let garbage = String(repeating: "@", count: 1_000)
+    let texts: [String] = [
       String(repeating: "(", count: 100_000), String(repeating: "not ", count: 100_000),
-      String(repeating: "-", count: 100_000) + "1", String(repeating: "abs(", count: 100_000),
+      "\(minus)1", String(repeating: "abs(", count: 100_000),
       Array(repeating: "tilt > 1", count: 1_000).joined(separator: " and "),
-      "min(" + Array(repeating: "tilt", count: 1_000).joined(separator: ", ") + ")",
-      (0..<40).map { "tilt + (\($0) " }.joined() + String(repeating: ")", count: 40),
-      Array(repeating: "age(tilt)", count: 5).joined(separator: " + "),
-      "not " + String(repeating: "@", count: 1_000),
-    ] {
+      "min(\(many))", "\(open)\(close)", Array(repeating: "age(tilt)", count: 5).joined(separator: " + "),
+      "not \(garbage)",
+    ]
+    for text in texts {
       #expect(throws: ExpressionError.self) { try ExpressionRig(site).load(text) }
     }
   }

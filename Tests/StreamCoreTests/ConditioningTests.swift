@@ -86,7 +86,8 @@ struct ConditioningTests {
     }
     let got = output(rule, encoding: .unsigned, input).map { UInt64(bitPattern: $0.raw) }
     // Half of the range is no wrap: the device began anew.
-    #expect(got == [0, 6, 4, 5, .max - 5, 1, 1 << 63, 1])
+    let expected: [UInt64] = [0, 6, 4, 5, .max - 5, 1, 1 << 63, 1]
+    #expect(got == expected)
   }
 
   @Test("a total never falls")
