@@ -95,6 +95,11 @@ int kerb_gate_wait_until(kerb_gate *gate, int64_t monotonic_ns) {
   return pthread_cond_timedwait(&gate->condition, &gate->mutex, &deadline) == ETIMEDOUT ? 0 : 1;
 }
 
+__attribute__((noinline)) void kerb_wipe_stack(void) {
+  volatile unsigned char room[4096];
+  for (size_t index = 0; index < sizeof room; index++) room[index] = 0;
+}
+
 void kerb_thread_name(const char *name) {
   char bounded[16]; /* the kernel's limit, with its end */
   strncpy(bounded, name, sizeof bounded - 1);

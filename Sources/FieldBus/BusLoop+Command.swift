@@ -104,6 +104,7 @@ extension BusLoop where Line: ~Copyable {
     }
     let ended = port.now
     noteReply(outcome, origin, made: UnsafeBufferPointer(start: UnsafePointer(reply), count: count), at: ended)
+    wipeIfPersonal()
     if case .failed(.portLost(let code)) = outcome {
       closeLost(.portLost(code))
     } else {

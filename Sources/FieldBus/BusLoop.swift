@@ -13,6 +13,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
   var lineAlarms: LineAlarms
   let bindings: UnsafeMutablePointer<Binding>
   private let words: UnsafeMutablePointer<UInt16>
+  private let hasPersonal: Bool
   let state: BusBoard
   /// Wire use of the last seconds, one slot a second.
   private var meter = UtilisationMeter()
@@ -35,6 +36,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let bindingCount = layout.nodes.reduce(0) { $0 + $1.reads.count }
     bindings = arena.take(Binding.self, count: bindingCount, first: Binding.none)
     words = arena.take(UInt16.self, count: BusLayout.wordCount, first: 0)
+    hasPersonal = layout.devices.contains { $0.points.contains(where: \.personal) }
     lineAlarms = LineAlarms(layout, arena: &arena)
     layout.fill(&pipeline, left: alarmsLeft, at: self.port.now)
     fill(layout)
@@ -111,6 +113,7 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       let bytes = try port.drain()
       guard bytes > 0 else { return true }
       noteStray(bytes)
+      wipeIfPersonal()
       let now = port.now
       state.bus.add(.strayBytes, Int64(bytes))
       if machine.isOwed(at: now) { state.bus.add(.lateReplies) }
@@ -172,6 +175,8 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
     let outcome = ask(unit, table: table, address: address, count: count, wireNs: wireNs, .fence)
     let ended = port.now
     self.count(outcome, unit: unit)
+    // Nobody reads them, so nobody wipes them.
+    if hasPersonal { for index in 0..<BusLayout.wordCount { words[index] = 0 } }
     state.bus.add(.fences)
     if case .failed(.portLost(let code)) = outcome { return closeLost(.portLost(code)) }
     let wasOffline = machine.units[unit].state == .offline
@@ -195,8 +200,12 @@ package struct BusLoop<Line: Port & ~Copyable>: ~Copyable {
       outcome = .failed(error)
     }
     note(unit, table, address: address, count: count, outcome, origin, words: words, from: started)
+    wipeIfPersonal()
     return outcome
   }
+
+  /// The black box has what it may have, the words are read: the line's bytes go.
+  mutating func wipeIfPersonal() { if hasPersonal { port.wipe() } }
 
   private mutating func note(_ change: UnitChange, unit: Int, at now: Instant) {
     switch change {

@@ -28,6 +28,9 @@ void kerb_gate_signal(kerb_gate *gate);
 /* Call with the gate locked. 1: signalled (or spurious), 0: the deadline passed. INT64_MAX waits for ever. */
 int kerb_gate_wait_until(kerb_gate *gate, int64_t monotonic_ns);
 
+/* Zeros where functions that were called before have had their variables. */
+void kerb_wipe_stack(void);
+
 void kerb_thread_name(const char *name);
 /* How late the kernel may wake this thread, to save power; the default of 50 us is a lot where bytes are paced. */
 void kerb_thread_timer_slack(int64_t ns);

@@ -158,6 +158,13 @@ package struct ModbusPort: Port, ~Copyable {
   /// What stands in the buffer is not in the form of a line.
   mutating func hideFrame() { frameCount = 0 }
 
+  package mutating func wipe() {
+    for index in 0..<Limits.bitsPerReadMax { bytes[index] = 0 }
+    frameCount = 0
+    // Over TCP libmodbus keeps a reply there.
+    kerb_wipe_stack()
+  }
+
   package var frame: UnsafeBufferPointer<UInt8> {
     UnsafeBufferPointer(start: UnsafePointer(bytes), count: frameCount)
   }

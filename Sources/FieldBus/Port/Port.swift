@@ -5,6 +5,7 @@ import StreamCore
 
 extension Port where Self: ~Copyable {
   package var hasEcho: Bool { false }
+  package mutating func wipe() {}
 }
 
 /// What the caller does next.
@@ -69,6 +70,9 @@ package protocol Port: ~Copyable, SendableMetatype {
   /// What came in last, to the read, the exchange or the drain before: as on the line, with its CRC. Empty where the
   /// door shows no bytes. Good until the next call.
   var frame: UnsafeBufferPointer<UInt8> { get }
+
+  /// Leaves nothing of what came in, in its buffers or on the stack: it may hold a card number.
+  mutating func wipe()
 
   /// Opens the same line again with other settings. Not on a bus that is being polled.
   mutating func reopen(as format: LineFormat) throws(PortFailure)
