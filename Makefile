@@ -9,7 +9,7 @@ VENV := .venv
 SMALL = -Xswiftc -use-ld=lld -Xlinker --gc-sections -Xlinker --icf=safe -Xlinker --no-export-dynamic \
   -Xlinker -z -Xlinker pack-relative-relocs
 
-.PHONY: brokers demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help
+.PHONY: brokers demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help hostile
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make fleet    $(or $(BOXES),200) boxes push into a RabbitMQ cluster, and a node of it is killed (BOXES=N SECONDS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
+	@echo 'make hostile  slow heads, malformed requests and guessed tokens (SLOW=500 MALFORMED=100000 GUESSES=10000)'
 	@echo 'make clean    remove what was built'
 
 setup:
@@ -115,8 +116,14 @@ fleet: setup-fleet $(VENV)/ready
 	$(VENV)/bin/python Tests/Fleet/run.py $$($(SWIFT) build -c release --show-bin-path)/fleet $(or $(BOXES),200) \
 	  $(if $(filter-out file,$(origin SECONDS)),$(SECONDS),60)
 
+# Hostile clients in full; the daily run has fewer. KERB_SEED chooses other requests.
+hostile: setup-test $(VENV)/ready
+	$(SWIFT) build -c release --product kerb
+	KERB_SLOW=$(or $(SLOW),500) KERB_MALFORMED=$(or $(MALFORMED),100000) KERB_GUESSES=$(or $(GUESSES),10000) \
+	  $(VENV)/bin/python -m pytest -v -s Tests/Acceptance/test_hostile.py
+
 fuzz: setup
-	scripts/fuzz $$(($(FUZZ_SECONDS) / 8 + 1))
+	scripts/fuzz $$(($(FUZZ_SECONDS) / 9 + 1))
 
 # The rules of every board, made from boards/.
 udev: setup

@@ -24,35 +24,11 @@ package struct PullRequest: Sendable {
     guard head.uri.utf8.first == UInt8(ascii: "/") else {
       throw PullRefusal(.problem(.badRequest, "the request's target must begin with a slash, for example /v1/batches"))
     }
-    let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    path = String(parts[0])
-    var parameters: [(name: String, value: String)] = []
-    for item in parts.count == 2 ? parts[1].split(separator: "&") : [] {
-      let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard let name = Self.decoded(pair[0]), let value = Self.decoded(pair.count == 2 ? pair[1] : "") else {
-        throw PullRefusal(.problem(.badRequest, "a parameter is not valid percent-encoded UTF-8"))
-      }
-      parameters.append((name, value))
+    guard let target = RequestTarget(head.uri) else {
+      throw PullRefusal(.problem(.badRequest, "a parameter is not valid percent-encoded UTF-8"))
     }
-    self.parameters = parameters
-  }
-
-  /// Percent-decoding of one name or value; nil if it is broken.
-  static func decoded(_ text: Substring) -> String? {
-    var bytes: [UInt8] = []
-    var rest = text.utf8[...]
-    while let byte = rest.popFirst() {
-      switch byte {
-      case UInt8(ascii: "+"): bytes.append(0x20)
-      case UInt8(ascii: "%"):
-        guard let high = rest.popFirst().flatMap(Hexadecimal.value),
-          let low = rest.popFirst().flatMap(Hexadecimal.value)
-        else { return nil }
-        bytes.append(high << 4 | low)
-      default: bytes.append(byte)
-      }
-    }
-    return String(validating: bytes, as: UTF8.self)
+    path = target.path
+    parameters = target.parameters
   }
 
   /// The parameters by name. Refused: one that the route doesn't know, or that is given twice.
