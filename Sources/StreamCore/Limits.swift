@@ -23,6 +23,8 @@ package enum Limits {
   package static let textBytesMax = 32
   /// 128 bits of HMAC-SHA-256: no two cards of a city collide.
   package static let pseudonymBytes = 16
+  /// A consumer's keys are counted; nobody rotates a key a day for more than two years without a new box.
+  package static let pseudonymKeysMax = 1_000
   package static let messageBytesMax = 256
 
   // MARK: Configuration

@@ -43,6 +43,9 @@ struct ConsumerAdd: ParsableCommand {
   @Option(help: ArgumentHelp("Personal data: omit, or pseudonym.", valueName: "HOW"))
   var personal: String?
 
+  @Option(help: ArgumentHelp("Whose progress /metrics shows it: own, or all.", valueName: "WHOSE"))
+  var metrics: String?
+
   @Flag(help: "It may command points whose profile says write = \"upstream\" (POST /v1/commands).")
   var commands = false
 
@@ -75,6 +78,7 @@ struct ConsumerAdd: ParsableCommand {
     text += list("kinds", kind) + list("devices", device) + list("points", point) + list("lanes", lane)
     if let minSeverity { text += "min_severity = \(quoted(minSeverity))\n" }
     if let personal { text += "personal = \(quoted(personal))\n" }
+    if let metrics { text += "metrics = \(quoted(metrics))\n" }
     if commands { text += "commands = true\n" }
     return text
   }
@@ -194,12 +198,14 @@ struct ConsumerRemove: ParsableCommand {
 struct ConsumerRotate: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rotate",
-    abstract: "Give a platform another token; the old one is nobody's from now on.",
+    abstract: "Give a platform another token, or other pseudonyms; the old ones are nobody's from now on.",
     discussion: """
-      The new token is printed once. Scope and cursor stay.
+      The new token is printed once. Scope and cursor stay. With --pseudonyms the token stays, and every card has
+      another pseudonym for this platform from now on, also in records from before that it asks for again.
 
       Example:
         kerb consumer rotate water-bureau > token
+        kerb consumer rotate gate-office --pseudonyms
       """)
 
   @OptionGroup var files: ConfigurationOptions
@@ -210,9 +216,13 @@ struct ConsumerRotate: ParsableCommand {
   @Flag(help: "One JSON object: name, token, file, in_force.")
   var json = false
 
+  @Flag(help: "Other pseudonyms instead of another token.")
+  var pseudonyms = false
+
   func run() throws {
     let consumer = try consumer(name, of: files)
     let path = consumer.place.file
+    if pseudonyms { return try otherPseudonyms(consumer) }
     let (token, hash) = try newToken()
     let text: String
     do { text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax) } catch {
@@ -233,6 +243,37 @@ struct ConsumerRotate: ParsableCommand {
     sayWhen(files)
   }
 
+  /// One more than before, in the line that says it, or in one behind the token's.
+  private func otherPseudonyms(_ consumer: ConsumerSpec) throws {
+    let path = consumer.place.file
+    let text: String
+    do { text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+    }
+    var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+    let key = "pseudonym_key = \(consumer.pseudonymKey + 1)"
+    let own = lines.indices.filter { $0 + 1 > consumer.place.line }
+    let end = own.first { lines[$0].trimmed.hasPrefix("[") } ?? lines.count
+    if let said = own.first(where: { $0 < end && lines[$0].trimmed.hasPrefix("pseudonym_key") }) {
+      lines[said] = key
+    } else if let token = own.first(where: { $0 < end && lines[$0].trimmed.hasPrefix("token_sha256") }) {
+      lines.insert(key, at: token + 1)
+    } else {
+      throw CommandFailure(Messages.text(.consumerElsewhere, name, path), exitCode: CommandFailure.usage)
+    }
+    try replace(path, Array(lines.joined(separator: "\n").utf8))
+    if json {
+      let isInForce = reload(files)
+      return show(
+        JSONValue.object([
+          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(path)),
+          JSONMember(name: "in_force", value: .bool(isInForce)),
+        ]))
+    }
+    complain(Messages.text(.consumerOtherPseudonyms, name, path))
+    sayWhen(files)
+  }
+
   /// Written beside it, then renamed; owner and mode stay.
   private func replace(_ path: String, _ bytes: [UInt8]) throws {
     var facts = stat()
@@ -243,6 +284,10 @@ struct ConsumerRotate: ParsableCommand {
     _ = chown(path, facts.st_uid, facts.st_gid)
     chmod(path, facts.st_mode & 0o777)
   }
+}
+
+extension String {
+  fileprivate var trimmed: Substring { drop { $0 == " " || $0 == "\t" } }
 }
 
 // MARK: What they share

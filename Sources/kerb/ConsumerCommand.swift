@@ -26,9 +26,10 @@ struct ConsumerList: ParsableCommand {
   @OptionGroup var files: ConfigurationOptions
 
   @Flag(
-    help:
-      "A JSON array: name, file, push, devices, kinds, labels, points, lanes, min_severity, personal, commands."
-  )
+    help: """
+      A JSON array: name, file, push, devices, kinds, labels, points, lanes, min_severity, personal, pseudonym_key,
+      metrics, commands.
+      """)
   var json = false
 
   func run() throws {
@@ -77,6 +78,8 @@ struct ConsumerList: ParsableCommand {
           strings("lanes", consumer.lanes.map(\.name))
           entry.member("min_severity", consumer.severityMin.word)
           entry.member("personal", consumer.personal.rawValue)
+          entry.member("pseudonym_key", consumer.pseudonymKey)
+          entry.member("metrics", consumer.metrics.rawValue)
           entry.member("commands", consumer.commands)
         }
       }

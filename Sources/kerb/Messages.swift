@@ -24,6 +24,7 @@ enum Message {
   case consumerExists, consumerBadName, consumerAdded, consumerToken, consumerRestart, consumerTry, cannotWrite,
     noRandomness
   case forgotten, forgottenPlan, stateHeld
+  case keyNeedsYes, keyRotated, consumerOtherPseudonyms
   case consumerInForce, consumerRemoved, consumerRotated, consumerUnknown, consumerElsewhere
   case reloaded, reloadApplied, reloadRestart, reloadNothing
   case bufferHeld, bufferSpace, bufferGone, bufferAtRest, bufferVerified, bufferDamaged, bufferCopied, bufferRestored
@@ -143,6 +144,15 @@ enum Message {
     case .consumerInForce: return ("The running agent has taken it over.", "运行中的代理已生效。")
     case .consumerRemoved: return ("Consumer {0} removed: {1}", "已删除订阅方 {0}：{1}")
     case .consumerRotated: return ("Consumer {0} has another token: {1}", "订阅方 {0} 已更换令牌：{1}")
+    case .keyNeedsYes:
+      return (
+        "another key in {0} can't be undone: what was recorded before can't be joined with what comes after; add --yes",
+        "更换 {0} 中的密钥不可撤销：此前与此后的记录将无法关联；请加 --yes"
+      )
+    case .keyRotated:
+      return ("{0} has another key for pseudonyms; restart the agent", "{0} 已更换假名密钥；请重启代理")
+    case .consumerOtherPseudonyms:
+      return ("Consumer {0} gets other pseudonyms: {1}", "订阅方 {0} 将得到新的假名：{1}")
     case .consumerUnknown:
       return (
         "there is no consumer {0}{1}; `kerb consumer list` lists them", "没有订阅方 {0}{1}；`kerb consumer list` 可列出"

@@ -17,7 +17,7 @@ struct Kerb: ParsableCommand {
       Alarms.self, Acknowledge.self, Shelve.self, Unshelve.self,
       Read.self, Write.self, Raw.self, Monitor.self, Ports.self, ScanCommand.self, Boards.self, BoardCommand.self,
       Commission.self, Profiles.self, ProfileCommand.self,
-      ConsumerCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
+      ConsumerCommand.self, KeyCommand.self, BufferCommand.self, ExportCommand.self, Reload.self,
       Simulate.self, Demo.self, DemoClient.self, DemoPart.self, VersionCommand.self,
     ])
 }

@@ -123,6 +123,31 @@ import Testing
     }
   }
 
+  @Test("A rotation changes the pseudonyms and nothing else, keeps mode and owner, and can be done again")
+  func rotated() throws {
+    let folder = try Folder()
+    let path = "\(folder.path)/box.key"
+    let before = try BoxKey.open(statePath: folder.path)
+    var seen: Set = [before.pseudonymKey]
+    for _ in 0..<3 {
+      try BoxKey.rotate(statePath: folder.path)
+      let after = try BoxKey.open(statePath: folder.path)
+      #expect(seen.insert(after.pseudonymKey).inserted)
+      #expect(after.pseudonymKey.count == 32)
+      #expect(after.cursorKey(consumer: "a") == before.cursorKey(consumer: "a"))
+      #expect(after.consumerKey("a") == before.consumerKey("a"))
+      var facts = stat()
+      #expect(stat(path, &facts) == 0)
+      #expect(facts.st_mode & 0o777 == 0o600 && facts.st_size == 64)
+    }
+    #expect(before.consumerKey("a", number: 2) != before.consumerKey("a"))
+    #expect(before.consumerKey("a", number: 1) == before.consumerKey("a"))
+    let empty = try Folder()
+    #expect(throws: BoxKeyFailure.unusable(path: "\(empty.path)/box.key", code: ENOENT)) {
+      try BoxKey.rotate(statePath: empty.path)
+    }
+  }
+
   @Test("HMAC-SHA-256 and SHA-256 are those of RFC 4231 and FIPS 180-4")
   func vectors() {
     let mac = Sodium.hmac(Array("what do ya want for nothing?".utf8), key: Array("Jefe".utf8))

@@ -31,7 +31,9 @@ import Testing
 
   @Test("Buses, devices, points, buffer, consumers and traffic are there, under conventional names")
   func whole() throws {
-    let fixture = try PullFixture([PullFixture.consumer("water") { $0.kinds = ["hydrant"] }])
+    let fixture = try PullFixture([
+      PullFixture.consumer("water") { $0.kinds = ["hydrant"] }, PullFixture.consumer("keeper") { $0.metrics = .all },
+    ])
     fixture.store.change {
       $0.report.storedSamples = 7
       $0.report.consumers = ["all", "water"].map {
@@ -41,7 +43,8 @@ import Testing
     fixture.field.change { $0.devices[0].good = 41 }
     _ = try fixture.get("/v1/points", as: "water")
     _ = try fixture.get("/v1/none")
-    let all = try samples(try fixture.get("/metrics"))
+    _ = try fixture.get("/v1/points")
+    let all = try samples(try fixture.get("/metrics", as: "keeper"))
     #expect(all["kerb_build_info{gateway=\"box-7\",version=\"\(Version.text)\"}"] == 1)
     #expect(all["kerb_bus_up{bus=\"rs485-1\"}"] == 1)
     #expect(all["kerb_bus_utilisation_ratio{bus=\"rs485-1\"}"] == 0.5)
@@ -51,6 +54,11 @@ import Testing
     #expect(all["kerb_buffer_samples"] == 7)
     #expect(all["kerb_consumer_lag_records{consumer=\"water\"}"] == 5)
     #expect(all["kerb_consumer_requests_total{consumer=\"all\"}"] == 2)
+    // Without the right one sees oneself, whatever one sees of the field.
+    let open = try samples(try fixture.get("/metrics"))
+    #expect(open["kerb_device_up{device=\"cover-1\",kind=\"manhole-cover\",bus=\"rs485-1\"}"] == 1)
+    #expect(open["kerb_consumer_lag_records{consumer=\"all\"}"] == 5)
+    #expect(!open.keys.contains { $0.contains("\"water\"") || $0.contains("\"keeper\"") })
     #expect(all["kerb_consumer_requests_total{consumer=\"water\"}"] == 1)
     #expect(all["kerb_http_answers_total{code=\"404\"}"] == 1)
     #expect(all["kerb_http_refusals_total{reason=\"unknown_token\"}"] == 0)

@@ -28,6 +28,11 @@ package enum PersonalTreatment: String, Sendable, CaseIterable {
   case omit, pseudonym
 }
 
+/// Whose progress and traffic /metrics shows: one's own, or everybody's.
+package enum MetricsReach: String, Sendable, CaseIterable {
+  case own, all
+}
+
 /// A platform: who it is, what it may see. An empty list of the scope means «all».
 package struct ConsumerSpec: Sendable, Equatable {
   package var name: String
@@ -43,6 +48,9 @@ package struct ConsumerSpec: Sendable, Equatable {
   package var severityMin: Severity = .notice
   package var lanes: [Lane] = [.alarms, .telemetry]
   package var personal: PersonalTreatment = .omit
+  /// Which of these keys makes its pseudonyms: another number, other pseudonyms.
+  package var pseudonymKey = 1
+  package var metrics = MetricsReach.own
   /// It may write points whose profile says `write = "upstream"`.
   package var commands = false
 

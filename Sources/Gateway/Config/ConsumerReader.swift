@@ -20,6 +20,7 @@ extension ConfigurationReader {
       var consumer = ConsumerSpec(name: name ?? "", place: reader.table.place, tokenSHA256: token ?? "")
       scope(&consumer, reader)
       consumer.commands = reader.bool("commands") ?? false
+      consumer.metrics = reader.choice("metrics") ?? .own
       reader.finish()
       configuration.consumers.append(consumer)
     }
@@ -61,6 +62,7 @@ extension ConfigurationReader {
     for (label, text, _) in reader.placedTexts("labels") ?? [] { consumer.labels[label] = text }
     consumer.severityMin = reader.choice("min_severity", among: Severity.words) ?? .notice
     consumer.personal = reader.choice("personal") ?? .omit
+    consumer.pseudonymKey = reader.integer("pseudonym_key", in: 1...Limits.pseudonymKeysMax) ?? 1
   }
 
   /// A list of the scope. Left out it means «all»; empty it could be meant as «none».

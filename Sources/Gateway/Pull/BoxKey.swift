@@ -1,9 +1,10 @@
-// The box's secret: 32 random bytes in STATE/box.key, made at the first start and never written again. Everything
-// secret that the box needs is derived from it by a label, so that no derived key says anything about another.
+// The box's secret: 32 random bytes in STATE/box.key, made at the first start. Everything secret that the box needs is
+// derived from it by a label, so that no derived key says anything about another. `kerb key rotate` puts 32 more
+// behind them: from then on those make the pseudonyms, and the first ones all the rest, so that cursors stay.
 //
 // Invariants:
 //  1. The file is made with mode 0600 and complete, or not at all (written beside, synced, then linked to its
-//     name).
+//     name, or renamed over the old one).
 //  2. A file that others can read, or of another size, is refused, never repaired: it may be somebody's only copy.
 
 import Glibc
@@ -22,8 +23,8 @@ package enum BoxKeyFailure: Error, Sendable, Equatable {
     case .tooOpen(let path, let mode):
       return "\(path): others can read the box's key (mode \(String(mode & 0o777, radix: 8))); run: chmod 600 \(path)"
     case .wrongSize(let path, let bytes):
-      return "\(path): \(bytes) bytes, expected \(BoxKey.bytes); restore it from a backup, or move it away: then a new "
-        + "key is made, all pseudonyms change and every platform must begin without `after`"
+      return "\(path): \(bytes) bytes, expected \(BoxKey.bytes) or \(2 * BoxKey.bytes); restore it from a backup, "
+        + "or move it away: then a new key is made, all pseudonyms change and every platform must begin without `after`"
     case .noRandomness: return "the system has no source of random numbers"
     }
   }
@@ -32,6 +33,8 @@ package enum BoxKeyFailure: Error, Sendable, Equatable {
 package struct BoxKey: Sendable {
   package static let bytes = 32
   private let secret: [UInt8]
+  /// Since a rotation.
+  private var personal: [UInt8]?
 
   /// `secret`: 32 bytes.
   package init(secret: [UInt8]) {
@@ -55,11 +58,15 @@ package struct BoxKey: Sendable {
   /// Names the key without telling anything of it.
   package var identity: [UInt8] { Array(derived("identity").prefix(8)) }
   /// Turns a card number into a pseudonym at decoding.
-  package var pseudonymKey: [UInt8] { derived("pseudonym") }
+  package var pseudonymKey: [UInt8] {
+    personal.map { Sodium.hmac(Array("pseudonym".utf8), key: $0) } ?? derived("pseudonym")
+  }
   /// Seals the cursors of one consumer.
   package func cursorKey(consumer: String) -> [UInt8] { derived("cursor:\(consumer)") }
   /// Turns pseudonyms into those of one consumer on the way out.
-  package func consumerKey(_ consumer: String) -> [UInt8] { derived("consumer:\(consumer)") }
+  package func consumerKey(_ consumer: String, number: Int = 1) -> [UInt8] {
+    derived(number == 1 ? "consumer:\(consumer)" : "consumer:\(consumer):\(number)")
+  }
 
   /// Turns pseudonyms into those of `kerb export --personal`.
   package var exportKey: [UInt8] { derived("export") }
@@ -76,31 +83,59 @@ package struct BoxKey: Sendable {
     var facts = stat()
     guard fstat(fd, &facts) == 0 else { throw .unusable(path: path, code: errno) }
     if facts.st_mode & 0o077 != 0 { throw .tooOpen(path: path, mode: facts.st_mode) }
-    if facts.st_size != off_t(bytes) { throw .wrongSize(path: path, bytes: Int(facts.st_size)) }
-    var secret = [UInt8](repeating: 0, count: bytes)
-    let got = Glibc.read(fd, &secret, bytes)
+    let size = Int(facts.st_size)
+    guard size == bytes || size == 2 * bytes else { throw .wrongSize(path: path, bytes: size) }
+    var secret = [UInt8](repeating: 0, count: size)
+    let got = Glibc.read(fd, &secret, size)
     if got < 0 { throw .unusable(path: path, code: errno) }
-    if got != bytes { throw .wrongSize(path: path, bytes: got) }
-    return BoxKey(secret: secret)
+    if got != size { throw .wrongSize(path: path, bytes: got) }
+    var key = BoxKey(secret: Array(secret[..<bytes]))
+    if size > bytes { key.personal = Array(secret[bytes...]) }
+    return key
+  }
+
+  /// Another key for pseudonyms, in force at the next start of the agent; the old one is nowhere any more.
+  package static func rotate(statePath: String) throws(BoxKeyFailure) {
+    let path = path(statePath: statePath)
+    guard let key = try read(path) else { throw .unusable(path: path, code: ENOENT) }
+    guard let fresh = Sodium.randomBytes(bytes) else { throw .noRandomness }
+    var facts = stat()
+    guard stat(path, &facts) == 0 else { throw .unusable(path: path, code: errno) }
+    let draft = try write(key.secret + fresh, beside: path)
+    defer { unlink(draft) }
+    // Root rotates what belongs to the agent's user.
+    guard chown(draft, facts.st_uid, facts.st_gid) == 0, rename(draft, path) == 0 else {
+      throw .unusable(path: path, code: errno)
+    }
+    syncFolder(of: path)
   }
 
   private static func make(_ path: String) throws(BoxKeyFailure) {
     guard let secret = Sodium.randomBytes(bytes) else { throw .noRandomness }
+    let draft = try write(secret, beside: path)
+    defer { unlink(draft) }
+    // link() does not replace: if another start was faster, its key stands.
+    if link(draft, path) != 0, errno != EEXIST { throw .unusable(path: path, code: errno) }
+    syncFolder(of: path)
+  }
+
+  private static func write(_ secret: [UInt8], beside path: String) throws(BoxKeyFailure) -> String {
     let draft = "\(path).\(getpid())"
     let fd = Glibc.open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     if fd < 0 { throw .unusable(path: path, code: errno) }
-    defer { unlink(draft) }
-    let wrote = write(fd, secret, bytes)
-    let failed = wrote != bytes || fsync(fd) != 0 ? (errno == 0 ? EIO : errno) : 0
+    let wrote = Glibc.write(fd, secret, secret.count)
+    let failed = wrote != secret.count || fsync(fd) != 0 ? (errno == 0 ? EIO : errno) : 0
     close(fd)
-    if failed != 0 { throw .unusable(path: path, code: failed) }
-    // link() does not replace: if another start was faster, its key stands.
-    if link(draft, path) != 0, errno != EEXIST { throw .unusable(path: path, code: errno) }
+    if failed == 0 { return draft }
+    unlink(draft)
+    throw .unusable(path: path, code: failed)
+  }
+
+  private static func syncFolder(of path: String) {
     let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
     let folderFD = Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if folderFD >= 0 {
-      fsync(folderFD)
-      close(folderFD)
-    }
+    guard folderFD >= 0 else { return }
+    fsync(folderFD)
+    close(folderFD)
   }
 }

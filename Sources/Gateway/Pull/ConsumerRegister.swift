@@ -36,7 +36,7 @@ final class ConsumerRegister {
       }
       let consumer = Consumer(
         index: index, spec: spec, cursorKey: keys.cursorKey(consumer: spec.name),
-        pseudonymKey: keys.consumerKey(spec.name))
+        pseudonymKey: keys.consumerKey(spec.name, number: spec.pseudonymKey))
       consumers.append((hash, consumer))
     }
     self.consumers = consumers

@@ -1,5 +1,5 @@
-// GET /metrics: what Prometheus scrapes. A consumer that sees every device is shown the whole box; one with a narrower
-// scope its own devices, their buses and itself, and nothing of the others. Lives on the event loop, for one request.
+// GET /metrics: what Prometheus scrapes. Of the field a consumer is shown what is in its scope; of the platforms
+// itself, or all of them if it has the right (`metrics = "all"`). Lives on the event loop, for one request.
 
 import FieldBus
 import NIOCore
@@ -11,6 +11,7 @@ struct MetricsPage {
   let consumer: Consumer
 
   private var seesAll: Bool { consumer.spec.seesAllDevices }
+  private var seesOthers: Bool { consumer.spec.metrics == .all }
 
   func write(_ request: PullRequest, _ reply: @escaping (PullAnswer) -> Void) throws(PullRefusal) {
     _ = try request.arguments()
@@ -132,7 +133,7 @@ struct MetricsPage {
     writer.counter("kerb_buffer_lost_samples_total", "Lost between buses and store, since start.", report.lostSamples)
     writer.counter("kerb_buffer_commits_total", "Commits since start.", report.commits)
     writer.counter("kerb_buffer_failures_total", "Failed commits, reads and openings.", report.failures)
-    let shown = report.consumers.filter { seesAll || $0.name == consumer.name }
+    let shown = report.consumers.filter { seesOthers || $0.name == consumer.name }
     writer.family("kerb_consumer_lag_records", .gauge, "Durable and not yet acknowledged.") {
       for each in shown { $0.sample(Double(each.lagRecords), ("consumer", each.name)) }
     }
@@ -150,7 +151,7 @@ struct MetricsPage {
 
   private func upstream(_ facts: DeskFacts, into writer: inout MetricsWriter) {
     let traffic = desk.traffic
-    let shown = traffic.consumers.filter { seesAll || $0.key == consumer.name }.sorted { $0.key < $1.key }
+    let shown = traffic.consumers.filter { seesOthers || $0.key == consumer.name }.sorted { $0.key < $1.key }
     writer.family("kerb_consumer_requests_total", .counter, "Requests with its token.") {
       for (name, each) in shown { $0.sample(Double(each.requests), ("consumer", name)) }
     }
@@ -164,7 +165,7 @@ struct MetricsPage {
         }
       }
     }
-    if seesAll { push(into: &writer) }
+    if seesOthers { push(into: &writer) }
     writer.family("kerb_http_answers_total", .counter, "Answers by status.") {
       for (status, count) in traffic.answers.sorted(by: { $0.key < $1.key }) {
         $0.sample(Double(count), ("code", "\(status)"))

@@ -60,7 +60,7 @@ package final class PushOffice: @unchecked Sendable {
     for spec in wanted where !couriers.contains(where: { $0.spec.name == spec.name }) {
       let consumer = Consumer(
         index: nextIndex, spec: spec.consumer, cursorKey: keys.cursorKey(consumer: spec.name),
-        pseudonymKey: keys.consumerKey(spec.name))
+        pseudonymKey: keys.consumerKey(spec.name, number: spec.consumer.pseudonymKey))
       nextIndex += 1
       let courier = Courier(
         spec, consumer: consumer, seed: seed(), door: makeDoor(spec, house.loop), house: house)

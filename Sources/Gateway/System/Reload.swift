@@ -89,6 +89,6 @@ extension ConsumerSpec {
   fileprivate func hasScope(of other: ConsumerSpec) -> Bool {
     devices == other.devices && kinds == other.kinds && labels == other.labels && points == other.points
       && severityMin == other.severityMin && lanes == other.lanes && personal == other.personal
-      && commands == other.commands
+      && commands == other.commands && metrics == other.metrics && pseudonymKey == other.pseudonymKey
   }
 }
