@@ -37,10 +37,10 @@ class Platform:
         assert response.read() and response.status == 200
         return time.monotonic() - begin
 
-    def p99(self, seconds):
+    def p99(self, seconds, goes_on=lambda: False):
         times = []
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or goes_on():
             times.append(self.ask())
             time.sleep(0.002)
         return sorted(times)[int(len(times) * 0.99)]
@@ -124,7 +124,8 @@ def test_the_others_do_not_notice(house):
     begin = time.monotonic()
     for thread in threads:
         thread.start()
-    under_fire = platform.p99(4)
+    # As long as it lasts: in full that is minutes.
+    under_fire = platform.p99(4, lambda: any(thread.is_alive() for thread in threads))
     for thread in threads:
         thread.join()
     took = time.monotonic() - begin
