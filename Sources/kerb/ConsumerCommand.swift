@@ -49,10 +49,11 @@ struct ConsumerList: ParsableCommand {
         Cell(scope.isEmpty ? Messages.text(.all) : scope.joined(separator: " ")),
         Cell(consumer.lanes.map(\.name).joined(separator: " ")), Cell(consumer.severityMin.word),
         Cell(consumer.personal.rawValue), Cell(consumer.commands ? Messages.text(.allowed) : "-"),
-        Cell(targets[consumer.name] ?? "-"),
       ])
     }
-    show(table.lines())
+    // Below: a column of addresses would leave no room for the names.
+    let pushes = configuration.pushes.map { Messages.text(.pushLine, $0.name, $0.address.text) }
+    show(table.lines() + pushes)
   }
 
   private func showJSON(_ consumers: [ConsumerSpec], _ targets: [String: String]) {

@@ -100,9 +100,7 @@ enum Message {
       return ("DEVICE|KIND|BUS|ADDR|STATE|SEEN|GOOD|FAILED", "设备|类型|总线|地址|状态|最近|成功|失败")
     case .learnedHead: return ("LEARNED OF|THINKS|WAITS|REFUSES|SILENCE", "已学到|应答|等待|拒绝|静默")
     case .consumerListHead:
-      return (
-        "CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL|COMMANDS|PUSHED TO", "订阅方|范围|通道|最低级别|个人数据|命令|推送至"
-      )
+      return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL|COMMANDS", "订阅方|范围|通道|最低级别|个人数据|命令")
     case .allowed: return ("allowed", "允许")
     case .shelvedUntil: return ("until {0}", "至 {0}")
     case .alarmChanged: return ("{0} is {1} now", "{0} 现为 {1}")
