@@ -175,8 +175,10 @@ struct ReserveWriter {
   /// Goes on in the newest block.
   mutating func begin(_ book: inout LossBook) throws(StoreFailure) {
     guard let newest = reserve.newest else {
-      let first = try ring.oldestOfRing()?.from ?? 1
-      return writer.begin(at: first)
+      writer.begin(at: 1)
+      // What went before there was a reserve, or with a ring that is in quarantine.
+      if let first = try ring.oldestOfRing() { pass(to: first.from - 1, first.number > 0 ? .evicted : .damaged) }
+      return
     }
     place.number = newest.number
     place.ordinal = newest.ordinal

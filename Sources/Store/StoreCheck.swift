@@ -14,24 +14,43 @@ extension Buffer {
       if from == nil {
         answer.events = try log.verify(damaged: &answer.damagedEvents)
       }
-      guard let numbers = ring.numbers else { return .success(answer) }
-      let first = max(from ?? numbers.lowerBound, numbers.lowerBound)
-      let last = min(numbers.upperBound, first + Int64(Limits.blocksPerReadMax) - 1)
-      var number = first
-      while number <= last {
-        if let block = try ring.block(number) {
-          answer.blocks += 1
-          answer.samples += Int64(block.info.count)
-        } else {
-          answer.damagedBlocks.append(number)
+      // The reserve is looked at first; its places count downwards from -1.
+      let kept = ring.reserve?.numbers
+      var place = from ?? kept.map { -1 - $0.lowerBound } ?? 0
+      var left = Limits.blocksPerReadMax
+      if place < 0, let reserve = ring.reserve, let kept {
+        var number = max(-1 - place, kept.lowerBound)
+        while number <= kept.upperBound, left > 0 {
+          let block = try reserve.block(number, &ring.reader)
+          if !answer.count(block) { answer.damagedReserveBlocks.append(number) }
+          (number, left) = (number + 1, left - 1)
         }
-        number += 1
+        place = number <= kept.upperBound ? -1 - number : 0
       }
-      if last < numbers.upperBound { answer.next = last + 1 }
+      if place >= 0, let numbers = ring.numbers {
+        var number = max(place, numbers.lowerBound)
+        while number <= numbers.upperBound, left > 0 {
+          if !answer.count(try ring.block(number)) { answer.damagedBlocks.append(number) }
+          (number, left) = (number + 1, left - 1)
+        }
+        answer.next = number <= numbers.upperBound ? number : nil
+      } else {
+        answer.next = place < 0 ? place : nil
+      }
       return .success(answer)
     } catch {
       return .failure(error)
     }
+  }
+}
+
+extension VerifyAnswer {
+  /// False: there is no such block.
+  fileprivate mutating func count(_ block: StoredBlock?) -> Bool {
+    guard let block else { return false }
+    blocks += 1
+    samples += Int64(block.info.count)
+    return true
   }
 }
 

@@ -303,6 +303,7 @@ package struct VerifyAnswer: Sendable {
   package var events: Int64 = 0
   /// Blocks that can't be read, by number.
   package var damagedBlocks: [Int64] = []
+  package var damagedReserveBlocks: [Int64] = []
   package var damagedEvents: Int64 = 0
   /// Where the next step goes on; nil: that was all.
   package var next: Int64?

@@ -141,11 +141,13 @@ struct BufferVerify: ParsableCommand {
     let holder = try BufferHolder(files)
     var sums: [String: Int64] = [:]
     var damaged: [JSONValue] = []
+    var damagedReserve: [JSONValue] = []
     var next: String?
     repeat {
       let step = try holder.ask("verify", next.map { [("from", $0)] } ?? [])
       for key in ["blocks", "samples", "events", "damaged_events"] { sums[key, default: 0] += step[key]?.integer ?? 0 }
       damaged += step["damaged_blocks"]?.array ?? []
+      damagedReserve += step["damaged_reserve_blocks"]?.array ?? []
       next = step["next"]?.integer.map(String.init)
     } while next != nil
     let damagedEvents = sums["damaged_events"] ?? 0
@@ -156,6 +158,7 @@ struct BufferVerify: ParsableCommand {
           JSONMember(name: "samples", value: .integer(sums["samples"] ?? 0)),
           JSONMember(name: "events", value: .integer(sums["events"] ?? 0)),
           JSONMember(name: "damaged_blocks", value: .array(damaged)),
+          JSONMember(name: "damaged_reserve_blocks", value: .array(damagedReserve)),
           JSONMember(name: "damaged_events", value: .integer(damagedEvents)),
         ]))
     } else {
@@ -163,9 +166,10 @@ struct BufferVerify: ParsableCommand {
         Messages.text(
           .bufferVerified, "\(sums["blocks"] ?? 0)", "\(sums["samples"] ?? 0)", "\(sums["events"] ?? 0)"))
     }
-    guard damaged.isEmpty, damagedEvents == 0 else {
+    let damagedCount = damaged.count + damagedReserve.count
+    guard damagedCount == 0, damagedEvents == 0 else {
       throw CommandFailure(
-        Messages.text(.bufferDamaged, "\(damaged.count)", "\(damagedEvents)"), exitCode: CommandFailure.inputOutput)
+        Messages.text(.bufferDamaged, "\(damagedCount)", "\(damagedEvents)"), exitCode: CommandFailure.inputOutput)
     }
   }
 }

@@ -23,6 +23,8 @@ def test_buffer_is_shown_checked_exported_copied_and_put_back(house, tmp_path):
     buffer = json.loads(tool("buffer", "--json"))
     assert buffer["running"] and buffer["state"] == "good" and buffer["held"]["samples"] > 0
     assert buffer["consumers"][0]["name"] == "city" and buffer["flash"]["written_bytes"] >= 0
+    assert set(buffer["gone"]) == {"evicted", "thinned", "overflow", "unsaved", "damaged", "retention"}
+    assert buffer["consumers"][0]["oldest_unread"] <= time.time()
     assert all(len(line) <= 80 for line in tool("buffer").splitlines())
 
     verified = json.loads(tool("buffer", "verify", "--json"))
@@ -50,3 +52,42 @@ def test_buffer_is_shown_checked_exported_copied_and_put_back(house, tmp_path):
     restored = json.loads(tool("buffer", "restore", copy, "--json"))
     assert restored["store"] != at_rest["store"] and restored["samples"] >= buffer["held"]["samples"]
     assert json.loads(tool("buffer", "verify", "--json"))["damaged_blocks"] == []
+
+
+def test_an_export_has_pseudonyms_only_for_who_asks_and_may(house):
+    """They agree among exports of one box; the clear number is in none."""
+    site = house.site(f"""
+[[line]]
+name = "cards"
+protocol = "serial"
+link = "{house.folder}/cards"
+[[device]]
+name = "reader"
+line = "cards"
+profile = "access-gate/card-reader"
+""")
+    agent = house.agent(f"""
+[[bus]]
+name = "cards"
+protocol = "serial"
+port = "{house.folder}/cards"
+[[device]]
+name = "reader"
+bus = "cards"
+profile = "access-gate/card-reader"
+""")
+    card = "8675309124"
+    site.happen(f'device = "reader", point = "card", value = "{card}"')
+    poll(lambda: agent.ask("flush")["telemetry"] >= 1, "the card is stored")
+
+    def export(*more):
+        result = run("export", "--csv", *more, *agent.files)
+        assert result.returncode == 0, result.stderr
+        assert card not in result.stdout
+        return [row["value"] for row in csv.DictReader(io.StringIO(result.stdout)) if row["name"].endswith("/card")]
+
+    assert export() == []
+    running = export("--personal")
+    assert running and all(len(value) == 32 for value in running)
+    agent.stop()
+    assert export() == [] and export("--personal")[:len(running)] == running

@@ -19,6 +19,10 @@ struct ConfigurationReaderTests {
     telemetry = "64MiB"
     alarms = "2MiB"
     commit_every = "10s"
+    thin = true
+    reserve = "8MiB"
+    retain_personal = "30d"
+    endurance_tbw = 20
 
     [pull]
     listen = ["127.0.0.1:8480", "[::1]:8481", "unix:/r/pull.sock", "0.0.0.0:8482"]
@@ -53,6 +57,7 @@ struct ConfigurationReaderTests {
     address = 17
     profile = "manhole-cover/generic"
     labels = { grid = "G3", department = "water" }
+    keep = "long"
 
       [[device.point]]
       name = "battery"
@@ -111,6 +116,10 @@ struct ConfigurationReaderTests {
     #expect(configuration.telemetryBytes == 64 << 20)
     #expect(configuration.alarmBytes == 2 << 20)
     #expect(configuration.commitNs == 10_000_000_000)
+    #expect(configuration.isThinning && configuration.reserveBytes == 8 << 20)
+    #expect(configuration.personalNs == Int64(2_592_000_000_000_000))
+    #expect(configuration.enduranceTBW == 20)
+    #expect(configuration.keep == ["manhole-17": .long])
     #expect(
       configuration.listen == [
         .tcp(host: "127.0.0.1", port: 8_480), .tcp(host: "::1", port: 8_481), .unix(path: "/r/pull.sock"),

@@ -247,4 +247,70 @@ struct FailureTests {
     #expect(account.gaps.map { [$0.from, $0.to] } == [[1, 10]])
     #expect(access(mine.file("quarantine/1/telemetry.db"), F_OK) == 0)
   }
+
+  @Test("23 A whole alarm.db of another box is noticed by the boxes' names: it goes, our telemetry stays")
+  func foreignAlarms() async throws {
+    let mine = Folder()
+    let other = Folder()
+    var plan = configuration(mine)
+    plan.gateway = "box-mine"
+    var others = configuration(other)
+    others.gateway = "box-other"
+    let before = try Site(plan)
+    await before.put(numbered(1..<11))
+    await before.raise(event(0, .unacknowledged, at: 7))
+    before.stop()
+    let stranger = try Site(others)
+    await stranger.put(numbered(1..<31))
+    for at in 1...3 as ClosedRange<Int64> { await stranger.raise(event(1, .unacknowledged, at: 100 * at)) }
+    stranger.stop()
+    for suffix in ["", "-wal"] {
+      write(bytes(of: other.file("alarm.db" + suffix)), to: mine.file("alarm.db" + suffix))
+    }
+    let after = try Site(plan)
+    #expect(after.opening.storeID != before.opening.storeID && after.opening.storeID != stranger.opening.storeID)
+    #expect(after.opening.epoch > before.opening.epoch)
+    #expect(after.opening.alarms.isEmpty, "another box's alarms are not ours")
+    let account = try await after.readAll()
+    #expect(account.events.isEmpty)
+    #expect(account.samples.count == 10 && account.samples.allSatisfy { isRight($0.value, $0.key) })
+    #expect(access(mine.file("quarantine/1/alarm.db"), F_OK) == 0)
+    #expect(access(mine.file("quarantine/1/telemetry.db"), F_OK) != 0)
+    await after.put(numbered(11..<21))
+    #expect(try await after.flush().telemetry == 20)
+    after.stop()
+    let again = try Site(plan)
+    #expect(try await again.readAll().samples.count == 20)
+    again.stop()
+  }
+
+  @Test("23 Another box's telemetry beside our alarms goes as ever; a box with a new name keeps both files")
+  func foreignTelemetry() async throws {
+    let mine = Folder()
+    let other = Folder()
+    var plan = configuration(mine)
+    plan.gateway = "box-mine"
+    var others = configuration(other)
+    others.gateway = "box-other"
+    for plan in [plan, others] {
+      let site = try Site(plan)
+      await site.put(numbered(1..<11))
+      await site.raise(event(0, .unacknowledged, at: 7))
+      site.stop()
+    }
+    for suffix in ["", "-wal"] {
+      write(bytes(of: other.file("telemetry.db" + suffix)), to: mine.file("telemetry.db" + suffix))
+    }
+    let after = try Site(plan)
+    let account = try await after.readAll()
+    #expect(account.samples.isEmpty && account.events.count == 1)
+    #expect(access(mine.file("quarantine/1/telemetry.db"), F_OK) == 0)
+    after.stop()
+    others.gateway = "box-renamed"
+    let renamed = try Site(others)
+    let kept = try await renamed.readAll()
+    #expect(kept.samples.count == 10 && kept.events.count == 1)
+    #expect(access(other.file("quarantine"), F_OK) != 0)
+    renamed.stop()
+  }
 }

@@ -207,6 +207,7 @@ struct ReserveTests {
       let account = try await site.readAll()
       expectWhole(account, upTo: next - 1)
       #expect(account.samples.allSatisfy { isRight($0.value, $0.key) })
+      #expect(account.gaps.allSatisfy { $0.reason == .evicted }, "\(account.gaps.map(\.reason))")
       #expect(await site.report().storedSamples == Int64(account.samples.count))
       #expect(account.samples.keys.contains { $0 % 64 == 3 })
       site.stop()

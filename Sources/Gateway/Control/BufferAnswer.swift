@@ -146,6 +146,8 @@ enum BufferAnswer {
       $0.member("events", answer.events)
       $0.key("damaged_blocks")
       $0.array { for number in answer.damagedBlocks { $0.integer(number) } }
+      $0.key("damaged_reserve_blocks")
+      $0.array { for number in answer.damagedReserveBlocks { $0.integer(number) } }
       $0.member("damaged_events", answer.damagedEvents)
       if let next = answer.next { $0.member("next", next) }
     }
