@@ -18,6 +18,7 @@ struct Loop {
   private var telemetryBytes = 1 << 20
   private var reserveBytes = 256 << 10
   private var renewed = 0
+  private var longestCutNs: Int64 = 0
 
   init(rounds: Int, folder: String, seed: UInt64, disk: PowerDisk?) {
     self.rounds = rounds
@@ -62,7 +63,8 @@ struct Loop {
       "\(disk == nil ? "kill -9" : "power cuts"): \(rounds) rounds over \(renewed) stores, \(oracle.starts) starts "
         + "verified, \(oracle.eventsSafe) events and \(oracle.samplesSafe) samples were durable and none was lost; "
         + "\(oracle.samplesLost) samples not yet durable went, the oldest \(oracle.oldestLossNs / 1_000_000) ms old "
-        + "with a commit every \(commitNs / 1_000_000) ms; \(Int(seconds)) s")
+        + "with a commit every \(commitNs / 1_000_000) ms; \(Int(seconds)) s"
+        + (disk == nil ? "" : "; taking the power took at most \(longestCutNs / 1_000) us"))
     return oracle.violations.isEmpty
   }
 
@@ -98,13 +100,10 @@ struct Loop {
     if !isAlive { oracle.violation("it has ended by itself") }
     let endNs = kerb_monotonic_ns()
     if !isKill {
-      // Everything that was said up to here counts.
-      _ = victim.listen(until: endNs) { line in
-        take(line)
-        return false
-      }
+      let cutNs = kerb_monotonic_ns()
       if let problem = disk?.cut() { oracle.violation(problem) }
-      oracle.powerIsGone()
+      longestCutNs = max(longestCutNs, kerb_monotonic_ns() - cutNs)
+      oracle.powerIsGone(from: cutNs)
     }
     victim.end()
     _ = victim.listen(until: endNs + 60_000_000_000) { line in

@@ -24,7 +24,8 @@ struct Oracle {
   private(set) var oldestLossNs: Int64 = 0
   private(set) var violations: [String] = []
   private(set) var hasVerified = false
-  private var isCut = false
+  /// When the power began to go.
+  private var cutNs = Int64.max
 
   mutating func renew() {
     durable = Position()
@@ -35,8 +36,9 @@ struct Oracle {
     handed = []
   }
 
-  mutating func begins() { (hasVerified, isCut) = (false, false) }
-  mutating func powerIsGone() { isCut = true }
+  mutating func begins() { (hasVerified, cutNs) = (false, .max) }
+  /// `ns`: before the first thing was done to take it.
+  mutating func powerIsGone(from ns: Int64) { cutNs = ns }
 
   /// The victim is no more; `ns`: since when nothing it did could last.
   mutating func ended(_ ns: Int64) { endedNs = ns }
@@ -55,9 +57,10 @@ struct Oracle {
       }
     case "V": hasVerified = true
     case "P" where numbers.count == 2: handed.append((numbers[0], numbers[1]))
-    // Said after the power went: nobody has heard it. (A sync that is under way while ext4 shuts down may say well.)
-    case "D" where isCut: break
-    case "D" where numbers.count == 2:
+    // A sync that is under way while ext4 shuts down may say well and not be. What a victim knew to be durable before
+    // that began is promised, whenever it is read here.
+    case "D" where numbers.count == 3 && numbers[2] >= cutNs: break
+    case "D" where numbers.count == 3:
       eventsSafe += max(0, numbers[0] - durable.alarms)
       samplesSafe += max(0, numbers[1] - durable.telemetry)
       durable = Position(alarms: max(durable.alarms, numbers[0]), telemetry: max(durable.telemetry, numbers[1]))

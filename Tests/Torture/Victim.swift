@@ -138,7 +138,8 @@ final class Victim: @unchecked Sendable {
       }
     }
     store = StoreThread(
-      configuration: configuration, channels: [channel], onDurable: { tell("D \($0.alarms) \($0.telemetry)") })
+      configuration: configuration, channels: [channel],
+      onDurable: { tell("D \($0.alarms) \($0.telemetry) \(kerb_monotonic_ns())") })
   }
 
   /// Until it is killed.
