@@ -48,9 +48,15 @@ extension TelemetryRing {
     try writer.begin(&book)
     var place = 0
     var due = 0
+    // What is missing in front of a good first block was left out when the ring was laid out anew.
+    var missing = GapReason.evicted
     for number in stride {
-      guard let block = try block(number) else { continue }
-      writer.miss(to: block.info.from - 1, .damaged, &book)
+      guard let block = try block(number) else {
+        missing = .damaged
+        continue
+      }
+      writer.miss(to: block.info.from - 1, missing, &book)
+      missing = .damaged
       if let loss = block.info.loss { writer.pass(to: block.info.firstSequence - 1, loss.reason) }
       writer.cover(block.info)
       for batch in block.batches {
