@@ -47,7 +47,7 @@ extension TelemetryRing {
     var writer = ReserveWriter(self, reserve, rules)
     try writer.begin(&book)
     // What is missing between the reserve and the ring found no room when the file was laid out anew.
-    if let first = try oldestOfRing() { writer.pass(to: first.from - 1, .evicted) }
+    if case .block(let first) = try info(numbers.lowerBound) { writer.pass(to: first.from - 1, .evicted) }
     var place = 0
     var due = 0
     // What is missing in front of a good first block was left out when the ring was laid out anew.
