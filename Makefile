@@ -9,7 +9,7 @@ VENV := .venv
 SMALL = -Xswiftc -use-ld=lld -Xlinker --gc-sections -Xlinker --icf=safe -Xlinker --no-export-dynamic \
   -Xlinker -z -Xlinker pack-relative-relocs
 
-.PHONY: brokers demo test build release bench soak torture month fuzz udev setup setup-test setup-package deb deb-test clean help hostile
+.PHONY: brokers demo test build release bench soak torture month fuzz udev setup setup-test setup-package setup-image deb deb-test image image-test clean help hostile
 
 help:
 	@echo 'make demo     a whole community on virtual lines, the agent on it, a platform that pulls ($(SECONDS) s; SECONDS=N)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
 	@echo 'make hostile  slow heads, malformed requests and guessed tokens (SLOW=500 MALFORMED=100000 GUESSES=10000)'
+	@echo 'make image    a card for BOARD=qemu-virt, with the package     make image-test  the image in QEMU'
 	@echo 'make clean    remove what was built'
 
 setup:
@@ -33,6 +34,9 @@ setup-test:
 
 setup-package:
 	@scripts/setup package
+
+setup-image:
+	@scripts/setup image
 
 demo: setup
 	$(SWIFT) build -c release --product kerb
@@ -139,6 +143,14 @@ deb: setup-package release
 # SUITE=bookworm: into a Debian 12.
 deb-test: setup-package
 	packaging/deb-test $$(ls -t .build/deb/kerb_*_amd64.deb | head -1) $(or $(SUITE),trixie)
+
+# A card's image with the package in it: BOARD=qemu-virt, or another of packaging/image/boards. As root.
+image: setup-image
+	packaging/image/build $(or $(BOARD),qemu-virt) $$(ls -t .build/deb/kerb_*_arm64.deb | head -1)
+
+# The image in QEMU, emulated: first boot by a file, pulled through a port, power cuts, adapters replugged, cuts of the block log.
+image-test: setup-image
+	packaging/image/test $(or $(BOARD),qemu-virt)
 
 clean:
 	rm -rf .build Benchmarks/.build $(VENV)
