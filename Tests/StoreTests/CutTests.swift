@@ -32,7 +32,7 @@ struct CutTests {
       let site = try Site(plan(folder, hasReserve: hasReserve, vfs: disk.name))
       var next = await site.report().durable.telemetry + 1
       for step in 0..<40 {
-        let count = Int64.random(in: 1...(hasReserve ? 60 : 30), using: &random)
+        let count = Int64.random(in: 1...30, using: &random)
         await site.put(numbered(next..<(next + count)))
         next += count
         if Bool.random(using: &random) { await site.raise(event(0, .unacknowledged, at: Int64(step))) }

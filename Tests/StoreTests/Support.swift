@@ -65,7 +65,8 @@ func write(_ bytes: [UInt8], to path: String) {
 
 func copyStore(from: Folder, to: Folder) {
   for name in ["telemetry.db", "alarm.db"] {
-    for suffix in ["", "-wal"] {
+    // A file that is being made has a rollback journal first.
+    for suffix in ["", "-wal", "-journal"] {
       let path = from.file(name + suffix)
       if access(path, F_OK) == 0 { write(bytes(of: path), to: to.file(name + suffix)) }
     }
