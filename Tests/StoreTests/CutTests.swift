@@ -31,7 +31,7 @@ struct CutTests {
     for _ in 0..<2 {
       let site = try Site(plan(folder, hasReserve: hasReserve, vfs: disk.name))
       var next = await site.report().durable.telemetry + 1
-      for step in 0..<40 {
+      for step in 0..<(hasReserve ? 80 : 40) {
         let count = Int64.random(in: 1...30, using: &random)
         await site.put(numbered(next..<(next + count)))
         next += count
