@@ -4,6 +4,8 @@ import CFaultVFS
 import Glibc
 
 struct PowerDisk {
+  /// Of ten milliseconds.
+  private static let looksMax = 1_000
   private let mountPoint: String
   private let device: String
 
@@ -43,7 +45,13 @@ struct PowerDisk {
   }
 
   func restore() -> String? {
-    _ = umount2(mountPoint, 0)
+    // Who was killed lets go of it when it has ended; mounted again before, the disk would still be without power.
+    var looks = 0
+    while umount2(mountPoint, 0) != 0, errno == EBUSY {
+      guard looks < Self.looksMax else { return "the disk can't be unmounted: somebody holds it" }
+      looks += 1
+      _ = poll(nil, 0, 10)
+    }
     guard mount(device, mountPoint, "ext4", 0, nil) == 0 else {
       return "the disk can't be mounted: \(String(cString: strerror(errno)))"
     }
