@@ -56,9 +56,9 @@ test: setup-test $(VENV)/ready
 	scripts/check-embedded
 	$(SWIFT) build --build-tests
 	@echo 'three runs: lines keep time, and the faults of the store keep both cores busy'
-	$(SWIFT) test --skip-build --skip VirtualSiteTests --skip StoreTests
-	$(SWIFT) test --skip-build --filter VirtualSiteTests
-	$(SWIFT) test --skip-build --filter StoreTests
+	SWIFT=$(SWIFT) scripts/swift-test units --skip VirtualSiteTests --skip StoreTests
+	SWIFT=$(SWIFT) scripts/swift-test lines --filter VirtualSiteTests
+	SWIFT=$(SWIFT) scripts/swift-test store --filter StoreTests
 	scripts/fuzz-short
 	scripts/torture 25 200
 	$(SWIFT) build -c release --product kerb

@@ -29,7 +29,7 @@ private final class OrderPoster: @unchecked Sendable {
   }
 
   private func post() {
-    let deadline = Instant(nanoseconds: kerb_monotonic_ns() + 10 * second)
+    let deadline = Instant(nanoseconds: kerb_monotonic_ns() + 120 * second)
     let outcome = try? inbox.order(AlarmRequest(.acknowledge, by: "Zhang"), alarm: 2, until: deadline)
     answered.withLock { $0 = .some(outcome) }
   }

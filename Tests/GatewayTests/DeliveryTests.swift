@@ -1,3 +1,4 @@
+import CLinux
 import FieldBus
 import Gateway
 import Store
@@ -285,27 +286,39 @@ import Testing
   func longPollOutside() throws {
     let fixture = try PullFixture([PullFixture.consumer("lift") { $0.kinds = ["elevator"] }])
     let client = try fixture.client()
-    client.sendRequest("/v1/batches?wait=0.3", token: "token-lift")
+    client.sendRequest("/v1/batches?wait=60", token: "token-lift")
     #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
     #expect(eventually { fixture.store.change { $0.reads } > reads && fixture.counts.waiting == 1 })
+    // As when its time is over.
+    fixture.server.stop()
     let response = try client.response()
     #expect(response.status == 200)
     #expect(response.batches.isEmpty)
     #expect(response.next == fixture.cursor(Position(alarms: 0, telemetry: 1), of: "lift"))
   }
 
+  @Test("A long poll that nothing comes to ends when its time is over, not before")
+  func longPollEnds() throws {
+    let fixture = try PullFixture()
+    let asked = kerb_monotonic_ns()
+    #expect(try fixture.get("/v1/batches?wait=0.2").status == 204)
+    #expect(kerb_monotonic_ns() - asked >= 200_000_000)
+  }
+
   @Test("A long poll for alarms is not read again for telemetry")
   func longPollLane() throws {
     let fixture = try PullFixture()
     let client = try fixture.client()
-    client.sendRequest("/v1/batches?wait=0.2&lane=alarms", token: "token-all")
+    client.sendRequest("/v1/batches?wait=60&lane=alarms", token: "token-all")
     #expect(eventually { fixture.counts.waiting == 1 })
     let reads = fixture.store.change { $0.reads }
     fixture.store.add([PullFixture.sample(0, 1, at: 1)])
     fixture.tell()
+    #expect(fixture.counts.waiting == 1)
+    fixture.server.stop()
     #expect(try client.response().status == 204)
     #expect(fixture.store.change { $0.reads } == reads)
   }

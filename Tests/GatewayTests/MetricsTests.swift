@@ -1,3 +1,4 @@
+import CLinux
 import FieldBus
 import Gateway
 import Store
@@ -24,7 +25,8 @@ import Testing
       let end = try #require(line.lastIndex(of: " "))
       let key = String(line[..<end])
       #expect(key == family || key.hasPrefix(family + "{"), "\(key) stands under \(family)")
-      #expect(samples.updateValue(try #require(Double(line[line.index(after: end)...])), forKey: key) == nil, "\(key)")
+      #expect(
+        samples.updateValue(try #require(Double(line[line.index(after: end)...])), forKey: key) == nil, "\(key)")
     }
     return samples
   }
@@ -159,10 +161,18 @@ import Testing
     let fixture = try PullFixture()
     let client = try fixture.client()
     for _ in 0..<Limits.guessesFree { #expect(try client.get("/v1/points", token: "guess").status == 401) }
+    let asked = kerb_monotonic_ns()
     client.sendRequest("/v1/points", token: "guess")
-    #expect(client.staysSilent(forNs: Limits.guessDelayNs / 2))
-    #expect(try fixture.get("/v1/points").status == 200)
     #expect(try client.response().status == 401)
+    #expect(kerb_monotonic_ns() - asked >= Limits.guessDelayNs)
+    // The machine may be busy, but not each time.
+    var quickest = Int64.max
+    for _ in 0..<5 {
+      let asked = kerb_monotonic_ns()
+      #expect(try fixture.get("/v1/points").status == 200)
+      quickest = min(quickest, kerb_monotonic_ns() - asked)
+    }
+    #expect(quickest < Limits.guessDelayNs)
     #expect(fixture.counts.refused(.unknownToken) == Int64(Limits.guessesFree) + 1)
     // After a while a slip of the finger is one again.
     fixture.clock.at.add(Limits.guesserForgottenNs + 1, ordering: .relaxed)
