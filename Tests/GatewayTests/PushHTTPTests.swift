@@ -317,6 +317,33 @@ import Testing
     #expect(server.requests.last?.id == "\(other).telemetry.11-20")
   }
 
+  @Test("What a platform says to a body of the store before is no answer to one of the store after")
+  func otherStoreOnTheWay() throws {
+    let isReleased = Mutex(false)
+    let server = try WireServer { talk, number in
+      if number > 0 { return talk.takeAll() }
+      _ = talk.request()
+      _ = eventually { isReleased.withLock { $0 } }
+      talk.answer(200)
+      talk.hold()
+    }
+    defer { server.stop() }
+    let fixture = PushFixture()
+    fixture.fill(10)
+    fixture.office.admit([PushFixture.spec(port: server.port)])
+    fixture.tell()
+    #expect(eventually { server.requests.count == 1 })
+    let other = "00000000-0000-4000-8000-000000000001"
+    fixture.store.change { $0.report.storeID = other }
+    fixture.store.add(PullFixture.event(0, .unacknowledged, .critical, at: 5))
+    fixture.tell()
+    // Where the door stays open, the next body goes out behind the first; where it is shut, on a way of its own.
+    #expect(eventually { server.requests.contains { $0.id.hasPrefix(other) } })
+    isReleased.withLock { $0 = true }
+    #expect(fixture.passUntil { fixture.cursor() == Position(alarms: 1, telemetry: 10) })
+    #expect(server.requests.map(\.id).contains("\(other).telemetry.1-10"), "it comes again, as the new store's")
+  }
+
   @Test("A reload stops what is gone, begins what is new, and does not touch the others")
   func reload() throws {
     let connections = Mutex(0)

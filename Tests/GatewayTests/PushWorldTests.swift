@@ -24,6 +24,8 @@ private struct HostileWorld {
   var onWire: [Int] = []
   var isOpen = false
   var isOpening = false
+  /// A body that is being made: the store, too, takes its time.
+  var fetching: (lane: Lane, after: Int64, bytesMax: Int)?
   var delivered: [Set<Int64>] = [[], []]
   var reported: [Set<Int64>] = [[], []]
   var cursor = Position()
@@ -60,7 +62,9 @@ private struct HostileWorld {
       isOpen = false
       isOpening = false
       onWire = []
-    case .fetch(let lane, let after, let bytesMax): fetch(lane, after, bytesMax)
+    case .fetch(let lane, let after, let bytesMax):
+      #expect(fetching == nil, "one at a time")
+      if roll(50) { fetching = (lane, after, bytesMax) } else { fetch(lane, after, bytesMax) }
     case .send(let number):
       #expect(isOpen, "nothing is sent through a shut door")
       #expect(!onWire.contains(number))
@@ -106,6 +110,10 @@ private struct HostileWorld {
   }
 
   mutating func happen() {
+    if let (lane, after, bytesMax) = fetching, onWire.isEmpty || roll(50) {
+      fetching = nil
+      return fetch(lane, after, bytesMax)
+    }
     if isOpening {
       isOpening = false
       if !isKind, roll(20) { return machine.failed(.unreachable("no"), at: now) }
@@ -150,6 +158,7 @@ private struct HostileWorld {
     default:
       // A restart of the agent: the store's cursor is where it was.
       (isOpen, isOpening, onWire) = (false, false, [])
+      fetching = nil
       machine.failed(.unreachable("restart"), at: now)
       machine.begin(at: cursor)
     }
@@ -207,5 +216,32 @@ private struct HostileWorld {
       #expect(all.count == Int(newest) && (all.max() ?? 0) == newest, "seed \(seed) lane \(lane)")
     }
     #expect(world.machine.failure == nil)
+  }
+
+  @Test("What was being fetched behind a body that is too large is thrown away, and fetched again behind its halves")
+  func tooLargeWhileFetching() {
+    var machine = PushMachineTests.machine {
+      $0.window = 4
+      $0.lanes = [.telemetry]
+    }
+    machine.durable(Position(alarms: 0, telemetry: 20))
+    #expect(machine.next(at: PushMachineTests.at(0)) == .fetch(.telemetry, after: 0, bytesMax: 16 << 10))
+    let first = machine.fetched(.telemetry, through: 10, bytes: 16 << 10, size: 16 << 10)
+    // The next is fetched while the first is on its way.
+    #expect(machine.next(at: PushMachineTests.at(0)) == .fetch(.telemetry, after: 10, bytesMax: 16 << 10))
+    #expect(machine.next(at: PushMachineTests.at(0)) == .open)
+    machine.opened(at: PushMachineTests.at(0))
+    #expect(machine.next(at: PushMachineTests.at(0)) == .send(first))
+    machine.refused(first, .tooLarge, at: PushMachineTests.at(0))
+    let void = machine.fetched(.telemetry, through: 20, bytes: 16 << 10, size: 16 << 10)
+    #expect(machine.parcels.isEmpty, "nothing may be sent in front of which a hole is")
+    #expect(machine.next(at: PushMachineTests.at(10)) == .fetch(.telemetry, after: 0, bytesMax: 8 << 10))
+    let half = machine.fetched(.telemetry, through: 5, bytes: 8 << 10, size: 8 << 10)
+    #expect(half != void, "a number is given once")
+    #expect(machine.next(at: PushMachineTests.at(10)) == .fetch(.telemetry, after: 5, bytesMax: 8 << 10))
+    machine.fetchedNothing(.telemetry, through: 20)
+    #expect(machine.next(at: PushMachineTests.at(10)) == .send(half))
+    machine.delivered(half, at: PushMachineTests.at(11))
+    #expect(machine.next(at: PushMachineTests.at(11)) == .acknowledge(Position(alarms: 0, telemetry: 20)))
   }
 }

@@ -177,7 +177,11 @@ final class Courier: @unchecked Sendable {
     guard !isStopped else { return }
     switch packed {
     case .unreadable: machine.fetchFailed(at: house.now())
-    case .otherStore: return begin()
+    case .otherStore:
+      // An answer to what is on its way must not be taken for one to what comes next.
+      attempt += 1
+      door.shut()
+      return begin()
     case .nothing(let through): machine.fetchedNothing(lane, through: through)
     case .body(let bytes, let through, let gaps):
       let id = "\(storeID).\(lane.name).\(after + 1)-\(through)"

@@ -48,6 +48,7 @@ extension PushMachine {
     let dropped = parcels[index...].filter { $0.lane == lane }.map(\.number)
     parcels.removeAll { dropped.contains($0.number) }
     fetched[lane] = kept
+    if fetching == lane { isFetchVoid = true }
     failure = .tooLarge
     // A platform that never stops saying so is not asked at line speed.
     resumeAt = max(resumeAt, now + chance.span(Limits.pushRetryNsFloor, Limits.pushRetryNsMin))

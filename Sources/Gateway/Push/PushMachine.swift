@@ -8,7 +8,8 @@
 // Invariants:
 //  1. `held` moves over a parcel only when that parcel, and every one before it on its lane, was delivered. It never
 //     moves back.
-//  2. A parcel is kept until it was delivered, or is fetched again from the cursor: none is passed over.
+//  2. A parcel is kept until it was delivered, or is fetched again from the cursor, with all behind it on its lane, be
+//     it fetched or just being fetched: none is passed over.
 //  3. Alarms go before telemetry; on a lane the oldest goes first.
 //  4. Nothing is sent before `resumeAt`; a lane whose batch was rejected waits alone.
 //  5. At most `window` parcels are kept of a lane, and one more of both together.
@@ -99,7 +100,9 @@ package struct PushMachine: Sendable {
   private var known = Position()
   package internal(set) var parcels: [Parcel] = []
   private var nextNumber = 1
-  private var isFetching = false
+  /// What is being fetched now, and whether it is still wanted: after 413 its lane begins again further back.
+  var fetching: Lane?
+  var isFetchVoid = false
   var owesCursor = false
   private var door = Door.shut
   private var owesClosing = false
@@ -135,14 +138,18 @@ package struct PushMachine: Sendable {
 
   // MARK: What happened
 
-  /// The store's cursor; what was fetched before means nothing any more.
+  /// The store's cursor; what was fetched before means nothing any more, nor does an answer to it: the door is shut.
   package mutating func begin(at position: Position) {
     held = position
     fetched = position
     parcels = []
     failure = nil
-    isFetching = false
+    fetching = nil
+    isFetchVoid = false
     owesCursor = false
+    door = .shut
+    openedAt = nil
+    deliveredHere = 0
   }
 
   package mutating func durable(_ position: Position) {
@@ -150,11 +157,12 @@ package struct PushMachine: Sendable {
     known.telemetry = max(known.telemetry, position.telemetry)
   }
 
-  /// A body with everything up to `through`; its number. `bytes`: on the wire; `size`: before compression.
+  /// A body with everything up to `through`; its number. `bytes`: on the wire; `size`: before compression. One that is
+  /// not wanted any more has a number, and is no parcel.
   package mutating func fetched(_ lane: Lane, through: Int64, bytes: Int, size: Int) -> Int {
-    isFetching = false
-    fetched[lane] = max(fetched[lane], through)
     defer { nextNumber += 1 }
+    guard endFetch() else { return nextNumber }
+    fetched[lane] = max(fetched[lane], through)
     parcels.append(
       Parcel(number: nextNumber, lane: lane, through: fetched[lane], bytes: bytes, size: size))
     return nextNumber
@@ -162,7 +170,7 @@ package struct PushMachine: Sendable {
 
   /// Up to there is nothing that this push may see.
   package mutating func fetchedNothing(_ lane: Lane, through: Int64) {
-    isFetching = false
+    guard endFetch() else { return }
     // Nothing at all: it is asked again when it says more.
     if through <= fetched[lane] {
       known[lane] = fetched[lane]
@@ -178,8 +186,14 @@ package struct PushMachine: Sendable {
 
   /// The store can't be read now.
   package mutating func fetchFailed(at now: Instant) {
-    isFetching = false
+    _ = endFetch()
     resumeAt = max(resumeAt, now + Limits.storeRetryNs)
+  }
+
+  /// False: what was fetched lies behind something that is fetched anew; taken, it would hide the hole in front of it.
+  private mutating func endFetch() -> Bool {
+    defer { (fetching, isFetchVoid) = (nil, false) }
+    return !isFetchVoid
   }
 
   package mutating func opened(at now: Instant) {
@@ -277,7 +291,7 @@ package struct PushMachine: Sendable {
     }
     if now < resumeAt { return .wait(until: earliest(resumeAt)) }
     if let lane = laneToFetch(now) {
-      isFetching = true
+      fetching = lane
       return .fetch(lane, after: fetched[lane], bytesMax: bodyBytes)
     }
     let unsent = parcelToSend(now)
@@ -324,7 +338,7 @@ package struct PushMachine: Sendable {
   }
 
   private func laneToFetch(_ now: Instant) -> Lane? {
-    guard !isFetching else { return nil }
+    guard fetching == nil else { return nil }
     return settings.lanes.sorted { $0.rawValue < $1.rawValue }.first { lane in
       guard known[lane] > fetched[lane], laneResumeAt[Int(lane.rawValue)] <= now else {
         return false
