@@ -41,6 +41,8 @@ extension Limits {
   package static let proxyHeadBytesMax = 8 << 10
   /// A token or a password with its line end.
   package static let secretBytesMax = 4 << 10
+  /// A name, and over SOCKS a password, has one byte for its length (RFC 1929).
+  package static let proxyLoginBytesMax = 255
   package static let urlBytesMax = 1_024
   package static let topicBytesMax = 256
   /// Addresses of one name that are tried.

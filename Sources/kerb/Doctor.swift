@@ -301,7 +301,7 @@ struct Doctor {
       }
       guard let age = consumer["last_seen_age_s"]?.double else {
         add(
-          .note, "consumer-never", name, Phrase("has never taken anything", "从未取过数据"),
+          .note, "consumer-never", name, Phrase("has taken nothing since the agent was started", "自网关程序启动以来未取过数据"),
           Phrase(
             "does the platform have its token and the box's address? Alarms and samples wait for it",
             "平台是否有令牌和本机地址？报警和采样仍在等待"))
@@ -324,6 +324,13 @@ struct Doctor {
 
   private mutating func look(atPush push: JSONValue, of name: String) {
     let says = (english: push["says"]?["en"]?.string ?? "", chinese: push["says"]?["zh"]?.string ?? "")
+    if push["failing"]?.bool != true, push["nobody_listens"]?.bool == true {
+      return add(
+        .wrong, "push-unheard", name, Phrase("{0}", "{1}"),
+        Phrase(
+          "at the broker: bind a durable queue to the topic, or let the platform subscribe; what came before is gone",
+          "请在代理上为该主题绑定持久队列，或让平台订阅；此前的数据在代理处已丢失"), [says.english, says.chinese])
+    }
     guard push["failing"]?.bool == true else {
       return add(.good, "push", name, Phrase("{0}", "{1}"), nil, [says.english, says.chinese])
     }

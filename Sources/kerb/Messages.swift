@@ -121,7 +121,7 @@ enum Message {
         "{0} is held by an agent that does not answer here; ask it with -c its configuration",
         "{0} 正被另一代理占用；请用 -c 指定其配置"
       )
-    case .never: return ("never", "从未")
+    case .never: return ("not yet", "尚未")
     case .active: return ("active", "活动")
     case .inactive: return ("over", "已恢复")
     case .all: return ("all", "全部")

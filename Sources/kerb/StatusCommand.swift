@@ -151,7 +151,8 @@ struct StatusScreen {
     (status["consumers"]?.array ?? []).compactMap { consumer in
       guard let push = consumer["push"] else { return nil }
       let isStuck = push["needs_person"]?.bool == true
-      let colour: Colour = isStuck ? .red : push["state"]?.string == "waiting" ? .yellow : .plain
+      let isDoubtful = push["state"]?.string == "waiting" || push["nobody_listens"]?.bool == true
+      let colour: Colour = isStuck ? .red : isDoubtful ? .yellow : .plain
       return colour.apply(
         Messages.text(
           .pushLine, consumer["name"]?.string ?? "", push["says"]?[Language.current.code]?.string ?? ""))

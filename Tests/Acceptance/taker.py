@@ -1,5 +1,6 @@
 """A platform that is pushed to over HTTP or HTTPS: takes, refuses, and remembers."""
 
+import base64
 import gzip
 import http.server
 import json
@@ -95,10 +96,12 @@ class Taker:
 
 
 class Proxy:
-    """An HTTP proxy: CONNECT, and whole addresses without TLS."""
+    """An HTTP proxy: CONNECT, and whole addresses without TLS. With `login` («name:password») it asks for that."""
 
-    def __init__(self, house):
+    def __init__(self, house, login=None):
         self.lines = []
+        self.login = login and base64.b64encode(login.encode()).decode()
+        self.refused = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -121,6 +124,19 @@ class Proxy:
             head += data
         line = head.split(b"\r\n", 1)[0].decode()
         self.lines.append(line)
+        if self.login and f"\r\nproxy-authorization: basic {self.login}\r\n".lower() not in head.decode().lower():
+            self.refused += 1
+            near.sendall(
+                b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="way"\r\n'
+                b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+            # The rest of a body is read, or the answer is lost with it.
+            near.shutdown(socket.SHUT_WR)
+            while near.recv(65536):
+                pass
+            return near.close()
+        # What is for the proxy goes no further (RFC 9110, section 11.7.2).
+        kept = [each for each in head.split(b"\r\n") if not each.lower().startswith(b"proxy-authorization:")]
+        head = b"\r\n".join(kept)
         method, target, _ = line.split(" ")
         authority = target if method == "CONNECT" else target.split("/")[2]
         # Whatever the name: everything is on this machine.

@@ -105,6 +105,31 @@ def test_a_proxy_carries_http_whole_and_https_through_a_tunnel(house):
     agent.stop()
 
 
+def test_a_proxy_that_asks_for_a_password_gets_it_and_the_platform_and_the_log_never_do(house):
+    site, buses = community(house.folder)
+    authority = Authority(house.folder)
+    house.site(site)
+    secure, plain = Taker(house, context(authority, names=["city.example"])), Taker(house)
+    proxy = Proxy(house, login="box:a-password")
+    login = {
+        "proxy": f"http://127.0.0.1:{proxy.port}", "proxy_username": "box",
+        "proxy_password_file": secret(house, "password", "wrong")}
+    agent = house.agent(
+        buses
+        + push(f"https://city.example:{secure.port}/a", "secure", ca_file=str(authority.path), **login)
+        + push(f"http://127.0.0.1:{plain.port}/b", "plain", **login))
+    for name in ("secure", "plain"):
+        poll(lambda: "proxy_password_file" in told(agent, name)["says"]["en"], lambda: told(agent, name), seconds=30)
+        assert told(agent, name)["needs_person"]
+    assert proxy.refused and secure.requests == plain.requests == []
+    secret(house, "password", "a-password")
+    poll(lambda: secure.newest() > 0 and plain.newest() > 0, lambda: agent.status()["consumers"], seconds=60)
+    for taker in (secure, plain):
+        assert all("proxy-authorization" not in map(str.lower, headers) for _, headers, _ in taker.requests)
+    assert "a-password" not in agent.log + json.dumps(agent.status())
+    agent.stop()
+
+
 def test_a_day_without_a_platform_is_made_up_for_oldest_first_and_what_the_ring_lost_is_said(house):
     site, buses = community(house.folder)
     house.site(site)

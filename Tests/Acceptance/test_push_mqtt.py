@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
+import urllib.request
 
 from broker import Broker, Subscriber
 from certificates import Authority
-from running import poll
+from running import Consumer, poll
 from test_conservation import community
 from test_push_http import push, secret, told
 from way import Socks, Way
@@ -91,6 +93,49 @@ def test_a_socks_proxy_is_gone_through(house):
         buses + mqtt(f"mqtt://broker.example:{broker.port}", proxy=f"socks5://127.0.0.1:{proxy.port}", insecure=True))
     poll(lambda: subscriber.ledger().delivered("telemetry"), lambda: told(agent), seconds=30)
     assert proxy.asked == [f"broker.example:{broker.port}"]
+    agent.stop()
+
+
+def test_a_socks_proxy_that_asks_for_a_password_gets_it(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    subscriber = Subscriber(house, broker)
+    subscriber.wait()
+    proxy = Socks(house, login="box:a-password")
+    agent = house.agent(
+        buses + mqtt(
+            f"mqtt://broker.example:{broker.port}", proxy=f"socks5://127.0.0.1:{proxy.port}", insecure=True,
+            proxy_username="box", proxy_password_file=secret(house, "password", "wrong")))
+    poll(lambda: "proxy_password_file" in told(agent)["says"]["en"], lambda: told(agent), seconds=30)
+    assert proxy.refused and told(agent)["needs_person"]
+    secret(house, "password", "a-password")
+    poll(lambda: subscriber.ledger().delivered("telemetry"), lambda: told(agent), seconds=60)
+    assert "a-password" not in agent.log
+    agent.stop()
+
+
+def test_a_broker_without_a_subscriber_throws_away_what_it_acknowledges_and_the_box_says_so(house):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    agent = house.agent(buses + mqtt(broker.url, protocol="5"), [Consumer("prometheus", metrics="all")])
+    poll(lambda: told(agent)["nobody_listens"], lambda: told(agent), seconds=30)
+    state = told(agent)
+    assert state["unheard"] == state["deliveries"] > 0 and not state["failing"]
+    assert "nobody is subscribed" in state["says"]["en"] and "无人订阅" in state["says"]["zh"]
+    assert agent.log.count("nobody is subscribed") == 1
+    assert "bind a durable queue" in agent.command("doctor").stdout
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{agent.port}/metrics",
+        headers={"Authorization": f"Bearer {agent.consumers['prometheus'].token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert re.search(r'^kerb_push_unheard_total\{push="city"\} [1-9]', metrics, re.M), metrics
+    subscriber = Subscriber(house, broker)
+    subscriber.wait()
+    poll(lambda: not told(agent)["nobody_listens"], lambda: told(agent), seconds=30)
+    assert "somebody listens now" in agent.log
     agent.stop()
 
 

@@ -90,10 +90,12 @@ class Way:
 
 
 class Socks:
-    """A SOCKS5 proxy (RFC 1928) without passwords; every name is this machine."""
+    """A SOCKS5 proxy (RFC 1928), with `login` («name:password») one that asks (RFC 1929); every name is this machine."""
 
-    def __init__(self, house):
+    def __init__(self, house, login=None):
         self.asked = []
+        self.login = login
+        self.refused = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -110,8 +112,12 @@ class Socks:
     def _serve(self, near):
         stream = near.makefile("rb", buffering=0)
         _, count = stream.read(2)
-        stream.read(count)
-        near.sendall(b"\x05\x00")
+        offers = stream.read(count)
+        if self.login and not self._knows(near, stream, offers):
+            self.refused += 1
+            return near.close()
+        if not self.login:
+            near.sendall(b"\x05\x00")
         kind = stream.read(4)[3]
         name = socket.inet_ntoa(stream.read(4)) if kind == 1 else stream.read(stream.read(1)[0]).decode()
         port = int.from_bytes(stream.read(2), "big")
@@ -121,6 +127,18 @@ class Socks:
         near.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
         for one, other in ((near, far), (far, near)):
             threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    def _knows(self, near, stream, offers):
+        if 2 not in offers:
+            near.sendall(b"\x05\xff")
+            return False
+        near.sendall(b"\x05\x02")
+        stream.read(1)
+        name = stream.read(stream.read(1)[0]).decode()
+        password = stream.read(stream.read(1)[0]).decode()
+        is_right = f"{name}:{password}" == self.login
+        near.sendall(b"\x01\x00" if is_right else b"\x01\x01")
+        return is_right
 
     @staticmethod
     def _carry(one, other):

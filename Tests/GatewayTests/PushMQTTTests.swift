@@ -228,6 +228,33 @@ private struct BrokerTalk {
     #expect(fixture.passUntil { fixture.cursor().telemetry == 10 })
   }
 
+  @Test("What a broker acknowledges without a subscriber is delivered, and said until somebody listens")
+  func unheard() throws {
+    let reason = Mutex(UInt8(0x10))
+    let server = try WireServer { talk, _ in
+      BrokerTalk(talk: talk, isV5: true).serve { message in
+        message.topic == "kerb/box-7/status" ? 0x10 : reason.withLock { $0 }
+      }
+    }
+    defer { server.stop() }
+    let fixture = PushFixture()
+    fixture.office.admit([Self.spec(port: server.port) { $0.version = .v5 }])
+    #expect(eventually { fixture.report()?.state == .idle })
+    #expect(fixture.report()?.isUnheard == false, "that nobody watches whether the box is online is nobody's loss")
+    fixture.fill(10)
+    fixture.tell()
+    #expect(eventually { fixture.cursor().telemetry == 10 })
+    let report = try #require(fixture.report())
+    #expect(report.isUnheard && report.failure == nil && report.counts.unheard == 1)
+    #expect(report.text.hasSuffix("bind a durable queue to it") && report.chineseText.contains("无人订阅"))
+    reason.withLock { $0 = 0 }
+    fixture.fill(10, from: 100)
+    fixture.tell()
+    #expect(eventually { fixture.cursor().telemetry == 20 })
+    #expect(fixture.report()?.isUnheard == false && fixture.report()?.counts.unheard == 1)
+    #expect(fixture.report()?.text == "idle, everything is delivered")
+  }
+
   @Test("What is no broker, and what closes at once, is retried; nobody is there is said")
   func noBroker() throws {
     let server = try WireServer { talk, number in

@@ -48,7 +48,7 @@ struct DoctorTests {
     arguments: [
       "configuration-wrong", "agent-not-running", "agent-silent", "clock-wrong", "port-missing", "port-taken",
       "bus-all-silent", "buffer-full", "samples-lost", "consumer-away", "state-missing", "key-open", "disk-full",
-      "certificate-expired", "push-failing",
+      "certificate-expired", "push-failing", "push-unheard",
     ])
   func illness(_ code: String) throws {
     var facts = try well()
@@ -72,6 +72,12 @@ struct DoctorTests {
         """
         {"consumers":[{"name":"city","push":{"failing":true,"needs_person":true,
         "says":{"en":"waiting 9 s; it answered 401","zh":"等待 9 秒；应答 401"}}}]}
+        """)
+    case "push-unheard":
+      facts.status = try JSONParser.parse(
+        """
+        {"consumers":[{"name":"city","push":{"failing":false,"nobody_listens":true,
+        "says":{"en":"idle; nobody is subscribed","zh":"空闲；无人订阅"}}}]}
         """)
     case "state-missing": facts.stateExists = false
     case "key-open": facts.keyMode = 0o644

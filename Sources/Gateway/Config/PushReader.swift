@@ -79,19 +79,46 @@ extension ConfigurationReader {
   private func http(_ spec: inout PushSpec, _ reader: TableReader, _ kind: PushKind?) {
     if kind == .mqtt { reader.reject(["token_file", "gzip"], because: "has no meaning for mqtt") }
     spec.gzip = reader.bool("gzip") ?? false
-    if let path = path("token_file", reader) {
-      do throws(SecretFile.Problem) { _ = try SecretFile.read(path) } catch {
-        reader.report("token_file", error.text)
-      }
-      spec.tokenFile = path
-    }
+    spec.tokenFile = secret("token_file", reader)
     if let text = reader.string("proxy") { spec.proxy = proxy(text, reader, kind) }
+    proxyLogin(&spec, reader)
     if spec.proxy != nil, spec.kind == .http, spec.address.isTLS, !spec.address.isName {
       reader.report(
         "url",
         "through a proxy a certificate can only be held against a name: write the name instead of "
           + spec.address.host)
     }
+  }
+
+  private func proxyLogin(_ spec: inout PushSpec, _ reader: TableReader) {
+    let (name, file) = ("proxy_username", "proxy_password_file")
+    spec.proxyUsername = reader.string(name)
+    spec.proxyPasswordFile = secret(file, reader)
+    for (key, other) in [(name, file), (file, name)] where reader.has(key) {
+      if !reader.has("proxy") {
+        reader.report(key, "is given without `proxy`")
+      } else if !reader.has(other) {
+        reader.report(key, "is given without `\(other)`: a proxy is told both")
+      }
+    }
+    if let text = spec.proxyUsername {
+      let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != UInt8(ascii: ":") }
+      if text.isEmpty || text.utf8.count > Limits.proxyLoginBytesMax || !isPlain {
+        reader.report(
+          name, "must be 1 to \(Limits.proxyLoginBytesMax) letters, digits and signs of ASCII, without a colon")
+      }
+    }
+    guard spec.kind == .mqtt, let path = spec.proxyPasswordFile, let password = try? SecretFile.read(path) else { return }
+    if password.utf8.count > Limits.proxyLoginBytesMax {
+      reader.report(file, "\(path): a SOCKS proxy takes a password of at most \(Limits.proxyLoginBytesMax) bytes")
+    }
+  }
+
+  /// The path of a file that can be read now, with a secret in it.
+  private func secret(_ key: String, _ reader: TableReader) -> String? {
+    guard let path = path(key, reader) else { return nil }
+    do throws(SecretFile.Problem) { _ = try SecretFile.read(path) } catch { reader.report(key, error.text) }
+    return path
   }
 
   private func mqtt(_ spec: inout PushSpec, _ reader: TableReader, _ kind: PushKind?) {
@@ -119,12 +146,9 @@ extension ConfigurationReader {
       topic("client_id", reader, names, among: ["gateway", "push"])
       ?? "kerb-\(gateway)-\(spec.name)"
     spec.username = reader.string("username")
-    if let path = path("password_file", reader) {
-      do throws(SecretFile.Problem) { _ = try SecretFile.read(path) } catch {
-        reader.report("password_file", error.text)
-      }
-      spec.passwordFile = path
-      if spec.username == nil { reader.report("password_file", "is given without `username`") }
+    spec.passwordFile = secret("password_file", reader)
+    if reader.has("password_file"), spec.username == nil {
+      reader.report("password_file", "is given without `username`")
     }
   }
 
@@ -172,6 +196,12 @@ extension ConfigurationReader {
 
   private func proxy(_ text: String, _ reader: TableReader, _ kind: PushKind?) -> HostAndPort? {
     let scheme = kind == .mqtt ? "socks5" : "http"
+    if text.contains("@") {
+      // Not the text itself: somebody has put a password here.
+      reader.report(
+        "proxy", "holds a name or a password: it has no place here; use proxy_username and proxy_password_file")
+      return nil
+    }
     if text.hasPrefix("\(scheme)://"),
       let address = HostAndPort(String(text.dropFirst(scheme.utf8.count + 3)))
     {

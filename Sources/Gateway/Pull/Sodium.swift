@@ -37,7 +37,13 @@ package enum Sodium {
 
   /// The alphabet of URLs and file names, without padding (RFC 4648, section 5).
   package static func base64URL(_ bytes: [UInt8]) -> String {
-    let variant = Int32(sodium_base64_VARIANT_URLSAFE_NO_PADDING)
+    text(bytes, Int32(sodium_base64_VARIANT_URLSAFE_NO_PADDING))
+  }
+
+  /// The usual alphabet, with padding (RFC 4648, section 4).
+  package static func base64(_ bytes: [UInt8]) -> String { text(bytes, Int32(sodium_base64_VARIANT_ORIGINAL)) }
+
+  private static func text(_ bytes: [UInt8], _ variant: Int32) -> String {
     var text = [CChar](repeating: 0, count: sodium_base64_encoded_len(bytes.count, variant))
     sodium_bin2base64(&text, text.count, bytes, bytes.count, variant)
     return String(decoding: text.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -41,6 +41,7 @@ final class Courier: @unchecked Sendable {
   private var isStepping = false
   private var toldFailure: PushFailure?
   private var failingSince: Instant?
+  private var toldUnheard = false
 
   init(_ spec: PushSpec, consumer: Consumer, seed: UInt64, door: any PushDoor, house: CourierHouse)
   {
@@ -113,6 +114,7 @@ final class Courier: @unchecked Sendable {
     case .failed(let why): machine.failed(why, at: now)
     case .closed: machine.closed(at: now)
     case .answered(let number, nil): machine.delivered(number, at: now)
+    case .unheard(let number): machine.delivered(number, isUnheard: true, at: now)
     case .answered(let number, let why?): machine.refused(number, why, at: now)
     }
     step()
@@ -238,11 +240,14 @@ final class Courier: @unchecked Sendable {
     let now = house.now()
     return PushReport(
       name: spec.name, kind: spec.kind, target: spec.address.text, state: machine.state(at: now),
-      failure: machine.failure, failingSince: failingSince, counts: machine.counts, at: now)
+      failure: machine.failure, isUnheard: machine.isUnheard, failingSince: failingSince, counts: machine.counts,
+      at: now)
   }
 
   /// Once for each trouble, and once when it is over.
   private func tell() {
+    let metadata: Logger.Metadata = ["push": "\(spec.name)", "to": "\(spec.address.text)"]
+    tellUnheard(metadata)
     let failure = machine.failure
     if failure == nil {
       failingSince = nil
@@ -250,7 +255,6 @@ final class Courier: @unchecked Sendable {
       failingSince = house.now()
     }
     guard failure != toldFailure else { return }
-    let metadata: Logger.Metadata = ["push": "\(spec.name)", "to": "\(spec.address.text)"]
     if let failure {
       house.logger.log(
         level: failure.needsPerson ? .error : .warning, "push: \(failure.text)", metadata: metadata)
@@ -258,5 +262,15 @@ final class Courier: @unchecked Sendable {
       house.logger.notice("push: delivered again", metadata: metadata)
     }
     toldFailure = failure
+  }
+
+  private func tellUnheard(_ metadata: Logger.Metadata) {
+    guard machine.isUnheard != toldUnheard else { return }
+    toldUnheard = machine.isUnheard
+    if toldUnheard {
+      house.logger.warning("push: \(PushReport.unheard)", metadata: metadata)
+    } else {
+      house.logger.notice("push: somebody listens now", metadata: metadata)
+    }
   }
 }

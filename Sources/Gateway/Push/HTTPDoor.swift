@@ -26,6 +26,7 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
   private var channel: (any Channel)?
   private var session: HTTPSession?
   private var token: String?
+  private var proxyAuthorization: String?
 
   package init(
     _ spec: PushSpec, loop: any EventLoop, clock: PushClock,
@@ -61,6 +62,8 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
     case .failure(let why): hear?(.failed(why))
     case .success(let credentials):
       token = credentials.token
+      // Through a tunnel it is said once, to the proxy alone.
+      proxyAuthorization = credentials.tls == nil ? credentials.proxyAuthorization : nil
       connect(credentials, credentials.addresses[...], number)
     }
   }
@@ -102,7 +105,9 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
     self.channel = channel
     do {
       if spec.proxy != nil, credentials.tls != nil {
-        let greeting = ProxyGreeting(authority: spec.address.authority) { failure in
+        let greeting = ProxyGreeting(
+          authority: spec.address.authority, authorization: credentials.proxyAuthorization
+        ) { failure in
           guard number == self.attempt else { return }
           if let failure { return self.fail(failure, number) }
           do { try self.furnish(channel, credentials, number) } catch {
@@ -174,6 +179,7 @@ package final class HTTPDoor: PushDoor, @unchecked Sendable {
     head.headers.add(name: "Idempotency-Key", value: parcel.id)
     for gap in parcel.gaps { head.headers.add(name: "Kerb-Gap", value: gap) }
     if let token { head.headers.add(name: "Authorization", value: "Bearer \(token)") }
+    if let proxyAuthorization { head.headers.add(name: "Proxy-Authorization", value: proxyAuthorization) }
     session.send(head, parcel)
   }
 

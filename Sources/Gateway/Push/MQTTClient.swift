@@ -15,6 +15,7 @@ import StreamCore
 struct MQTTSetup {
   var spec: PushSpec
   var password: String?
+  var proxyPassword: String?
   var clock: PushClock
 }
 
@@ -23,6 +24,8 @@ final class MQTTClient {
     case connected
     /// By the number that `publish` gave.
     case acknowledged(Int32, PushFailure?)
+    /// Acknowledged, too: and it has no subscriber.
+    case unheard(Int32)
     case lost(PushFailure)
   }
 
@@ -93,7 +96,9 @@ final class MQTTClient {
       if code.isFailure { return .refused("nothing was sent: `status_topic` can't be used") }
     }
     if let proxy = spec.proxy,
-      mosquitto_socks5_set(handle, proxy.host, Int32(proxy.port), nil, nil).isFailure
+      mosquitto_socks5_set(
+        handle, proxy.host, Int32(proxy.port), spec.proxyUsername, setup.proxyPassword
+      ).isFailure
     {
       return .refused("nothing was sent: this build of libmosquitto knows no proxies")
     }
@@ -204,7 +209,10 @@ final class MQTTClient {
           canRead: polled.revents & ~Int16(POLLOUT) != 0,
           canWrite: polled.revents & Int16(POLLOUT) != 0)
         isHeard = takeEvents().contains {
-          if case .acknowledged(number, _) = $0 { true } else { false }
+          switch $0 {
+          case .acknowledged(number, _), .unheard(number): true
+          default: false
+          }
         }
       }
     }
@@ -215,7 +223,9 @@ final class MQTTClient {
   }
 
   private func acknowledged(_ number: Int32, _ reason: Int32) {
-    events.append(.acknowledged(number, Self.failure(puback: reason)))
+    // MQTT 5, 3.4.2.1: «no matching subscribers».
+    let isUnheard = reason == MQTT_RC_NO_MATCHING_SUBSCRIBERS.rawValue
+    events.append(isUnheard ? .unheard(number) : .acknowledged(number, Self.failure(puback: reason)))
   }
 
   /// MQTT 5, 3.4.2.1; nil: the broker has it.
@@ -255,6 +265,8 @@ final class MQTTClient {
       return .unreachable("the name \(setup.spec.address.host) is not known here")
     case MOSQ_ERR_ERRNO.code where system != 0:
       return .unreachable(String(cString: strerror(system)))
+    case MOSQ_ERR_PROXY.code:
+      return .refused("the proxy lets this box not through: look at `proxy`, `proxy_username`, `proxy_password_file`")
     // MQTT 5, 3.14.2.1: the broker says why it ends a session.
     case 0x8E:
       return .refused("another client came under the same `client_id`; give each box its own")

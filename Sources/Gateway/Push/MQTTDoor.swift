@@ -132,6 +132,8 @@ package final class MQTTDoor: PushDoor {
         case .connected: tell(.opened)
         case .acknowledged(let number, let why):
           if let parcel = numbers.removeValue(forKey: number) { tell(.answered(parcel, why)) }
+        case .unheard(let number):
+          if let parcel = numbers.removeValue(forKey: number) { tell(.unheard(parcel)) }
         case .lost(let why):
           guard client === open else { break }
           client = nil
@@ -145,11 +147,12 @@ package final class MQTTDoor: PushDoor {
   /// Nil: it failed, and that was told.
   private func connected() -> MQTTClient? {
     var setup = MQTTSetup(spec: spec, password: nil, clock: clock)
-    if let path = spec.passwordFile {
-      do throws(SecretFile.Problem) { setup.password = try SecretFile.read(path) } catch {
-        tell(.failed(.refused("nothing was sent: \(error.text)")))
-        return nil
-      }
+    do throws(SecretFile.Problem) {
+      setup.password = try spec.passwordFile.map(SecretFile.read)
+      setup.proxyPassword = try spec.proxyPasswordFile.map(SecretFile.read)
+    } catch {
+      tell(.failed(.refused("nothing was sent: \(error.text)")))
+      return nil
     }
     guard let client = MQTTClient(setup) else {
       tell(.failed(.unreachable("there is no memory to be had for it")))

@@ -28,6 +28,9 @@ extension MetricsPage {
       $0.counts.deliveries
     }
     counter("retries", "Bodies sent once more.") { $0.counts.retries }
+    counter("unheard", "Of the deliveries: messages for which a broker (MQTT 5) had no subscriber.") {
+      $0.counts.unheard
+    }
     counter("failures", "Attempts that failed: no way, no answer, or a refusal.") {
       $0.counts.failures
     }

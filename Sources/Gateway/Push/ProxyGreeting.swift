@@ -11,12 +11,14 @@ final class ProxyGreeting: ChannelInboundHandler, RemovableChannelHandler {
   typealias OutboundOut = ByteBuffer
 
   private let authority: String
+  private let authorization: String?
   private var completion: ((PushFailure?) -> Void)?
   private var context: ChannelHandlerContext?
   private var received: [UInt8] = []
 
-  init(authority: String, completion: @escaping (PushFailure?) -> Void) {
+  init(authority: String, authorization: String?, completion: @escaping (PushFailure?) -> Void) {
     self.authority = authority
+    self.authorization = authorization
     self.completion = completion
   }
 
@@ -25,7 +27,8 @@ final class ProxyGreeting: ChannelInboundHandler, RemovableChannelHandler {
 
   func begin() {
     guard let context else { return }
-    let text = "CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\r\n"
+    let login = authorization.map { "Proxy-Authorization: \($0)\r\n" } ?? ""
+    let text = "CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\(login)\r\n"
     context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
   }
 
@@ -46,7 +49,7 @@ final class ProxyGreeting: ChannelInboundHandler, RemovableChannelHandler {
       let isLocked = status == 407
       return finish(
         isLocked
-          ? .refused("the proxy wants a name and a password, which Kerb has none of")
+          ? .refused("407: \(PushFailure.proxyLogin)")
           : .unreachable("the proxy answered \(status) to CONNECT \(authority)"))
     }
     guard end.upperBound == received.count else {

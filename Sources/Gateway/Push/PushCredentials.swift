@@ -10,6 +10,8 @@ import StreamCore
 package struct PushCredentials: Sendable {
   var addresses: [SocketAddress]
   var token: String?
+  /// "Basic …" for the proxy (RFC 7617).
+  var proxyAuthorization: String?
   var tls: NIOSSLContext?
 
   package typealias Lookup =
@@ -20,11 +22,13 @@ package struct PushCredentials: Sendable {
       spec.proxy.map { ($0.host, $0.port) } ?? (spec.address.host, spec.address.port)
     do throws(PushFailure) {
       var credentials = PushCredentials(addresses: [])
-      if let path = spec.tokenFile {
-        do throws(SecretFile.Problem) { credentials.token = try SecretFile.read(path) } catch {
-          throw .refused("nothing was sent: \(error.text)")
+      do throws(SecretFile.Problem) {
+        credentials.token = try spec.tokenFile.map(SecretFile.read)
+        if let name = spec.proxyUsername, let path = spec.proxyPasswordFile {
+          let pair = "\(name):\(try SecretFile.read(path))"
+          credentials.proxyAuthorization = "Basic \(Sodium.base64(Array(pair.utf8)))"
         }
-      }
+      } catch { throw .refused("nothing was sent: \(error.text)") }
       if spec.address.isTLS { credentials.tls = try context(spec) }
       credentials.addresses = try lookup(host, port).get()
       return .success(credentials)

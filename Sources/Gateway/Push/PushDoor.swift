@@ -4,7 +4,7 @@
 // Contract:
 //  1. After `open` comes exactly one of `opened` and `failed`, unless it is shut before.
 //  2. After `failed` and `closed` it is shut. What is heard through the closure of an older `open` means nothing.
-//  3. `answered` comes at most once for each body, and says nil only when the platform has it.
+//  3. `answered` comes at most once for each body, and says nil only when the platform has it; or `unheard` instead.
 
 /// One body on its way.
 package struct PushParcel: Sendable {
@@ -33,6 +33,8 @@ package enum DoorEvent: Sendable, Equatable {
   /// By the other side.
   case closed
   case answered(Int, PushFailure?)
+  /// The broker took it, and said that nobody is there to whom it could give it.
+  case unheard(Int)
 }
 
 package protocol PushDoor: AnyObject, Sendable {

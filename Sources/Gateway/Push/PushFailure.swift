@@ -52,6 +52,9 @@ extension PushFailure {
     }
   }
 
+  static let proxyLogin =
+    "the proxy wants a name and a password, or others: look at `proxy_username` and `proxy_password_file`"
+
   /// Of an HTTP status; nil: delivered.
   package static func of(status: UInt, afterNs: Int64?, location: String, reason: String)
     -> PushFailure?
@@ -64,7 +67,7 @@ extension PushFailure {
     case 401, 403: return .refused("\(said): look at `token_file` and at what the platform allows")
     case 404, 405, 410: return .refused("\(said): there is nothing to push to at this `url`")
     case 407:
-      return .refused("\(said): the proxy wants a name and a password, which Kerb has none of")
+      return .refused("\(said): \(proxyLogin)")
     case 406, 415: return .refused("\(said): another `format`, or without `gzip`")
     case 413: return .tooLarge
     case 408, 425, 429: return .busy(status: status, afterNs: afterNs)

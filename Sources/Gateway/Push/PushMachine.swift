@@ -54,6 +54,8 @@ package struct PushCounts: Sendable, Equatable {
   package var retries: Int64 = 0
   package var failures: Int64 = 0
   package var bytes: Int64 = 0
+  /// Of the deliveries: those that nobody listened to.
+  package var unheard: Int64 = 0
   package var deliveredAt: Instant?
 
   package init() {}
@@ -124,6 +126,8 @@ package struct PushMachine: Sendable {
   package private(set) var counts = PushCounts()
   /// Why it waits; nil after a delivery.
   package internal(set) var failure: PushFailure?
+  /// The last delivery had nobody who listened.
+  package private(set) var isUnheard = false
 
   package init(_ settings: Settings, seed: UInt64, at now: Instant) {
     self.settings = settings
@@ -206,7 +210,8 @@ package struct PushMachine: Sendable {
     if settings.isEager, parcels.isEmpty { failure = nil }
   }
 
-  package mutating func delivered(_ number: Int, at now: Instant) {
+  /// `isUnheard`: the broker has it, and had nobody to give it to. The acknowledgement counts all the same.
+  package mutating func delivered(_ number: Int, isUnheard: Bool = false, at now: Instant) {
     guard let index = parcels.firstIndex(where: { $0.number == number }),
       let sentAt = parcels[index].sentAt
     else {
@@ -216,6 +221,8 @@ package struct PushMachine: Sendable {
     adapt(to: parcels[index].size, took: now - sentAt)
     counts.deliveries += 1
     counts.deliveredAt = now
+    self.isUnheard = isUnheard
+    if isUnheard { counts.unheard += 1 }
     usedAt = now
     deliveredHere += 1
     attempts = 0

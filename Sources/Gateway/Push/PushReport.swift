@@ -8,13 +8,15 @@ package struct PushReport: Sendable {
   package var target: String
   package var state: PushState
   package var failure: PushFailure?
+  /// The broker acknowledges, and had nobody to give the last body to.
+  package var isUnheard: Bool
   package var failingSince: Instant?
   package var counts: PushCounts
   package var at: Instant
 
   package init(
     name: String, kind: PushKind, target: String, state: PushState, failure: PushFailure?,
-    failingSince: Instant?,
+    isUnheard: Bool = false, failingSince: Instant?,
     counts: PushCounts, at: Instant
   ) {
     self.name = name
@@ -22,6 +24,7 @@ package struct PushReport: Sendable {
     self.target = target
     self.state = state
     self.failure = failure
+    self.isUnheard = isUnheard
     self.failingSince = failingSince
     self.counts = counts
     self.at = at
@@ -29,6 +32,11 @@ package struct PushReport: Sendable {
 
   /// Only a person can set it right.
   package var needsPerson: Bool { failure?.needsPerson ?? false }
+
+  /// What is delivered, and may be lost behind the broker.
+  static let unheard =
+    "nobody is subscribed to the topic, and the broker throws away what it acknowledges: bind a durable queue to it"
+  static let chineseUnheard = "该主题无人订阅，代理确认后即丢弃：请为该主题绑定持久队列"
 
   /// "waiting 40 s: https://city.example:443/in answered 503"
   package var text: String {
@@ -41,7 +49,8 @@ package struct PushReport: Sendable {
       case .paused(let until): "paused \(seconds(until)) s by max_rate"
       case .waiting(let until): "waiting \(seconds(until)) s"
       }
-    return failure.map { "\(doing); \(target) \($0.text)" } ?? doing
+    let trouble = failure.map { "\(target) \($0.text)" } ?? (isUnheard ? Self.unheard : nil)
+    return trouble.map { "\(doing); \($0)" } ?? doing
   }
 
   package var chineseText: String {
@@ -54,7 +63,8 @@ package struct PushReport: Sendable {
       case .paused(let until): "受 max_rate 限制，暂停 \(seconds(until)) 秒"
       case .waiting(let until): "等待 \(seconds(until)) 秒"
       }
-    return failure.map { "\(doing)；\(target) \($0.chineseText)" } ?? doing
+    let trouble = failure.map { "\(target) \($0.chineseText)" } ?? (isUnheard ? Self.chineseUnheard : nil)
+    return trouble.map { "\(doing)；\($0)" } ?? doing
   }
 
   private func seconds(_ until: Instant) -> Int64 { max(0, until - at) / 1_000_000_000 + 1 }
@@ -77,6 +87,8 @@ extension JSONWriter {
       $0.member("retries", report.counts.retries)
       $0.member("failures", report.counts.failures)
       $0.member("bytes", report.counts.bytes)
+      $0.member("unheard", report.counts.unheard)
+      $0.member("nobody_listens", report.isUnheard)
       $0.key("delivered_age_s")
       if let at = report.counts.deliveredAt {
         $0.seconds(milliseconds: (report.at - at) / 1_000_000)

@@ -69,6 +69,8 @@ package struct PushSpec: Sendable, Equatable {
   package var key: String?
   /// HTTP: an http proxy. MQTT: a socks5 one.
   package var proxy: HostAndPort?
+  package var proxyUsername: String?
+  package var proxyPasswordFile: String?
 
   // HTTP
   package var tokenFile: String?

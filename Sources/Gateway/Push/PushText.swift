@@ -49,7 +49,7 @@ enum PushText {
       if text.contains("CERTIFICATE_REQUIRED") {
         return "it wants a certificate: give `certificate` and `key`"
       }
-      return "TLS failed: \(printable(Array(text.utf8)))"
+      return "TLS failed: \(printable(Array(TLSWords.of(text).utf8)))"
     }
     if case .connectTimeout? = error as? ChannelError { return "no answer to the connection" }
     return printable(Array("\(error)".utf8))

@@ -45,7 +45,7 @@ final class CountedDoor: PushDoor {
         switch event {
         case .opened: isOpen = true
         case .failed, .closed: isOpen = false
-        case .answered: break
+        case .answered, .unheard: break
         }
       }
       return isOpen
@@ -54,7 +54,7 @@ final class CountedDoor: PushDoor {
       switch event {
       case .opened: $0.opened += 1
       case .failed, .closed: if wasOpen { $0.lost += 1 } else { $0.refused += 1 }
-      case .answered(_, nil): $0.delivered += 1
+      case .answered(_, nil), .unheard: $0.delivered += 1
       case .answered: break
       }
     }
