@@ -64,7 +64,8 @@ import Testing
       Self.base, consumer("b", "4") + consumer("c", "3", "lanes = [\"alarms\"]") + consumer("d", "5"))
     #expect(
       new.consumerChanges(since: old) == [
-        "consumer a removed", "consumer b: another token", "consumer c: another scope", "consumer d added",
+        "consumer a removed", "consumer b: another token", "consumer c: another scope: lanes alarms",
+        "consumer d added",
       ])
     #expect(old.consumerChanges(since: old) == [])
   }

@@ -15,9 +15,6 @@ extension ConfigurationReader {
     if configuration.certificate == nil {
       configuration.alarms.removeAll { $0.name == BuiltInAlarm.certificateExpiring.rawValue }
     }
-    if configuration.pushes.isEmpty {
-      configuration.alarms.removeAll { $0.name == BuiltInAlarm.pushFailing.rawValue }
-    }
     for index in buses.indices {
       let isOff = buses[index].alarmsOff.contains(BuiltInAlarm.busLost.rawValue)
       if let lost = specs[.busLost], !isOff { buses[index].spec.alarms = [lost] }

@@ -69,7 +69,10 @@ extension Configuration {
         continue
       }
       if before.tokenSHA256 != consumer.tokenSHA256 { changes.append("consumer \(consumer.name): another token") }
-      if !before.hasScope(of: consumer) { changes.append("consumer \(consumer.name): another scope") }
+      let differences = before.differences(from: consumer)
+      if !differences.isEmpty {
+        changes.append("consumer \(consumer.name): another scope: \(differences.joined(separator: ", "))")
+      }
     }
     let pushing = Dictionary(running.pushes.map { ($0.name, $0) }) { first, _ in first }
     let gone = running.pushes.filter { push in !pushes.contains { $0.name == push.name } }
@@ -86,9 +89,23 @@ extension Configuration {
 }
 
 extension ConsumerSpec {
-  fileprivate func hasScope(of other: ConsumerSpec) -> Bool {
-    devices == other.devices && kinds == other.kinds && labels == other.labels && points == other.points
-      && severityMin == other.severityMin && lanes == other.lanes && personal == other.personal
-      && commands == other.commands && metrics == other.metrics && pseudonymKey == other.pseudonymKey
+  /// What it may see and do from now on, as the journal keeps it: "commands true", "kinds hydrant".
+  fileprivate func differences(from new: ConsumerSpec) -> [String] {
+    var found: [String] = []
+    func note(_ key: String, _ isSame: Bool, _ value: String) {
+      if !isSame { found.append("\(key) \(value.isEmpty ? "all" : value)") }
+    }
+    func list(_ names: [String]) -> String { names.joined(separator: " ") }
+    note("devices", devices == new.devices, list(new.devices))
+    note("kinds", kinds == new.kinds, list(new.kinds))
+    note("labels", labels == new.labels, list(new.labels.map { "\($0.key)=\($0.value)" }.sorted()))
+    note("points", points == new.points, list(new.points))
+    note("min_severity", severityMin == new.severityMin, "\(new.severityMin)")
+    note("lanes", lanes == new.lanes, list(new.lanes.map(\.name)))
+    note("personal", personal == new.personal, "\(new.personal)")
+    note("commands", commands == new.commands, "\(new.commands)")
+    note("metrics", metrics == new.metrics, "\(new.metrics)")
+    note("pseudonym_key", pseudonymKey == new.pseudonymKey, "\(new.pseudonymKey)")
+    return found
   }
 }
