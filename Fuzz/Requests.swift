@@ -14,7 +14,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let text = String(decoding: bytes, as: UTF8.self)
   switch start[0] % 4 {
   case 0:
-    guard let target = RequestTarget(text) else { return 0 }
+    guard let target = RequestTarget(RequestTarget.origin(text) ?? text[...]) else { return 0 }
     precondition(target.parameters.count <= count)
     let decoded = target.parameters.reduce(target.path.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
     precondition(decoded <= text.utf8.count)

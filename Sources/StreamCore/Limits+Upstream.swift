@@ -12,6 +12,8 @@ extension Limits {
   package static let pullPortDefault = 8_480
   package static let connectionsMax = 64
   package static let connectionsPerAddressMax = 16
+  /// Half of all: a platform of many machines that forgets its connections must not keep the others out.
+  package static let connectionsPerConsumerMax = connectionsMax / 2
   /// Over the limit, but still told so before they are closed; of one address a quarter.
   package static let connectionsTurnedAwayMax = 16
   package static let headerBytesMax = 8_192
@@ -19,6 +21,8 @@ extension Limits {
   package static let headerNsMax: Int64 = 10_000_000_000
   package static let idleNsMax: Int64 = 75_000_000_000
   package static let longPollsMax = 32
+  /// Half, as of the connections.
+  package static let longPollsPerConsumerMax = longPollsMax / 2
   package static let waitSecondsMax = 60
   /// With full answers of ten thousand records this is five million a second: nobody who pulls comes near it.
   package static let requestsPerSecondMax = 500

@@ -36,6 +36,16 @@ struct CertificateFolder {
 }
 
 @Suite struct CertificateTests {
+  @Test("What the TLS library says is told in its words, without numbers and without its builder's folders")
+  func words() {
+    let text =
+      "sslError([Error: 268435648 error:100000c0:SSL routines:OPENSSL_internal:PEER_DID_NOT_RETURN_A_CERTIFICATE at "
+      + "/home/me/tls13_both.cc:348, Error: 1 error:2:SSL routines:OPENSSL_internal:NO_SHARED_CIPHER at /me/a.cc:1])"
+    #expect(TLSWords.of(text) == "peer did not return a certificate, no shared cipher")
+    #expect(TLSWords.of("eofDuringHandshake") == "eofDuringHandshake")
+    #expect(TLSWords.of("odd at /home/me") == "odd at ")
+  }
+
   static let now: Int64 = 1_795_212_000
 
   @Test("A pair that belongs together is taken, with the time in which it is valid")

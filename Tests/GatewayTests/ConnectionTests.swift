@@ -40,6 +40,46 @@ import Testing
     #expect(try client.response().json["status"] == .string("ok"))
   }
 
+  @Test("Who waits for a word before the body gets it, and never between the answers to what came before")
+  func expectation() throws {
+    let fixture = try PullFixture()
+    let client = try fixture.client()
+    func head(_ length: Int) -> String {
+      "POST /v1/alarms/1/ack HTTP/1.1\r\nHost: box\r\nAuthorization: Bearer token-all\r\nExpect: 100-Continue\r\n"
+        + "Content-Length: \(length)\r\n\r\n"
+    }
+    client.send(head(2))
+    #expect(try client.rawHead() == "HTTP/1.1 100 Continue")
+    client.send("{}")
+    #expect(try client.response().status == 404)
+    client.sendRequest("/v1/batches?wait=60", token: "token-all")
+    client.send(head(2))
+    #expect(eventually { fixture.counts.waiting == 1 })
+    #expect(client.staysSilent(forNs: 20_000_000))
+    fixture.store.add([PullFixture.sample(0, 1, at: 1)])
+    fixture.tell()
+    #expect(try client.response().records.count == 1)
+    #expect(try client.rawHead() == "HTTP/1.1 100 Continue")
+    client.send("{}")
+    #expect(try client.response().status == 404)
+    // One that is too long is told so instead.
+    client.send(head(Limits.bodyBytesMax + 1))
+    #expect(try client.response().status == 413)
+  }
+
+  @Test(
+    "A whole address is a target like its path; anything else that is no path is 400",
+    arguments: [
+      ("http://box:8480/healthz", 200), ("HTTPS://box/healthz?x=1", 200), ("http://box", 404), ("http://box?x=1", 404),
+      ("ftp://box/healthz", 400), ("http:/healthz", 400), ("healthz", 400), ("*", 400),
+    ])
+  func targets(target: String, status: Int) throws {
+    let fixture = try PullFixture()
+    let client = try fixture.client()
+    client.send("GET \(target) HTTP/1.1\r\nHost: box\r\n\r\n")
+    #expect(try client.response().status == status)
+  }
+
   @Test("A request in pieces of one byte is a request")
   func dripped() throws {
     let fixture = try PullFixture()
@@ -109,7 +149,7 @@ import Testing
     arguments: [
       ("\u{16}\u{3}\u{1}\u{2}garbage\r\n\r\n", 400), ("GET /healthz\r\n\r\n", 505), ("GET / HTTP/3.0\r\n\r\n", 505),
       ("GET /healthz HTTP/1.1\r\n\r\n", 400), ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-      ("GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n", 400), ("GET http://x/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+      ("GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n", 400),
       ("POST /v1/batches HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
       ("GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
     ])
@@ -156,21 +196,34 @@ import Testing
   func inAll() throws {
     let folder = try BoxKeyTests.Folder()
     let path = "\(folder.path)/pull.sock"
-    let fixture = try PullFixture(listen: [.unix(path: path)])
+    let fixture = try PullFixture(["two", "three"].map { PullFixture.consumer($0) }, listen: [.unix(path: path)])
     var facts = stat()
     #expect(stat(path, &facts) == 0)
     #expect(facts.st_mode & 0o777 == 0o660)
     let held = try (0..<Limits.connectionsMax).map { _ in try WireClient(unix: path) }
-    for client in held { #expect(try client.get("/v1/schema", token: "token-all").status == 200) }
+    let (own, others) = (held[..<Limits.connectionsPerConsumerMax], held[Limits.connectionsPerConsumerMax...])
+    for client in own { #expect(try client.get("/v1/schema", token: "token-all").status == 200) }
+    let greedy = try others[others.startIndex].get("/v1/schema", token: "token-all")
+    #expect(greedy.status == 429, "half of all are the others'")
+    #expect(greedy.headers["connection"] == "close")
+    for client in others.dropFirst() { #expect(try client.get("/v1/schema", token: "token-two").status == 200) }
+    let last = try WireClient(unix: path)
+    #expect(try last.get("/v1/schema", token: "token-two").status == 200)
     let next = try WireClient(unix: path).get("/healthz", token: nil)
     #expect(next.status == 503)
     #expect(next.headers["retry-after"] != nil)
-    for client in held[..<Limits.longPollsMax] { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
+    let half = Limits.longPollsPerConsumerMax
+    for client in own[..<half] { client.sendRequest("/v1/batches?wait=60", token: "token-all") }
+    #expect(eventually { fixture.counts.waiting == half })
+    let tooMany = try own[half].get("/v1/batches?wait=1", token: "token-all")
+    #expect(tooMany.status == 429 && tooMany.headers["retry-after"] != nil)
+    #expect(try own[half].get("/v1/batches", token: "token-all").status == 204)
+    let waiting = others.dropFirst().prefix(half)
+    for client in waiting { client.sendRequest("/v1/batches?wait=60", token: "token-two") }
     #expect(eventually { fixture.counts.waiting == Limits.longPollsMax })
-    let refused = try held[Limits.longPollsMax].get("/v1/batches?wait=1", token: "token-all")
-    #expect(refused.status == 503)
-    #expect(refused.headers["retry-after"] != nil)
-    #expect(try held[Limits.longPollsMax].get("/v1/batches", token: "token-all").status == 204)
+    let refused = try last.get("/v1/batches?wait=1", token: "token-three")
+    #expect(refused.status == 503 && refused.headers["retry-after"] != nil)
+    #expect(try last.get("/v1/batches", token: "token-three").status == 204)
   }
 
   @Test("A dead socket file is replaced, a living one and any other file are not")

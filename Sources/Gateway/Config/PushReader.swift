@@ -108,7 +108,8 @@ extension ConfigurationReader {
           name, "must be 1 to \(Limits.proxyLoginBytesMax) letters, digits and signs of ASCII, without a colon")
       }
     }
-    guard spec.kind == .mqtt, let path = spec.proxyPasswordFile, let password = try? SecretFile.read(path) else { return }
+    guard spec.kind == .mqtt, let path = spec.proxyPasswordFile, let password = try? SecretFile.read(path)
+    else { return }
     if password.utf8.count > Limits.proxyLoginBytesMax {
       reader.report(file, "\(path): a SOCKS proxy takes a password of at most \(Limits.proxyLoginBytesMax) bytes")
     }

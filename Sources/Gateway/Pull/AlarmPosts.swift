@@ -34,18 +34,19 @@ struct AlarmPosts {
     let (by, note) = try said(request)
     let scope = desk.shelf.present.scope(of: consumer)
     let order = AlarmClerk.Order(order: .acknowledge, target: .id(sequence), by: by, note: note)
-    desk.clerk.carryOut(order, allows: scope.allows(alarm:)) { self.answer($0, id: id, reply) }
+    desk.clerk.carryOut(order, allows: scope.allows(alarm:)) { outcome in
+      // `by` says who; whose token it was, only the journal knows.
+      if case .done = outcome {
+        self.desk.logger.notice("alarm acknowledged", metadata: ["id": "\(id)", "consumer": "\(self.consumer.name)"])
+      }
+      self.answer(outcome, id: id, reply)
+    }
   }
 
   /// Who, and what they have to say. Without a name it is the consumer.
   private func said(_ request: PullRequest) throws(PullRefusal) -> (by: String, note: String) {
     if request.body.isEmpty { return (consumer.name, "") }
-    let json: JSONValue
-    do throws(JSONFailure) {
-      json = try JSONParser.parse(request.body)
-    } catch {
-      throw PullRefusal(.problem(.badRequest, "the body is not JSON: \(error.text); send {\"by\":…,\"note\":…}"))
-    }
+    let json = try request.json("send {\"by\":…,\"note\":…}")
     guard let members = json.members else {
       throw PullRefusal(.problem(.badRequest, "the body is not a JSON object; send {\"by\":…,\"note\":…}"))
     }

@@ -87,12 +87,7 @@ struct CommandPosts {
   }
 
   private func wish(_ request: PullRequest) throws(PullRefusal) -> Wish {
-    let json: JSONValue
-    do throws(JSONFailure) {
-      json = try JSONParser.parse(request.body)
-    } catch {
-      throw PullRefusal(.problem(.badRequest, "the body is not JSON: \(error.text); \(Self.shape)"))
-    }
+    let json = try request.json(Self.shape)
     guard let members = json.members else {
       throw PullRefusal(.problem(.badRequest, "the body is not a JSON object; \(Self.shape)"))
     }

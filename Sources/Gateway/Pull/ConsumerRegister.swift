@@ -48,7 +48,8 @@ final class ConsumerRegister {
       refusals.note(.missingToken, peer: request.peer, at: now)
       throw Self.refusal("send one header «Authorization: Bearer TOKEN»", challenge: "")
     }
-    let words = given[0].split(separator: " ", maxSplits: 1)
+    // Blanks around a value are no part of it; one or more stand between the words (RFC 9110, sections 5.5, 11.4).
+    let words = given[0].split { $0 == " " || $0 == "\t" }
     guard words.count == 2, words[0].lowercased() == "bearer" else {
       refusals.note(.missingToken, peer: request.peer, at: now)
       throw Self.refusal("the Authorization header must be «Bearer TOKEN»", challenge: "")

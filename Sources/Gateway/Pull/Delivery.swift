@@ -22,6 +22,7 @@ final class Delivery: @unchecked Sendable {
 
   private let desk: PullDesk
   private let consumer: Consumer
+  var consumerName: String { consumer.name }
   private let query: BatchesQuery
   private let lanes: [Lane]
   private let deadline: NIODeadline
@@ -142,12 +143,9 @@ final class Delivery: @unchecked Sendable {
     guard let writer else { return }
     if desk.isStopping || deadline <= .now() { return answerWithNothing() }
     if desk.hasMore(than: writer.position, lanes: lanes) { return read() }
-    guard desk.wait(self) else {
+    if let refusal = desk.wait(self) {
       desk.refusals.note(.longPolls, peer: "", consumer: consumer.name, at: desk.now())
-      return answer(
-        .tryLater(
-          .serviceUnavailable, "too many requests wait at once (\(Limits.longPollsMax)); ask without `wait`, or later",
-          afterSeconds: 5))
+      return answer(refusal)
     }
     state = .waiting
     leaveTurn()

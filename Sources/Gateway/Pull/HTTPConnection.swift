@@ -32,8 +32,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private let desk: PullDesk
   private let peer: String
   private let times: ConnectionTimes
-  /// Told when a request has shown a right token.
-  private let proven: () -> Void
+  /// Told when a request has shown a right token, and whose; false: they have too many connections.
+  private let proven: (String) -> Bool
   /// Answers the first request, whatever it is: there are too many connections.
   private let turnedAway: PullAnswer?
 
@@ -42,6 +42,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var headBytes = 0
   private var bodyBytes = 0
   private var body: [UInt8] = []
+  /// The client waits for our word before it sends the body (RFC 9110, section 10.1.1).
+  private var owesContinue = false
   private var queue = CircularBuffer<(head: HTTPRequestHead, body: [UInt8])>()
   private var isAnswering = false
   private var delivery: Delivery?
@@ -55,7 +57,9 @@ final class HTTPConnection: ChannelDuplexHandler {
   private var timer: Scheduled<Void>?
   private var context: ChannelHandlerContext?
 
-  init(desk: PullDesk, peer: String, times: ConnectionTimes, turnedAway: PullAnswer?, proven: @escaping () -> Void) {
+  init(
+    desk: PullDesk, peer: String, times: ConnectionTimes, turnedAway: PullAnswer?, proven: @escaping (String) -> Bool
+  ) {
     self.proven = proven
     self.desk = desk
     self.peer = peer
@@ -110,11 +114,13 @@ final class HTTPConnection: ChannelDuplexHandler {
     switch unwrapInboundIn(data) {
     case .head(let head): began(head)
     case .body(let bytes):
+      owesContinue = false
       bodyBytes += bytes.readableBytes
       if bodyBytes > Limits.bodyBytesMax { return end(with: Self.bodyTooLarge, .bodyTooLarge) }
       // Others that come with one are read past it.
       if receiving?.method == .POST { body += bytes.readableBytesView }
     case .end:
+      owesContinue = false
       guard let head = receiving else { return }
       receiving = nil
       // What follows in the same read is a head of its own.
@@ -137,16 +143,26 @@ final class HTTPConnection: ChannelDuplexHandler {
       return end(with: Self.bodyTooLarge, .bodyTooLarge)
     }
     if !isAnswering { arm(times.headerNs) }
+    owesContinue =
+      head.version.minor > 0 && head.headers[canonicalForm: "expect"].contains { $0.lowercased() == "100-continue" }
+    sayContinue()
+  }
+
+  /// Not between the answers to what came before.
+  private func sayContinue() {
+    guard owesContinue, !isAnswering, queue.isEmpty, lastWord == nil, !isClosing, let context else { return }
+    owesContinue = false
+    context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(version: .http1_1, status: .continue))), promise: nil)
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     switch error {
     case NIOSSLError.handshakeFailed(let reason):
-      desk.refusals.note(.handshake, peer: peer, detail: "\(reason)", at: desk.now())
+      desk.refusals.note(.handshake, peer: peer, detail: TLSWords.of("\(reason)"), at: desk.now())
       context.close(promise: nil)
     case HTTPParserError.headerOverflow: end(with: Self.headTooLarge, .headTooLarge)
     case HTTPParserError.invalidVersion:
-      end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1"), .notHTTP)
+      end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1, each line ended by CR LF"), .notHTTP)
     case is HTTPParserError:
       end(with: .problem(.badRequest, "this is not HTTP/1.1; check what speaks to this port"), .notHTTP)
     default: context.close(promise: nil)
@@ -177,7 +193,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   private func answerNext() {
     guard !isAnswering, !isClosing, context != nil else { return }
     guard let (head, body) = queue.popFirst() else {
-      if let lastWord { write(lastWord, to: nil) }
+      if let lastWord { write(lastWord, to: nil) } else { sayContinue() }
       return
     }
     isAnswering = true

@@ -203,10 +203,12 @@ struct UpstreamLimit {
     return [
       count("connectionsMax", Limits.connectionsMax, counts.connections),
       count("connectionsPerAddressMax", Limits.connectionsPerAddressMax, counts.connectionsOfBusiestAddress),
+      count("connectionsPerConsumerMax", Limits.connectionsPerConsumerMax, counts.connectionsOfBusiestConsumer),
       count("connectionsTurnedAwayMax", Limits.connectionsTurnedAwayMax),
       count("headerBytesMax", Limits.headerBytesMax), count("bodyBytesMax", Limits.bodyBytesMax),
       span("headerNsMax", Limits.headerNsMax), span("idleNsMax", Limits.idleNsMax),
       count("longPollsMax", Limits.longPollsMax, counts.waiting),
+      count("longPollsPerConsumerMax", Limits.longPollsPerConsumerMax, counts.waitingOfBusiestConsumer),
       count("waitSecondsMax", Limits.waitSecondsMax), count("requestsWaitingMax", Limits.requestsWaitingMax),
       count("requestsPerSecondMax", Limits.requestsPerSecondMax),
       count("requestsBurstMax", Limits.requestsBurstMax),

@@ -25,7 +25,7 @@ final class PullDesk: @unchecked Sendable {
   let now: @Sendable () -> Instant
   private(set) var register: ConsumerRegister
   private let keys: BoxKey
-  private let logger: Logger
+  let logger: Logger
   let clerk: AlarmClerk
   let commands: CommandClerk
   var commandBook = CommandBook()
@@ -88,11 +88,25 @@ final class PullDesk: @unchecked Sendable {
 
   var waitingCount: Int { waiting.count }
 
-  /// False: too many wait already.
-  func wait(_ delivery: Delivery) -> Bool {
-    guard waiting.count < Limits.longPollsMax else { return false }
+  /// Nil: it waits now. Else why it can't.
+  func wait(_ delivery: Delivery) -> PullAnswer? {
+    let own = waiting.values.count { $0.consumerName == delivery.consumerName }
+    if own >= Limits.longPollsPerConsumerMax {
+      return .tryLater(
+        .tooManyRequests,
+        "\(own) requests of \(delivery.consumerName) wait already; end some, or ask without `wait`", afterSeconds: 5)
+    }
+    if waiting.count >= Limits.longPollsMax {
+      return .tryLater(
+        .serviceUnavailable, "too many requests wait at once (\(Limits.longPollsMax)); ask without `wait`, or later",
+        afterSeconds: 5)
+    }
     waiting[ObjectIdentifier(delivery)] = delivery
-    return true
+    return nil
+  }
+
+  var waitingOfBusiestConsumer: Int {
+    Dictionary(waiting.values.map { ($0.consumerName, 1) }, uniquingKeysWith: +).values.max() ?? 0
   }
 
   var turns = DeliveryTurns()
@@ -156,9 +170,9 @@ final class PullDesk: @unchecked Sendable {
   // MARK: Routes
 
   /// Answers through `reply`, at once or later; the delivery that is returned can be cancelled. Calls `proven` when the
-  /// request has shown a right token.
+  /// request has shown a right token; false: its consumer has too many connections.
   func answer(
-    _ request: PullRequest, proven: () -> Void, reply: @escaping (PullAnswer) -> Void
+    _ request: PullRequest, proven: (String) -> Bool, reply: @escaping (PullAnswer) -> Void
   ) -> Delivery? {
     loop.preconditionInEventLoop()
     do throws(PullRefusal) {
@@ -185,7 +199,7 @@ final class PullDesk: @unchecked Sendable {
   ]
 
   private func route(
-    _ request: PullRequest, _ proven: () -> Void, _ reply: @escaping (PullAnswer) -> Void
+    _ request: PullRequest, _ proven: (String) -> Bool, _ reply: @escaping (PullAnswer) -> Void
   ) throws(PullRefusal) -> Delivery? {
     if request.path == "/healthz" {
       try Self.requireGet(request)
@@ -194,7 +208,12 @@ final class PullDesk: @unchecked Sendable {
     }
     guard request.path.hasPrefix("/v1/") || request.path == "/metrics" else { throw Self.notFound(request.path) }
     let consumer = try register.authenticate(request, at: now())
-    proven()
+    guard proven(consumer.name) else {
+      refusals.note(.connectionsOfConsumer, peer: request.peer, consumer: consumer.name, at: now())
+      let text =
+        "\(consumer.name) has \(Limits.connectionsPerConsumerMax) connections open already; keep one and use it again"
+      throw PullRefusal(.tryLater(.tooManyRequests, text, afterSeconds: 5).closing)
+    }
     guard traffic.admits(consumer.name, at: now()) else {
       refusals.note(.tooOften, peer: request.peer, consumer: consumer.name, at: now())
       let text =

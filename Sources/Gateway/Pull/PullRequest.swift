@@ -21,10 +21,10 @@ package struct PullRequest: Sendable {
     guard head.version.minor == 0 || head.headers["host"].count == 1 else {
       throw PullRefusal(.problem(.badRequest, "the request must have exactly one Host header (RFC 9112, 3.2)"))
     }
-    guard head.uri.utf8.first == UInt8(ascii: "/") else {
+    guard let origin = RequestTarget.origin(head.uri) else {
       throw PullRefusal(.problem(.badRequest, "the request's target must begin with a slash, for example /v1/batches"))
     }
-    guard let target = RequestTarget(head.uri) else {
+    guard let target = RequestTarget(origin) else {
       throw PullRefusal(.problem(.badRequest, "a parameter is not valid percent-encoded UTF-8"))
     }
     path = target.path
@@ -44,6 +44,16 @@ package struct PullRequest: Sendable {
       }
     }
     return result
+  }
+
+  /// The body. `advice`: what it should be.
+  func json(_ advice: String) throws(PullRefusal) -> JSONValue {
+    if let coding = headers[canonicalForm: "content-encoding"].first(where: { $0.lowercased() != "identity" }) {
+      throw PullRefusal(.problem(.badRequest, "the body is packed (\(coding.prefix(20))); \(advice) as it is"))
+    }
+    do throws(JSONFailure) { return try JSONParser.parse(body) } catch {
+      throw PullRefusal(.problem(.badRequest, "the body is not JSON: \(error.text); \(advice)"))
+    }
   }
 
   package static func malformed(_ name: String, got: String, allowed: String) -> PullRefusal {

@@ -2,8 +2,8 @@
 // one loop of the group that is given.
 //
 // Invariants:
-//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address; some
-//     more are told so, and any beyond that are closed unheard.
+//  1. At most `Limits.connectionsMax` connections are served, `connectionsPerAddressMax` from one address and
+//     `connectionsPerConsumerMax` of one token; some more are told so, and any beyond that are closed unheard.
 //  2. After `stop()` no connection and no listener is left.
 
 import CLinux
@@ -43,6 +43,8 @@ package struct PullCounts: Sendable {
   /// Open now.
   package var connections = 0
   package var connectionsOfBusiestAddress = 0
+  package var connectionsOfBusiestConsumer = 0
+  package var waitingOfBusiestConsumer = 0
   /// Since start, by `Refusal.rawValue`.
   package var refusals = [Int64](repeating: 0, count: Refusal.allCases.count)
   /// Unix seconds: the last moment of the certificate that is shown; nil without TLS.
@@ -138,6 +140,8 @@ package final class PullServer: Sendable {
     counts.waiting = desk.waitingCount
     counts.connections = ledger.connections.count
     counts.connectionsOfBusiestAddress = ledger.countOfBusiestAddress
+    counts.connectionsOfBusiestConsumer = ledger.countOfBusiestConsumer
+    counts.waitingOfBusiestConsumer = desk.waitingOfBusiestConsumer
     for refusal in Refusal.allCases { counts.refusals[refusal.rawValue] = desk.refusals.count(refusal) }
     counts.certificateExpires = certificateExpires
     return counts
@@ -188,7 +192,7 @@ package final class PullServer: Sendable {
     }
     let (id, ledger) = (ObjectIdentifier(channel), ledger)
     let connection = HTTPConnection(
-      desk: desk, peer: name, times: times, turnedAway: answer, proven: { ledger.prove(id) })
+      desk: desk, peer: name, times: times, turnedAway: answer, proven: { ledger.prove(id, of: $0) })
     let pipeline = channel.pipeline.syncOperations
     if let context { try pipeline.addHandler(NIOSSLServerHandler(context: context)) }
     try pipeline.addHandler(HeadMeter(connection))
@@ -245,8 +249,8 @@ private final class ConnectionLedger: @unchecked Sendable {
     var channel: any Channel
     /// In the order of arrival.
     var number: Int
-    /// It has shown a right token.
-    var isProven = false
+    /// Whose right token it has shown.
+    var consumer: String?
     var isLeaving = false
   }
   private var arrivals = 0
@@ -286,13 +290,24 @@ private final class ConnectionLedger: @unchecked Sendable {
     return .served
   }
 
-  func prove(_ id: ObjectIdentifier) { connections[id]?.isProven = true }
+  /// False: its consumer has too many already.
+  func prove(_ id: ObjectIdentifier, of consumer: String) -> Bool {
+    guard let entry = connections[id], entry.consumer != consumer else { return true }
+    let held = connections.values.count { $0.consumer == consumer && !$0.isLeaving }
+    guard held < Limits.connectionsPerConsumerMax else { return false }
+    connections[id]?.consumer = consumer
+    return true
+  }
+
+  var countOfBusiestConsumer: Int {
+    Dictionary(connections.values.compactMap { $0.consumer.map { ($0, 1) } }, uniquingKeysWith: +).values.max() ?? 0
+  }
 
   var countOfBusiestAddress: Int { perAddress.values.max() ?? 0 }
 
   /// Who has shown no token gives way to who comes new: so slow heads can't take all places from those that have one.
   private func oldestUnproven(besides id: ObjectIdentifier) -> ObjectIdentifier? {
-    connections.filter { $0.key != id && !$0.value.isProven && !$0.value.isLeaving }
+    connections.filter { $0.key != id && $0.value.consumer == nil && !$0.value.isLeaving }
       .min { $0.value.number < $1.value.number }?.key
   }
 

@@ -8,7 +8,7 @@ import StreamCore
 
 package enum Refusal: Int, Sendable, CaseIterable {
   case unknownToken, missingToken, forbidden, tooOften, handshake, crowdedOut, connections, connectionsOfAddress
-  case longPolls, commandsTooOften
+  case connectionsOfConsumer, longPolls, commandsTooOften
   case headTooLarge, bodyTooLarge, notHTTP, tooSlow
 
   /// As /metrics and the log say it.
@@ -22,6 +22,7 @@ package enum Refusal: Int, Sendable, CaseIterable {
     case .handshake: return "handshake"
     case .connections: return "connections"
     case .connectionsOfAddress: return "connections_of_address"
+    case .connectionsOfConsumer: return "connections_of_consumer"
     case .longPolls: return "long_polls"
     case .commandsTooOften: return "commands_too_often"
     case .headTooLarge: return "head_too_large"

@@ -6,7 +6,7 @@ package struct RequestTarget: Sendable {
   package let parameters: [(name: String, value: String)]
 
   /// Nil: a parameter is no percent-encoded UTF-8.
-  package init?(_ target: String) {
+  package init?(_ target: Substring) {
     let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     path = String(parts[0])
     var parameters: [(name: String, value: String)] = []
@@ -18,6 +18,17 @@ package struct RequestTarget: Sendable {
       parameters.append((name, value))
     }
     self.parameters = parameters
+  }
+
+  /// The part from the path on, of a target that is one or a whole address, as clients behind a proxy send it and every
+  /// server takes it (RFC 9112, section 3.2.2). Nil: it is neither.
+  package static func origin(_ target: String) -> Substring? {
+    if target.utf8.first == UInt8(ascii: "/") { return target[...] }
+    let scheme = target.prefix { $0 != ":" }.lowercased()
+    let rest = target.dropFirst(scheme.count)
+    guard scheme == "http" || scheme == "https", rest.hasPrefix("://") else { return nil }
+    let path = rest.dropFirst(3).drop { $0 != "/" && $0 != "?" }
+    return path.first == "/" ? path : "/" + path
   }
 
   /// Percent-decoding of one name or value; nil if it is broken.
