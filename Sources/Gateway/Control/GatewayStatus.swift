@@ -51,18 +51,7 @@ package struct GatewayStatus: Sendable {
       root.array { list in
         for bus in buses { list.write(bus, Verdict(bus, devices.filter { $0.bus == bus.name })) }
       }
-      root.key("devices")
-      root.object {
-        $0.member("online", devices.count { $0.state == .online })
-        $0.member("offline", devices.count { $0.state == .offline })
-        $0.member("unknown", devices.count { $0.state == .unknown })
-      }
-      root.key("points")
-      root.object {
-        for quality in [Quality.good, .uncertain, .bad, .stale] {
-          $0.member(quality.word, pointQualities[Int(quality.rawValue)])
-        }
-      }
+      root.counts(of: devices, qualities: pointQualities)
       root.key("alarms")
       root.object {
         $0.member("active", alarms.count { AlarmFilter.active.admits($0.event) })

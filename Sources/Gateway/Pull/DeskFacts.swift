@@ -71,24 +71,11 @@ struct StatusPage {
       root.key("uptime_s")
       root.seconds(milliseconds: (desk.now() - desk.startedAt) / 1_000_000)
       root.member("clock_known", facts.timeline.knows(desk.epoch))
-      root.key("devices")
-      root.object {
-        $0.member("online", devices.count { $0.state == .online })
-        $0.member("offline", devices.count { $0.state == .offline })
-        $0.member("unknown", devices.count { $0.state == .unknown })
-      }
-      root.key("points")
-      root.object {
-        for quality in [Quality.good, .uncertain, .bad, .stale] {
-          $0.member(quality.word, qualities[Int(quality.rawValue)])
-        }
-      }
+      root.counts(of: devices, qualities: qualities)
       root.key("alarms")
       root.object {
-        $0.member("active", alarms.count { $0.event.state.isActive })
-        $0.member(
-          "unacknowledged",
-          alarms.count { $0.event.state == .unacknowledged || $0.event.state == .returnedUnacknowledged })
+        $0.member("active", alarms.count { AlarmFilter.active.admits($0.event) })
+        $0.member("unacknowledged", alarms.count { AlarmFilter.unacknowledged.admits($0.event) })
       }
       root.key("buffer")
       root.object {

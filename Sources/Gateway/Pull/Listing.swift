@@ -231,6 +231,24 @@ extension JSONWriter {
   }
 }
 
+extension JSONWriter {
+  /// Members `devices` and `points` of a status. `qualities` are numbers of points by `Quality.rawValue`.
+  mutating func counts(of devices: [DeviceReport], qualities: [Int]) {
+    key("devices")
+    object {
+      $0.member("online", devices.count { $0.state == .online })
+      $0.member("offline", devices.count { $0.state == .offline })
+      $0.member("unknown", devices.count { $0.state == .unknown })
+    }
+    key("points")
+    object {
+      for quality in [Quality.good, .uncertain, .bad, .stale] {
+        $0.member(quality.word, qualities[Int(quality.rawValue)])
+      }
+    }
+  }
+}
+
 /// Which states of alarms somebody wants to see.
 package enum AlarmFilter: String, CaseIterable, Sendable {
   /// The condition holds, no other alarm explains it, and nobody has put it aside.
