@@ -110,6 +110,14 @@ struct DoctorTests {
 
 @Suite("The support bundle")
 struct SupportBundleTests {
+  @Test("masks who acknowledged an alarm, and what they wrote")
+  func people() throws {
+    let log = try JSONParser.parse(#"[{"alarm":"a","by":"Zhang","note":"at home","values":{"tilt":3}},{"alarm":"b"}]"#)
+    let masked = try JSONParser.parse(
+      #"[{"alarm":"a","by":"(masked)","note":"(masked)","values":{"tilt":3}},{"alarm":"b"}]"#)
+    #expect(Masked.people(log) == masked)
+  }
+
   @Test("masks users and passwords in addresses, and nothing else of them")
   func addresses() {
     #expect(Masked.withoutUser("mqtts://u:p@broker:8883/x") == "mqtts://(masked)@broker:8883/x")
