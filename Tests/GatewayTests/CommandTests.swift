@@ -4,6 +4,7 @@ import FieldBus
 import Gateway
 import Glibc
 import StreamCore
+import TestSupport
 import Testing
 
 private struct Outcome {
@@ -92,7 +93,8 @@ private final class Desk {
     var settings = copies(["KERB_CONFIG=\(path)", "LC_ALL=\(language)"])
     defer { for text in words + settings { free(text) } }
     var pid: pid_t = 0
-    guard posix_spawn(&pid, Self.executable, &actions, nil, &words, &settings) == 0 else {
+    let failure = Spawning.start { posix_spawn(&pid, Self.executable, &actions, nil, &words, &settings) }
+    guard failure == 0 else {
       throw WireFailure(what: "can't start \(Self.executable)")
     }
     var status: Int32 = 0
@@ -261,6 +263,7 @@ private final class Desk {
     let before = kept.read()
     #expect(before["meter"] == learned)
     close(lock)
+    Spawning.settle()
 
     let outcome = try desk.run("devices", "--forget", "all", "--json")
     #expect(outcome.output == "{\"forgotten\":[\"meter\"],\"planned_until_restart\":[]}\n")

@@ -17,7 +17,7 @@ final class ControlFixture {
   let path: String
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
-  init(folder: BoxKeyTests.Folder? = nil) throws {
+  init(folder: BoxKeyTests.Folder? = nil, healthNs: Int64 = WireClient.patienceNs) throws {
     let folder = try folder ?? BoxKeyTests.Folder()
     self.folder = folder
     var configuration = Site.configuration()
@@ -38,7 +38,8 @@ final class ControlFixture {
       configuration: configuration, catalogue: catalogue, catalogueVersion: 1, store: store, field: field,
       pull: nil,
       arenaBytes: 4_096, startedAt: PullFixture.at(900), group: group,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, now: { PullFixture.at(1_000) },
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, healthNs: healthNs,
+      now: { PullFixture.at(1_000) },
       access: { _, _ in box.access.withLock { $0 } })
     try server.start()
     path = ControlServer.path(runtime: folder.path)
@@ -53,7 +54,7 @@ final class ControlFixture {
   }
 
   func call(_ method: String, _ parameters: [(String, String)] = []) throws -> JSONValue {
-    try ControlClient(path: path).call(method, parameters)
+    try ControlClient(path: path, waitNs: WireClient.patienceNs).call(method, parameters)
   }
 }
 
@@ -117,7 +118,7 @@ final class ControlFixture {
 
   @Test("When the store is silent, the rest of the status still comes")
   func silentStore() throws {
-    let fixture = try ControlFixture()
+    let fixture = try ControlFixture(healthNs: 1_000_000)
     fixture.store.change { $0.isMute = true }
     let status = try fixture.call("status")
     #expect(status["buffer"]?["state"] == .string("silent"))

@@ -41,7 +41,8 @@ final class PullFixture {
   /// "all" sees everything but personal data; more consumers at will.
   init(
     _ consumers: [ConsumerSpec] = [], listen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 0)],
-    times: ConnectionTimes = ConnectionTimes(), clockKnown: Bool = true, certificate: CertificateFiles? = nil
+    times: ConnectionTimes = ConnectionTimes(), clockKnown: Bool = true, certificate: CertificateFiles? = nil,
+    healthNs: Int64 = WireClient.patienceNs
   ) throws {
     var configuration = Site.configuration()
     configuration.listen = listen
@@ -64,7 +65,7 @@ final class PullFixture {
       epoch: Self.epoch,
       store: store, field: field, alarms: owners, keys: keys, group: group,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-      times: times, now: { clock.now })
+      times: times, healthNs: healthNs, now: { clock.now })
     var port = 0
     for address in try server.start() {
       switch address {

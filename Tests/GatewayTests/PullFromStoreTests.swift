@@ -10,6 +10,7 @@ import NIOPosix
 import Store
 import StreamCore
 import Synchronization
+import TestSupport
 import Testing
 
 private final class House {
@@ -71,6 +72,7 @@ private final class House {
   func leave() {
     server.stop()
     store.stop()
+    Spawning.settle()
     try? group.syncShutdownGracefully()
     memory.deallocate()
   }

@@ -39,8 +39,9 @@ import Testing
     let ill = try fixture.get("/healthz", as: nil)
     #expect(ill.status == 503)
     #expect(ill.headers["retry-after"] != nil)
-    fixture.store.change { $0.isMute = true }
-    #expect(try fixture.get("/healthz", as: nil).status == 503)
+    let silent = try PullFixture(healthNs: 1_000_000)
+    silent.store.change { $0.isMute = true }
+    #expect(try silent.get("/healthz", as: nil).status == 503)
   }
 
   @Test("What is not there is 404, what can't be written is 405 with Allow, HEAD is GET without a body")

@@ -27,6 +27,7 @@ final class ControlDesk: @unchecked Sendable {
   private let arenaBytes: Int
   private let startedAt: Instant
   let loop: any EventLoop
+  private let healthNs: Int64
   private let now: @Sendable () -> Instant
   /// What the store said last, for when it is silent.
   private var lastReport = StoreReport()
@@ -37,8 +38,9 @@ final class ControlDesk: @unchecked Sendable {
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
     field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?,
     push: PushOffice?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop, logger: Logger,
-    reloads: ReloadDoor?, now: @escaping @Sendable () -> Instant
+    reloads: ReloadDoor?, healthNs: Int64, now: @escaping @Sendable () -> Instant
   ) {
+    self.healthNs = healthNs
     self.reloads = reloads
     self.configuration = configuration
     self.source = source
@@ -121,7 +123,7 @@ final class ControlDesk: @unchecked Sendable {
       isAnswered = true
       completion(self.gathered(isSilent: isSilent, counts: counts))
     }
-    let tooLate = loop.assumeIsolated().scheduleTask(in: .nanoseconds(Limits.healthNs)) { answer(true, nil) }
+    let tooLate = loop.assumeIsolated().scheduleTask(in: .nanoseconds(healthNs)) { answer(true, nil) }
     askStore {
       guard let pull = self.pull else {
         tooLate.cancel()

@@ -23,6 +23,7 @@ final class PullDesk: @unchecked Sendable {
   private(set) var storeID: String
   private(set) var epoch: UInt32
   let now: @Sendable () -> Instant
+  fileprivate let healthNs: Int64
   private(set) var register: ConsumerRegister
   private let keys: BoxKey
   let logger: Logger
@@ -44,9 +45,10 @@ final class PullDesk: @unchecked Sendable {
   init(
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
     source: any BatchSource, field: any FieldView, alarms: (any AlarmOwners)?, keys: BoxKey, loop: any EventLoop,
-    logger: Logger,
+    logger: Logger, healthNs: Int64,
     now: @escaping @Sendable () -> Instant
   ) {
+    self.healthNs = healthNs
     self.loop = loop
     self.source = source
     self.field = field
@@ -344,7 +346,7 @@ final class PullDesk: @unchecked Sendable {
   }
 }
 
-/// Is the agent well? Answers within `Limits.healthNs`, whatever the store does.
+/// Is the agent well? Answers within `healthNs`, whatever the store does.
 private final class HealthCheck: @unchecked Sendable {
   // Unchecked: touched on the desk's loop only.
   private let desk: PullDesk
@@ -356,7 +358,7 @@ private final class HealthCheck: @unchecked Sendable {
   }
 
   func start() {
-    let tooLate = desk.loop.assumeIsolated().scheduleTask(in: .nanoseconds(Limits.healthNs)) {
+    let tooLate = desk.loop.assumeIsolated().scheduleTask(in: .nanoseconds(desk.healthNs)) {
       self.finish("the buffer does not answer; look at the storage with `kerb status`")
     }
     desk.source.report { report in

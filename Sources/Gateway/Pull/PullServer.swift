@@ -69,7 +69,7 @@ package final class PullServer: Sendable {
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, storeID: String, epoch: UInt32,
     store: any BatchSource, field: any FieldView, alarms: (any AlarmOwners)? = nil, keys: BoxKey,
     group: any EventLoopGroup, logger: Logger,
-    times: ConnectionTimes = ConnectionTimes(),
+    times: ConnectionTimes = ConnectionTimes(), healthNs: Int64 = Limits.healthNs,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) }
   ) {
     listen = configuration.listen
@@ -77,7 +77,8 @@ package final class PullServer: Sendable {
     loop = group.next()
     desk = PullDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, storeID: storeID,
-      epoch: epoch, source: store, field: field, alarms: alarms, keys: keys, loop: loop, logger: logger, now: now)
+      epoch: epoch, source: store, field: field, alarms: alarms, keys: keys, loop: loop, logger: logger,
+      healthNs: healthNs, now: now)
     ledger = ConnectionLedger(loop: loop)
     self.times = times
     self.logger = logger
