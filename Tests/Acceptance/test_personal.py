@@ -98,6 +98,7 @@ def test_a_card_number_is_nowhere_in_the_clear(house):
     agent = house.agent(BUSES.replace("{folder}", str(house.folder)), consumers)
     office, police, water, usual = watchers = [Watcher(agent, consumer) for consumer in consumers]
     poll(lambda: agent.status()["devices"]["online"] >= 1, "the gate answers")
+    poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
 
     def show(device, card):
         known = len(office.seen[device])
@@ -120,6 +121,7 @@ def test_a_card_number_is_nowhere_in_the_clear(house):
     agent.start()
     site.happen('device = "gate", point = "card", value = 0')
     poll(lambda: agent.status()["devices"]["online"] >= 1, "the gate answers again")
+    poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
     for device in ("reader", "gate"):
         show(device, BOB)
 
@@ -181,6 +183,8 @@ def test_keys_are_rotated(house):
 
     def show():
         known = len(office.seen["reader"])
+        # A reader speaks once; what it said before the line was opened is nobody's.
+        poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
         site.happen(f'device = "reader", point = "card", value = "{ALICE}"')
 
         def arrived():
@@ -243,6 +247,7 @@ def test_a_card_number_is_not_left_in_memory(house):
         [Consumer("office", personal="pseudonym")])
     office = Watcher(agent, agent.consumers["office"])
     poll(lambda: agent.status()["devices"]["online"] >= 2, "the gates answer")
+    poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
     for card in (ALICE, BOB):
         for device in ("reader", "gate", "turnstile"):
             known = len(office.seen[device])
