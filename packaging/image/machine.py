@@ -1,5 +1,6 @@
 """A box in QEMU (no KVM: an emulated Cortex-A53), its serial lines on a virtual site outside, and the platform that pulls it."""
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+# Waited for at most: what must end in seconds on a box may take minutes on a busy machine.
+BOOT_S, PULL_S = 300, 120
 FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 
 
@@ -100,7 +104,29 @@ class Machine:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        self.queued, self.ended = [], threading.Event()
+        self.watcher = threading.Thread(target=self.watch, daemon=True)
+        self.watcher.start()
         self.qmp = None
+
+    def watch(self):
+        """How long each of QEMU's threads could have run and got no processor, since its begin, four times a second."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while not self.ended.wait(0.25):
+            waits = {}
+            for task in tasks.glob("[0-9]*"):
+                try:
+                    waits[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
+                except OSError:
+                    continue
+            self.queued.append((time.time(), waits))
+
+    def crowded(self, begin, end):
+        """Seconds between two moments that the thread that was kept waiting most stood in this machine's queue for a processor."""
+        within = [waits for at, waits in list(self.queued) if begin <= at <= end]
+        if not within:
+            return 0.0
+        return max((last - within[0].get(task, 0) for task, last in within[-1].items()), default=0.0)
 
     def read(self):
         with open(self.folder / "console.log", "ab") as log:
@@ -159,6 +185,7 @@ class Machine:
         """The power is gone: nothing is told to anybody."""
         self.process.kill()
         self.process.wait()
+        self.ended.set()
         self.reader.join(5)
         if self.qmp:
             self.qmp.close()
@@ -168,6 +195,7 @@ class Machine:
         self.command("stop")
         self.command("quit")
         self.process.wait(30)
+        self.ended.set()
         self.reader.join(5)
 
 
@@ -258,3 +286,36 @@ def from_esp(disk, name):
     offset, _ = partition(disk, "esp")
     done = subprocess.run(["mtype", "-i", f"{disk}@@{offset}", f"::{name}"], capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None
+
+
+def change_files(disk, label, commands):
+    """In a file system of the disk that nobody has mounted."""
+    offset, _ = partition(disk, label)
+    done = subprocess.run(["debugfs", "-w", "-f", "-", f"{disk}?offset={offset}"], input="\n".join(commands) + "\n", capture_output=True,
+                          text=True, check=True)
+    said = [line for line in done.stderr.split("\n")[1:] if line.strip()]
+    if said:
+        raise Failed(f"debugfs: {said}")
+
+
+@contextlib.contextmanager
+def mounted(disk, label, folder):
+    """A file system of a disk whose box is off."""
+    offset, size = partition(disk, label)
+    mount = Path(folder) / "mount"
+    mount.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", f"loop,offset={offset},sizelimit={size}", str(disk), str(mount)], check=True)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def checksummed(version):
+    """As the buffer notes its format: the number, and CRC-32C over it."""
+    rest = 0xFFFFFFFF
+    for byte in str(version).encode():
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (0x82F63B78 if rest & 1 else 0)
+    return f"{version} {rest ^ 0xFFFFFFFF}"
