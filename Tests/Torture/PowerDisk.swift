@@ -11,6 +11,7 @@ struct PowerDisk {
 
   /// Nil, with the reason printed: no loop device or no mount can be had here.
   static func make(in folder: String, bytes: Int) -> PowerDisk? {
+    guard fault_own_mounts() == 0 else { return nil }
     let image = folder + "/disk.img"
     let mountPoint = folder + "/disk"
     mkdir(mountPoint, 0o755)

@@ -43,6 +43,10 @@ int fault_vfs_image(fault_vfs *vfs, int64_t events, uint64_t seed, const char *f
 
 /* Takes the power from a mounted ext4: nothing that is not on the disk by now ever gets there. 0 or a negated errno. */
 int fault_power_off(const char *mount_point);
+/* What the calling thread mounts from here on is seen by itself and its children alone. A container or a build that
+   begins meanwhile would take a copy of the mount with it, and keep a disk without power alive. 0 or a negated
+   errno. */
+int fault_own_mounts(void);
 
 /* SQLite's own allocations in this process: install before its first use, then the `count` allocations after `after`
    more fail. */
