@@ -172,7 +172,7 @@ package final class Gateway {
       lookAtCertificate()
       alarms?.look(
         isClockBelieved: clock.isBelieved, certificateExpires: pull?.certificateExpires,
-        isPushFailing: push?.isFailing ?? false)
+        isPushFailing: push?.isFailing ?? false, logger: logger)
       ping()
     }
   }

@@ -52,6 +52,9 @@ final class Buffer {
   var isClockKept = true
   /// A copy that somebody asked for.
   var backup: BackupTask?
+  /// A file that was deleted and is being put back.
+  var returning: ReturningFile?
+  var returnNs: Int64 = 0
   var policy: KeepPolicy
   var ages: (epoch: UInt32, offsetNs: Int64?, clocks: [UInt32: AgeRule.Clock])?
   var sweepNs: Int64 = 0
@@ -82,6 +85,7 @@ final class Buffer {
     lostBefore = files.ring.losses.overflow
     cursorsDueNs = now + Limits.cursorCommitNs
     cursors = try Self.cursors(configuration.consumers, files)
+    noteMoved()
     if let failure {
       ringFailed(failure)
       logFailed(failure)
@@ -97,14 +101,18 @@ final class Buffer {
     self.configuration = configuration
     channels = []
     folder = try StateFolder(path: configuration.statePath)
+    try Restoring.conclude(folder)
     for name in [StateFolder.alarms, StateFolder.telemetry] where access(folder.file(name), F_OK) != 0 {
       throw .unusable(path: folder.file(name), code: -errno)
     }
     mustBeginAnew = false
-    let log = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration)
+    // A worn medium that the kernel has made read-only is when somebody wants to see what is on it.
+    let isReadOnly = !folder.isWritable
+    let log = try AlarmLog(
+      path: folder.file(StateFolder.alarms), configuration: configuration, isReadOnly: isReadOnly)
     let ring = try TelemetryRing(
       path: folder.file(StateFolder.telemetry), vfs: configuration.vfs, bytes: configuration.telemetryBytes,
-      reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount)
+      reserveBytes: configuration.reserveBytes, seriesCount: configuration.seriesCount, isReadOnly: isReadOnly)
     guard let storeID = try log.storeID() else { throw .corrupt(code: SQLITE_NOTADB) }
     self.storeID = storeID
     epoch = UInt32(truncatingIfNeeded: try log.connection.integer(of: "SELECT max(epoch) FROM epochs") ?? 0)
@@ -198,6 +206,7 @@ final class Buffer {
   /// The end: everything, and what the disk does not take is written down as a loss, where that needs no room.
   func close() {
     finish()
+    while keepInPlace() {}
     keepBooks()
     guard !intake.isEmpty, let log, !log.connection.isReadOnly, intake.end > highWater.telemetry else { return }
     do throws(StoreFailure) {
@@ -226,7 +235,7 @@ final class Buffer {
 
   /// When something will be due that nobody signals.
   var nextNs: Int64 {
-    if backup != nil { return 0 }
+    if backup != nil || returning != nil { return 0 }
     var next = cursorsDueNs
     if let opened = intake.openedNs, ringState == .good { next = min(next, opened + configuration.commitNs) }
     if ringState != .good { next = min(next, ringRetryNs) }

@@ -37,6 +37,9 @@ struct BufferFiles {
   init(
     folder: borrowing StateFolder, configuration: StoreConfiguration, interruption: Interruption?, floor: Floor
   ) throws(StoreFailure) {
+    try Restoring.conclude(folder)
+    // Copies that a cut left unfinished.
+    for name in [StateFolder.alarms, StateFolder.telemetry] { unlink(folder.file(name + ReturningFile.suffix)) }
     for name in [StateFolder.alarms, StateFolder.telemetry] {
       try folder.removeForeignLog(name, vfs: configuration.vfs)
     }

@@ -45,6 +45,9 @@ extension Buffer {
     }
   }
 
+  /// Damage that was found and dealt with is told all the same.
+  func noteMoved() { for set in folder.takeMoved() { note(.movedAway(to: set)) } }
+
   /// Whoever calls this may still hold the failed file in a variable; so it is only let go here, and opened again, or
   /// replaced, by the next commit.
   func ringFailed(_ failure: StoreFailure) {
@@ -100,6 +103,7 @@ extension Buffer {
       moveIntake(to: opened)
     default: throw .corrupt(code: SQLITE_NOTADB)
     }
+    noteMoved()
     ring = opened
     return opened
   }
@@ -149,6 +153,7 @@ extension Buffer {
     epoch = files.epoch
     catalogueVersion = files.catalogueVersion
     isClockKept = clockOffsetNs == nil
+    noteMoved()
     moveIntake(to: files.ring)
     return files.log
   }

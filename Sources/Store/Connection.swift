@@ -27,6 +27,9 @@ final class HandleState {
   var frames: Int32 = 0
   /// A read, write or sync failed: nothing more is written or synced through this handle.
   private(set) var hasFailed = false
+  /// The database and its log, as they were opened.
+  fileprivate var database: FileIdentity?
+  fileprivate var log: FileIdentity?
 
   func failure(_ database: OpaquePointer, _ path: String) -> StoreFailure {
     let failure = StoreFailure(database: database, path: path)
@@ -37,6 +40,23 @@ final class HandleState {
     return failure
   }
 }
+
+/// Which file it is, whatever its name.
+private struct FileIdentity: Equatable {
+  private let device: UInt64
+  private let number: UInt64
+
+  /// Nil: there is none.
+  init?(_ path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    device = UInt64(status.st_dev)
+    number = UInt64(status.st_ino)
+  }
+}
+
+/// What became of an open file's names.
+enum Whereabouts { case inPlace, gone, replaced, withoutLog }
 
 package struct Connection: ~Copyable {
   let raw: OpaquePointer
@@ -83,6 +103,7 @@ package struct Connection: ~Copyable {
     path: String, vfs: String? = nil, pagesMax: Int64, cacheKiB: Int
   ) throws(StoreFailure) -> Connection {
     let connection = try open(path, at: path, flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs: vfs)
+    try connection.mustBeWritable()
     try connection.prepareFile(pagesMax: pagesMax, cacheKiB: cacheKiB)
     return connection
   }
@@ -131,6 +152,14 @@ package struct Connection: ~Copyable {
     return Connection(raw: raw, path: path, isReadOnly: flags & SQLITE_OPEN_READONLY != 0)
   }
 
+  /// What may not be written SQLite opens for reading, without a word; its first lock fails then, which looks like a
+  /// sick disk.
+  private func mustBeWritable() throws(StoreFailure) {
+    guard sqlite3_db_readonly(raw, "main") == 1 else { return }
+    let code = access(path, W_OK) == 0 ? EACCES : errno
+    throw code == EROFS ? .readOnly(path: path) : .unusable(path: path, code: -code)
+  }
+
   private func prepareHandle(cacheKiB: Int) throws(StoreFailure) {
     // Closing only closes: what is worth doing before, `deinit` does, and not on a handle that has failed or only
     // reads. SQLite would delete the WAL even then.
@@ -159,6 +188,20 @@ package struct Connection: ~Copyable {
     watchLog()
     guard try integer(of: "PRAGMA page_size") == Int64(Limits.pageBytes) else { throw .corrupt(code: SQLITE_NOTADB) }
     try settle()
+    state.database = FileIdentity(path)
+    state.log = FileIdentity(path + "-wal")
+  }
+
+  /// Whether the files that are open are still those that the next start will find.
+  var whereabouts: Whereabouts {
+    guard let database = state.database else { return .inPlace }
+    guard let found = FileIdentity(path) else { return errno == ENOENT ? .gone : .inPlace }
+    if found != database { return .replaced }
+    if let log = state.log {
+      guard let found = FileIdentity(path + "-wal") else { return errno == ENOENT ? .withoutLog : .inPlace }
+      if found != log { return .withoutLog }
+    }
+    return .inPlace
   }
 
   /// SQLite's own automatic checkpoint keeps its failures to itself and would sync again on the same handle at the next

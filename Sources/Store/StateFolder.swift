@@ -12,6 +12,7 @@ import StreamCore
 struct StateFolder: ~Copyable {
   let path: String
   private let lock: Int32
+  private let moved = MovedSets()
 
   static let telemetry = "telemetry.db"
   static let alarms = "alarm.db"
@@ -42,11 +43,20 @@ struct StateFolder: ~Copyable {
     }
     self.path = path
     lock = descriptor
+    give(file)
   }
 
   deinit { close(lock) }
 
   func file(_ name: String) -> String { path + "/" + name }
+
+  /// Tools are run by root, the agent by a user of its own: what is made here belongs to the folder's owner, or the
+  /// agent could not write it.
+  func give(_ made: String) {
+    var status = stat()
+    guard geteuid() == 0, stat(path, &status) == 0, status.st_uid != 0 || status.st_gid != 0 else { return }
+    _ = lchown(made, status.st_uid, status.st_gid)
+  }
 
   /// False: its file system is mounted read-only.
   var isWritable: Bool { access(path, W_OK) == 0 || errno != EROFS }
@@ -74,6 +84,8 @@ struct StateFolder: ~Copyable {
     let all = file("quarantine")
     guard mkdir(all, 0o750) == 0 || errno == EEXIST else { throw Self.failure(all, errno) }
     let set = try freeSet(in: all)
+    give(all)
+    give(set)
     for name in names {
       for suffix in ["-wal", "-shm", ""] {
         let from = file(name) + suffix
@@ -82,7 +94,14 @@ struct StateFolder: ~Copyable {
     }
     Self.sync(set)
     Self.sync(path)
+    moved.paths.append(set)
     return set
+  }
+
+  /// What was moved away since the last call.
+  func takeMoved() -> [String] {
+    defer { moved.paths.removeAll() }
+    return moved.paths
   }
 
   private func freeSet(in all: String) throws(StoreFailure) -> String {
@@ -122,6 +141,7 @@ struct StateFolder: ~Copyable {
     guard let set else { return }
     let mark = open("\(set)/\(Self.done)", O_WRONLY | O_CREAT | O_CLOEXEC, 0o640)
     if mark >= 0 { close(mark) }
+    give("\(set)/\(Self.done)")
     Self.sync(set)
   }
 
@@ -160,4 +180,9 @@ func freshStoreID() -> String {
     text.append(digits[Int(byte & 15)])
   }
   return String(decoding: text, as: UTF8.self)
+}
+
+/// Written through a folder that is only borrowed.
+private final class MovedSets {
+  var paths: [String] = []
 }

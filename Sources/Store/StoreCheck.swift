@@ -2,6 +2,7 @@
 // of a store at rest on the caller's.
 
 import CSQLite
+import Glibc
 import StreamCore
 
 extension Buffer {
@@ -64,6 +65,7 @@ extension Buffer {
   func renew() throws(StoreFailure) {
     guard let log, let ring else { throw unavailable }
     storeID = try BufferFiles.renew(log, ring)
+    try log.connection.bringHome()
   }
 }
 
@@ -161,12 +163,19 @@ final class FileCopy {
       let count = Int64(sqlite3_backup_pagecount(backup))
       let code = sqlite3_backup_finish(backup)
       backup = nil
-      guard code == SQLITE_OK else { throw .io(code: code) }
+      guard code == SQLITE_OK else { throw failure(code) }
       return count
-    case let code:
-      if code & 0xFF == SQLITE_FULL { throw .full }
-      if code & 0xFF == SQLITE_CORRUPT { throw .corrupt(code: code) }
-      throw .io(code: code)
+    case let code: throw failure(code)
+    }
+  }
+
+  /// What is wrong with the copy is not wrong with the store.
+  private func failure(_ code: Int32) -> StoreFailure {
+    switch code & 0xFF {
+    case SQLITE_FULL: .unusable(path: path, code: -ENOSPC)
+    case SQLITE_CORRUPT: .corrupt(code: code)
+    case SQLITE_IOERR where code >> 8 == 1 || code >> 8 == 2: .io(code: code)
+    default: .unusable(path: path, code: code)
     }
   }
 }

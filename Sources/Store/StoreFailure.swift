@@ -57,6 +57,22 @@ extension StoreFailure: CustomStringConvertible {
     case .corrupt(let code):
       return "The store is damaged (\(Self.text(of: code))). It is moved to the folder quarantine and a "
         + "new one is begun."
+    case .movedAway(let set):
+      return "Files that were damaged, or another box's, were moved to \(set). What was good in damaged ones was taken "
+        + "over, the rest is told as a gap. If this comes again, the storage medium is failing: replace it."
+    case .missing(let path, let isThere):
+      return isThere
+        ? "\(path) was replaced while the agent runs. It goes on with what is there now; stop the agent before you "
+          + "touch its files."
+        : "\(path) was deleted while the agent runs. It is put back from what is still open; stop the agent before "
+          + "you touch its files."
+    case .damaged(let path, let code):
+      return "The store in \(path) is damaged (\(Self.text(of: code))). Nothing was changed. An agent that starts here "
+        + "moves the damaged file to the folder quarantine, takes out what is good and tells the rest as a gap; or put "
+        + "a backup in its place with `kerb buffer restore`."
+    case .noBackup(let path, let code):
+      return "\(path) is no whole backup (\(Self.text(of: code))). Nothing was changed. Name a folder that "
+        + "`kerb buffer backup` has finished."
     case .busy: return "Too many requests wait for the store. Try again in a moment."
     case .closed: return "The store is closing down. Try again when kerb runs again."
     }

@@ -149,6 +149,7 @@ package final class StoreThread: @unchecked Sendable {
         for request in waiting { request(buffer) }
       }
       buffer.copyOn()
+      _ = buffer.keepInPlace()
       if buffer.durable != told {
         told = buffer.durable
         onDurable(told)

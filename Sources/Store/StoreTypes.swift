@@ -77,6 +77,14 @@ package enum StoreFailure: Error, Sendable {
   case io(code: Int32)
   /// Not to be trusted: quarantine, start anew.
   case corrupt(code: Int32)
+  /// The same, of files that are only looked at: nothing becomes of them.
+  case damaged(path: String, code: Int32)
+  /// What should take the place of the store is none. `code` as above.
+  case noBackup(path: String, code: Int32)
+  /// What could not be trusted was moved there, and the store goes on.
+  case movedAway(to: String)
+  /// Deleted or replaced under the running agent. `isThere`: there is another one in its place.
+  case missing(path: String, isThere: Bool)
   /// A newer program wrote it. Don't start: going back would lose what it means.
   case newer(path: String, version: Int32)
   /// Too many requests wait already: ask again.

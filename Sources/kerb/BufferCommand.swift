@@ -92,8 +92,11 @@ struct BufferShow: ParsableCommand {
 
   private func flash(_ flash: JSONValue?) -> [String] {
     var lines: [String] = []
-    if let written = flash?["written_bytes"]?.integer, let daily = flash?["written_bytes_per_day"]?.integer {
-      lines.append(Messages.text(.flashWritten, Shown.bytes(written), Shown.bytes(daily)))
+    if let written = flash?["written_bytes"]?.integer {
+      let daily = flash?["written_bytes_per_day"]?.integer
+      lines.append(
+        daily.map { Messages.text(.flashRate, Shown.bytes(written), Shown.bytes($0)) }
+          ?? Messages.text(.flashWritten, Shown.bytes(written)))
     }
     let days = (flash?["days"]?.array ?? []).suffix(7).compactMap { $0["bytes"]?.integer }
     if let last = days.last {
@@ -179,10 +182,12 @@ struct BufferBackup: ParsableCommand {
     commandName: "backup",
     abstract: "Copy the buffer into a new folder while the agent works on.",
     discussion: """
-      The folder must not be there yet; it gets telemetry.db and alarm.db. Keys are not copied.
+      The folder must not be there yet; it gets telemetry.db and alarm.db. Keys are not copied. A running agent makes
+      it, with its own rights: as a service it may write below its state folder only.
 
       Example:
-        kerb buffer backup /media/usb/kerb-monday
+        kerb buffer backup /var/lib/kerb/monday
+        systemctl stop kerb && kerb buffer backup /media/usb/kerb-monday
       """)
 
   @OptionGroup var files: ConfigurationOptions
@@ -210,7 +215,8 @@ struct BufferRestore: ParsableCommand {
     commandName: "restore",
     abstract: "Put a backup in the place of the buffer. The agent must be stopped.",
     discussion: """
-      What was there goes to STATE/quarantine. The store gets a new id, so platforms begin without `after`.
+      What was there goes to STATE/quarantine. The store gets a new id, so platforms begin without `after`. The backup
+      is only read.
 
       Example:
         systemctl stop kerb && kerb buffer restore /media/usb/kerb-monday

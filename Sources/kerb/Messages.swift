@@ -30,7 +30,7 @@ enum Message {
   case bufferHeld, bufferSpace, bufferGone, bufferAtRest, bufferVerified, bufferDamaged, bufferCopied, bufferRestored
   case bufferGoneMore, goneNothing, goneEvicted, goneThinned, goneOverflow, goneUnsaved, goneDamaged, goneRetention
   case readersHead, flashDays, flashYears
-  case flashWritten, flashLife, exportForm, exportTime, exportMissing
+  case flashWritten, flashRate, flashLife, exportForm, exportTime, exportMissing
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
@@ -242,7 +242,8 @@ enum Message {
         "{0} samples and {1} alarm events restored; what was there is in quarantine. Start the agent; platforms begin "
           + "without `after`", "已恢复 {0} 个采样和 {1} 条报警事件；原有数据移至 quarantine。请启动代理；平台需不带 `after` 重新开始"
       )
-    case .flashWritten:
+    case .flashWritten: return ("Flash    {0} written since the start", "闪存     启动以来写入 {0}")
+    case .flashRate:
       return ("Flash    {0} written since the start, {1} a day at this rate", "闪存     启动以来写入 {0}，按此速度每天 {1}")
     case .flashDays: return ("         {0} today, {1} in {2} days", "         今天 {0}，{2} 天共 {1}")
     case .flashYears:

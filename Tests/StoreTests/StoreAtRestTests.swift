@@ -122,4 +122,21 @@ struct StoreAtRestTests {
     site = try Site(configuration(folder))
     #expect(try await site?.readAll().samples.count == 300)
   }
+
+  @Test("Damage that a tool meets is told as what it is, and nothing is moved")
+  func damaged() async throws {
+    let folder = Folder()
+    var site: Site? = try await filled(folder)
+    site = nil
+    write([UInt8](repeating: 0, count: 8_192), to: folder.file("alarm.db"))
+    do throws(StoreFailure) {
+      _ = try StoreAtRest(configuration(folder))
+      Issue.record("it was opened")
+    } catch {
+      guard case .damaged(let path, _) = error else { throw error }
+      #expect(path == folder.path)
+    }
+    #expect(access(folder.file("quarantine"), F_OK) != 0)
+    #expect(site == nil)
+  }
 }

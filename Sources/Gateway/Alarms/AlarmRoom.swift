@@ -16,6 +16,7 @@ package final class AlarmRoom {
   private let keyPath: String
   private var left: AlarmsLeft
   private var watch: HouseWatch
+  private var news = StoreNews()
   /// What the store said last, and nobody has looked at yet.
   private let heard = Heard()
 
@@ -39,12 +40,16 @@ package final class AlarmRoom {
   package var events: [AlarmEvent?] { left.events }
 
   /// Once a second.
-  package func look(isClockBelieved: Bool, certificateExpires: Int64?, isPushFailing: Bool) {
+  package func look(isClockBelieved: Bool, certificateExpires: Int64?, isPushFailing: Bool, logger: Logger) {
     let sight = HouseWatch.Sight(
       now: Instant(nanoseconds: kerb_monotonic_ns()), wallNs: kerb_realtime_ns(), isClockBelieved: isClockBelieved,
       certificateExpires: certificateExpires, hasKey: access(keyPath, F_OK) == 0,
       isPushFailing: isPushFailing)
-    house.look(watch.look(sight, heard.take()), at: sight.now)
+    let report = heard.take()
+    if let report, let line = news.hear(report) {
+      logger.log(level: line.isTrouble ? .error : .notice, "store: \(line.text)")
+    }
+    house.look(watch.look(sight, report), at: sight.now)
     house.handOver(to: store)
     store.report { [heard] in heard.set($0) }
   }

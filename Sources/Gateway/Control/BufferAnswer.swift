@@ -43,6 +43,9 @@ struct FlashFacts {
 }
 
 enum BufferAnswer {
+  /// A rate of this run is told from then on.
+  static let rateFromNs: Int64 = 3_600_000_000_000
+
   /// `uptimeNs`: nil of a store at rest, where nothing has been counted.
   static func write(
     _ report: StoreReport, _ timeline: Timeline, _ flash: FlashFacts, uptimeNs: Int64?, into writer: inout JSONWriter
@@ -93,8 +96,11 @@ enum BufferAnswer {
   ) {
     if let uptimeNs {
       writer.member("written_bytes", flash.writtenBytes)
-      let days = Double(max(1, uptimeNs)) / 86_400e9
-      writer.member("written_bytes_per_day", Int64(min(1e18, Double(flash.writtenBytes) / days)))
+      // Before, it is the files' first filling, and says nothing of a day.
+      if uptimeNs >= rateFromNs {
+        let days = Double(uptimeNs) / 86_400e9
+        writer.member("written_bytes_per_day", Int64(min(1e18, Double(flash.writtenBytes) / days)))
+      }
     }
     writer.member("total_bytes", report.flashBytes)
     writer.key("days")
@@ -160,7 +166,7 @@ extension StoreReport {
   fileprivate func rate(_ flash: FlashFacts, _ uptimeNs: Int64?) -> Double {
     let whole = flashDays.sorted { $0.key < $1.key }.dropFirst().dropLast()
     if !whole.isEmpty { return Double(whole.reduce(0) { $0 + $1.value }) / Double(whole.count) }
-    guard let uptimeNs, uptimeNs >= 3_600_000_000_000 else { return 0 }
+    guard let uptimeNs, uptimeNs >= BufferAnswer.rateFromNs else { return 0 }
     return Double(flash.writtenBytes) / (Double(uptimeNs) / 86_400e9)
   }
 }

@@ -17,7 +17,10 @@ package final class BufferAtRest {
   }
 
   private static func refused(_ failure: StoreFailure) -> ControlFailure {
-    .refused(code: "unavailable", message: "\(failure)")
+    switch failure {
+    case .damaged, .noBackup: .refused(code: "damaged", message: "\(failure)")
+    default: .refused(code: "unavailable", message: "\(failure)")
+    }
   }
 
   /// Of the methods `buffer`, `export`, `verify` and `backup`.

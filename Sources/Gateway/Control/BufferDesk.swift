@@ -120,9 +120,14 @@ final class BufferDesk: @unchecked Sendable {
         ControlDesk.error("forbidden", "a backup needs root, the agent's user, or group kerb-admin"))
     }
     guard folder.hasPrefix("/"), mkdir(folder, 0o700) == 0 else {
-      let reason = folder.hasPrefix("/") ? String(cString: strerror(errno)) : "it must begin with /"
-      return reply.value(
-        ControlDesk.error("bad_value", "\(folder.prefix(200)): \(reason); name a folder that is not there yet"))
+      let code = errno
+      let reason = folder.hasPrefix("/") ? String(cString: strerror(code)) : "it must begin with /"
+      // What the service may not do (docs/install.md) is no mistake in the name.
+      let advice =
+        [EACCES, EPERM, EROFS].contains(code)
+        ? "the agent makes the folder, with its own rights: name one below \(configuration.statePath), or stop it "
+          + "and try again" : "name a folder that is not there yet"
+      return reply.value(ControlDesk.error("bad_value", "\(folder.prefix(200)): \(reason); \(advice)"))
     }
     store.backUp(to: folder) { result in
       self.loop.execute {
