@@ -21,7 +21,8 @@ struct ProjectBoardTests {
   func promised() throws {
     let promised = [
       "raspberry-pi-4", "raspberry-pi-4-rs485-hat", "raspberry-pi-5", "raspberry-pi-5-rs485-hat",
-      "seeed-recomputer-r1000", "phytec-phygate-tauri-l", "embedfire-lubancat-2io", "orange-pi-zero2",
+      "seeed-recomputer-r1000", "seeed-recomputer-r1000-v1-0", "phytec-phygate-tauri-l",
+      "embedfire-lubancat-2io", "orange-pi-zero2",
       "x86-industrial-pc", "qemu-virt",
     ]
     #expect(Self.names == promised.sorted())
@@ -81,6 +82,10 @@ struct ProjectBoardTests {
       (
         ["raspberrypi,4-compute-module", "brcm,bcm2711"], "reComputer-R100x V1.0&V1.1", [], nil,
         "seeed-recomputer-r1000"
+      ),
+      (
+        ["raspberrypi,4-compute-module", "brcm,bcm2711"], "reComputer-R100x V1.0", [], nil,
+        "seeed-recomputer-r1000-v1-0"
       ),
       (["raspberrypi,4-compute-module", "brcm,bcm2711"], nil, [], nil, nil),
       (["linux,dummy-virt"], nil, [], nil, "qemu-virt"),
