@@ -93,22 +93,21 @@ struct ConsumerAdd: ParsableCommand {
   /// Never over a file that exists; readable by whoever reads the configuration, and by nobody else.
   private func write(_ text: String) throws {
     if mkdir(folder, 0o755) != 0, errno != EEXIST { throw refused(errno, folder) }
-    let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
-    if fd < 0 {
+    if access(folder, W_OK) != 0 { throw refused(errno, folder) }
+    // Written beside it, then linked: a power cut leaves the whole file or none, and link() replaces nothing.
+    let draft = "\(path).new"
+    do throws(FileProblem) { try TextFile.write(Array(text.utf8), to: draft, mode: 0o640) } catch {
+      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+    }
+    defer { unlink(draft) }
+    var facts = stat()
+    if stat(files.path, &facts) == 0 { _ = chown(draft, uid_t.max, facts.st_gid) }
+    chmod(draft, 0o640)
+    guard link(draft, path) == 0 else {
       let code = errno
       if code == EEXIST {
         throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage)
       }
-      throw refused(code, path)
-    }
-    defer { close(fd) }
-    var facts = stat()
-    if stat(files.path, &facts) == 0 { _ = fchown(fd, uid_t.max, facts.st_gid) }
-    fchmod(fd, 0o640)
-    let bytes = Array(text.utf8)
-    guard Glibc.write(fd, bytes, bytes.count) == bytes.count, fsync(fd) == 0 else {
-      let code = errno
-      unlink(path)
       throw refused(code, path)
     }
   }
@@ -150,7 +149,7 @@ struct ConsumerRemove: ParsableCommand {
     commandName: "remove",
     abstract: "Shut a platform out: its token is nobody's from now on.",
     discussion: """
-      Removes conf.d/consumer-NAME.toml. The store keeps how far it had come: added again under the same name it goes
+      Takes it out of the file that it stands in, which goes if nothing else is there. The store keeps how far it had come: added again under the same name it goes
       on there, and what was evicted in between comes as a gap.
 
       Example:
@@ -167,31 +166,30 @@ struct ConsumerRemove: ParsableCommand {
 
   func run() throws {
     let consumer = try consumer(name, of: files)
-    guard isAlone(consumer) else {
-      throw CommandFailure(
-        Messages.text(.consumerElsewhere, name, "\(consumer.place.file):\(consumer.place.line)"),
-        exitCode: CommandFailure.usage)
+    let path = consumer.place.file
+    let lines = try ConsumerFile.lines(path)
+    let rest = try ConsumerFile(consumer, lines: lines).without()
+    if rest.allSatisfy({ $0.isBlankOrComment }) {
+      if unlink(path) != 0 { throw refused(errno, path) }
+    } else {
+      try replace(path, Array(rest.joined(separator: "\n").utf8))
     }
-    if unlink(consumer.place.file) != 0 { throw refused(errno, consumer.place.file) }
     if json {
       let isInForce = reload(files)
       return show(
         JSONValue.object([
-          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(consumer.place.file)),
+          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(path)),
           JSONMember(name: "in_force", value: .bool(isInForce)),
         ]))
     }
-    complain(Messages.text(.consumerRemoved, name, consumer.place.file))
+    complain(Messages.text(.consumerRemoved, name, path))
     sayWhen(files)
-  }
-
-  /// Nothing else stands in its file, which then can go as a whole.
-  private func isAlone(_ consumer: ConsumerSpec) -> Bool {
-    guard let text = try? TextFile.read(consumer.place.file, bytesMax: Limits.configurationBytesMax),
-      let root = TomlFile.parse(text, file: consumer.place.file, into: Diagnostics()), root.members.count == 1,
-      case .array(let entries)? = root["consumer"]?.item.value
-    else { return false }
-    return entries.count == 1
+    if ConsumerFile.isCommissioned(path) {
+      complain(
+        Messages.either(
+          "It comes back when the box is commissioned again by a file that names it: take it out of there, too",
+          "若再次用含有它的文件开通，它会恢复：请同时从该文件中删除"))
+    }
   }
 }
 
@@ -241,6 +239,12 @@ struct ConsumerRotate: ParsableCommand {
     complain(Messages.text(.consumerToken))
     show(token)
     sayWhen(files)
+    if ConsumerFile.isCommissioned(path) {
+      complain(
+        Messages.either(
+          "Commissioning by a file that names it brings the old token back: write there token_sha256 = \"{0}\"",
+          "若再次用含有它的文件开通，旧令牌会恢复：请在该文件中写 token_sha256 = \"{0}\"", hash))
+    }
   }
 
   /// One more than before, in the line that says it, or in one behind the token's.
@@ -273,24 +277,20 @@ struct ConsumerRotate: ParsableCommand {
     complain(Messages.text(.consumerOtherPseudonyms, name, path))
     sayWhen(files)
   }
-
-  /// Written beside it, then renamed; owner and mode stay.
-  private func replace(_ path: String, _ bytes: [UInt8]) throws {
-    var facts = stat()
-    guard stat(path, &facts) == 0 else { throw refused(errno, path) }
-    do { try TextFile.write(bytes, to: path, mode: facts.st_mode & 0o777) } catch {
-      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
-    }
-    _ = chown(path, facts.st_uid, facts.st_gid)
-    chmod(path, facts.st_mode & 0o777)
-  }
-}
-
-extension String {
-  fileprivate var trimmed: Substring { drop { $0 == " " || $0 == "\t" } }
 }
 
 // MARK: What they share
+
+/// Written beside it, then renamed; owner and mode stay.
+private func replace(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) {
+  var facts = stat()
+  guard stat(path, &facts) == 0 else { throw refused(errno, path) }
+  do throws(FileProblem) { try TextFile.write(bytes, to: path, mode: facts.st_mode & 0o777) } catch {
+    throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+  }
+  _ = chown(path, facts.st_uid, facts.st_gid)
+  chmod(path, facts.st_mode & 0o777)
+}
 
 private func consumer(_ name: String, of files: ConfigurationOptions) throws(CommandFailure) -> ConsumerSpec {
   let consumers = try files.read().consumers
