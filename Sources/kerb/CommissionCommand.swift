@@ -27,17 +27,19 @@ struct Commission: ParsableCommand {
   @OptionGroup var files: ConfigurationOptions
   @Option(help: ArgumentHelp("Set the box up by this file, without a question.", valueName: "FILE")) var from: String?
   @Flag(help: "With --from: do it again, though the file is the same as before.") var again = false
+  @Option(help: ArgumentHelp("With --from: the box is the machine below this folder.", valueName: "DIR"))
+  var root = "/"
   @Option(help: ArgumentHelp("Ask in this language: en or zh.", valueName: "LANG")) var lang: String?
 
   func validate() throws {
     if let lang, !["en", "zh"].contains(lang) { throw ValidationError("--lang is en or zh") }
-    if again, from == nil { throw ValidationError("--again belongs to --from") }
+    if again || root != "/", from == nil { throw ValidationError("--again and --root belong to --from") }
   }
 
   func run() throws {
     // Before the language is looked at for the first time.
     if let lang { setenv("LC_ALL", lang == "zh" ? "zh_CN.UTF-8" : "en_GB.UTF-8", 1) }
-    if let from { return try CommissionFromFile(files: files, path: from, again: again).run() }
+    if let from { return try CommissionFromFile(files: files, path: from, again: again, machine: Machine(root: root)).run() }
     guard isatty(0) == 1 else {
       throw CommandFailure(
         Messages.either(
@@ -47,7 +49,17 @@ struct Commission: ParsableCommand {
     }
     var talk = CommissionTalk(files)
     do { try talk.run() } catch is EndOfInput {
+      talk.commissioning.forgetSecrets()
+      if talk.isWritten {
+        throw CommandFailure(
+          Messages.either(
+            "ended: the box is set up; tokens are not shown again (kerb consumer rotate NAME makes another)",
+            "已结束：本机已开通；令牌不再显示（kerb consumer rotate 名称 可另发）"), exitCode: CommandFailure.usage)
+      }
       throw CommandFailure(Messages.either("ended: nothing was written", "已结束：未写入"), exitCode: CommandFailure.usage)
+    } catch {
+      talk.commissioning.forgetSecrets()
+      throw error
     }
   }
 }

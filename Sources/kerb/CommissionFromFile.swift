@@ -11,39 +11,48 @@ struct CommissionFromFile {
   let path: String
   /// Again, though nothing was changed.
   let again: Bool
+  let machine: Machine
   private var resultPath: String { "\(path).result.txt" }
 
   func run() throws {
-    var commissioning = Commissioning(files, source: path)
-    let box = BoxIdentity(Machine())
+    var commissioning = Commissioning(files, source: path, isStrict: true)
+    let box = BoxIdentity(machine)
     let text: String
     do throws(FileProblem) { text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax) } catch {
-      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+      throw refused(
+        CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput), digest: "", &commissioning)
     }
     let digest = Hexadecimal.text(Sodium.sha256(Array("\(Version.text)\n\(box.text)\n\(text)".utf8)))
     if !again, isDone(digest) {
       return show(
         Messages.either("nothing to do: this box was set up by {0} as it stands", "无需操作：本机已按 {0} 开通", path))
     }
-    do {
-      try apply(text, box, digest, &commissioning)
-    } catch let failure as CommandFailure {
-      let problems = failure.text.split(separator: "\n").map(String.init)
-      commissioning.record(problems, gateway: "", digest: digest, statePath: files.statePath)
-      result(problems, commissioning.notes)
-      throw CommandFailure(
-        failure.text + "\n"
-          + Messages.either(
-            "{0}: the box was not set up, and is as it was; correct the file, then: kerb commission --from {0}",
-            "{0}：本机未开通，保持原状；请改正文件，再执行 kerb commission --from {0}", path), exitCode: failure.exitCode)
+    do { try apply(text, box, digest, &commissioning) } catch let failure as CommandFailure {
+      throw refused(failure, digest: digest, &commissioning)
     }
   }
 
+  /// Kept for `kerb status`, written beside the file, and said with what to do.
+  private func refused(
+    _ failure: CommandFailure, digest: String, _ commissioning: inout Commissioning
+  ) -> CommandFailure {
+    let problems = failure.text.split(separator: "\n").map(String.init)
+    commissioning.record(problems, gateway: "", digest: digest, statePath: files.statePath)
+    result(problems, commissioning.notes)
+    return CommandFailure(
+      failure.text + "\n"
+        + Messages.either(
+          "{0}: the box was not set up, and is as it was; put that right, then: kerb commission --from {0}",
+          "{0}：本机未开通，保持原状；请改正后执行 kerb commission --from {0}", path), exitCode: failure.exitCode)
+  }
+
+  /// Not if what it made has gone since, a certificate for one.
   private func isDone(_ digest: String) -> Bool {
     guard let record = CommissionRecord.read(statePath: files.statePath), record.isGood, record.digest == digest else {
       return false
     }
     return CommissionFiles(configuration: files.path).present != nil && access(files.path, F_OK) == 0
+      && files.read(into: Diagnostics()) != nil
   }
 
   private func apply(
@@ -81,6 +90,7 @@ struct CommissionFromFile {
         commissioning.notes.append("\(bus): \(failure.text)")
       }
     }
+    commissioning.noteTokens(table)
     let hasChanged = try commissioning.write(table)
     let configuration = try commissioning.configuration(table)
     commissioning.key(statePath: configuration.statePath)
@@ -98,8 +108,9 @@ struct CommissionFromFile {
     if let name = provision.board {
       gateway.set("board", .string(name), at: provision.boardPlace)
     } else {
-      let machine = Machine()
-      let detection = BoardDetection(BoardFolders.library.all(into: Diagnostics()), on: machine)
+      let mistakes = Diagnostics()
+      let detection = BoardDetection(BoardFolders.library.all(into: mistakes), on: machine)
+      commissioning.notes += mistakes.sorted.map(\.text)
       guard let found = detection.board else {
         commissioning.notes.append(BoardFinder.undecided(machine, detection).text)
         return

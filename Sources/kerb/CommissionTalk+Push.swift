@@ -53,7 +53,7 @@ extension CommissionTalk {
     }
   }
 
-  private func secret(_ question: String, _ key: String, _ push: inout TomlTable, _ name: String) throws {
+  private mutating func secret(_ question: String, _ key: String, _ push: inout TomlTable, _ name: String) throws {
     let typed = try Dialogue.secret(question)
     if typed.isEmpty { return }
     push.set(key, try commissioning.keep(secret: typed, name: name))

@@ -12,10 +12,12 @@ struct CommissionTalk {
   var table: TomlTable
   private var board: Board?
   private let machine = Machine()
+  /// Nothing that is asked now can undo it.
+  private(set) var isWritten = false
 
   init(_ files: ConfigurationOptions) {
     self.files = files
-    commissioning = Commissioning(files, source: "the console")
+    commissioning = Commissioning(files, source: "the console", isStrict: false)
     let place = SourcePlace(file: CommissionFiles(configuration: files.path).path, line: 0, column: 0)
     table = TomlTable(place: place)
   }
@@ -71,7 +73,7 @@ struct CommissionTalk {
   }
 
   private mutating func chooseBoard() throws {
-    let boards = BoardFolders.library.all(into: Diagnostics())
+    let boards = BoardFinder.all
     let found = BoardDetection(boards, on: machine)
     var gateway = table.table("gateway")
     let question = Messages.either("Which board is it", "是哪种主板")
@@ -335,6 +337,7 @@ struct CommissionTalk {
       throw CommandFailure(Messages.either("nothing was written", "未写入"), exitCode: CommandFailure.usage)
     }
     _ = try commissioning.write(table)
+    isWritten = true
     commissioning.key(statePath: configuration.statePath)
     commissioning.record([], gateway: configuration.gatewayID, digest: "", statePath: configuration.statePath)
   }

@@ -14,10 +14,15 @@ struct Commissioning {
   let files: ConfigurationOptions
   /// The provisioning file; "console": a person.
   let source: String
+  /// A file is right or refused; a person sees what is wrong with a board, and may take it all the same.
+  let isStrict: Bool
   /// What did not keep the box from being set up, and should be seen to.
   var notes: [String] = []
+  /// Files with secrets that were made, and that nothing refers to yet.
+  private var secrets: [String] = []
 
-  init(_ files: ConfigurationOptions, source: String) {
+  init(_ files: ConfigurationOptions, source: String, isStrict: Bool) {
+    self.isStrict = isStrict
     self.files = files
     self.source = source
   }
@@ -41,17 +46,49 @@ struct Commissioning {
   /// Read as it would be, with everything wrong in it at once.
   func configuration(_ table: TomlTable) throws(CommandFailure) -> Configuration {
     let diagnostics = Diagnostics()
-    let draft = ConfigurationReader.Draft(name: CommissionFiles.name, table: table)
+    let draft = ConfigurationReader.Draft(name: CommissionFiles.name, table: table, isStrict: isStrict)
     let read = files.read(into: diagnostics, draft: draft)
     if let read, diagnostics.isEmpty { return read }
-    throw CommandFailure(
-      diagnostics.sorted.map(\.text).joined(separator: "\n"), exitCode: CommandFailure.configuration)
+    let lines = diagnostics.sorted.map { $0.text + Self.step($0) }
+    throw CommandFailure(lines.joined(separator: "\n"), exitCode: CommandFailure.configuration)
+  }
+
+  /// A platform that `kerb consumer add` let in has a file of its own, which no commissioning replaces.
+  private static func step(_ diagnostic: Diagnostic) -> String {
+    let file = diagnostic.place.file.split(separator: "/").last ?? ""
+    guard diagnostic.key.hasPrefix("consumer."), diagnostic.key.hasSuffix(".name"), file.hasPrefix("consumer-") else {
+      return ""
+    }
+    let name = diagnostic.key.dropFirst("consumer.".count).dropLast(".name".count)
+    return "; name it otherwise, or remove the one that is here: kerb consumer remove \(name)"
+  }
+
+  /// A token that was rotated on this box is the file's again: whoever has the new one must know.
+  mutating func noteTokens(_ table: TomlTable) {
+    guard let old = output.present, let before = TomlFile.parse(old, file: output.path, into: Diagnostics()) else { return }
+    func tokens(_ table: TomlTable) -> [String: String] {
+      var tokens: [String: String] = [:]
+      for entry in table.tables("consumer") {
+        guard case .string(let name)? = entry["name"]?.item.value,
+          case .string(let hash)? = entry["token_sha256"]?.item.value
+        else { continue }
+        tokens[name] = hash.lowercased()
+      }
+      return tokens
+    }
+    let (was, becomes) = (tokens(before), tokens(table))
+    for name in becomes.keys.sorted() where was[name] != nil && was[name] != becomes[name] {
+      notes.append(
+        Messages.either("{0}: another token than before, the file's", "{0}：令牌与之前不同，以文件为准", name))
+    }
   }
 
   /// A certificate that signs itself, in [pull], unless one is named there.
   func certificate(_ table: inout TomlTable, name: String) throws(CommandFailure) {
     var pull = table.table("pull")
     guard pull["certificate"] == nil else { return }
+    // Of a box where nothing is yet.
+    mkdir(files.folder, 0o755)
     let own = SelfSigned(folder: "\(files.folder == "." ? Self.workingFolder : files.folder)/tls")
     _ = try own.make(name: name)
     pull.set("certificate", own.certificate)
@@ -64,16 +101,29 @@ struct Commissioning {
   }
 
   /// A platform's secret in a file of its own, as `token_file` and `password_file` want it; the answer is its path.
-  func keep(secret: String, name: String) throws(CommandFailure) -> String {
+  /// Never over another: until the end the old configuration is in force, with the old secret.
+  mutating func keep(secret: String, name: String) throws(CommandFailure) -> String {
     let folder = "\(files.folder == "." ? Self.workingFolder : files.folder)/secrets"
-    let path = "\(folder)/\(name)"
+    var path = "\(folder)/\(name)"
+    var number = 2
+    while access(path, F_OK) == 0 {
+      path = "\(folder)/\(name)-\(number)"
+      number += 1
+    }
     let group = geteuid() == 0 ? getgrnam("kerb")?.pointee.gr_gid : nil
     if mkdir(folder, 0o750) == 0, let group { _ = chown(folder, uid_t.max, group) }
     do throws(FileProblem) { try TextFile.write(Array((secret + "\n").utf8), to: path, mode: 0o640) } catch {
       throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
     }
     if let group { _ = chown(path, uid_t.max, group) }
+    secrets.append(path)
     return path
+  }
+
+  /// Of one that ended before it was written.
+  mutating func forgetSecrets() {
+    for path in secrets { unlink(path) }
+    secrets = []
   }
 
   private static var workingFolder: String { TextFile.resolved(".") ?? "/" }
@@ -138,9 +188,13 @@ struct Commissioning {
   // MARK: The end
 
   /// Checked once more, then written. True: something has changed.
-  func write(_ table: TomlTable) throws(CommandFailure) -> Bool {
+  mutating func write(_ table: TomlTable) throws(CommandFailure) -> Bool {
     _ = try configuration(table)
-    do throws(FileProblem) { return try output.write(CommissionFiles.text(table, source: source)) } catch {
+    do throws(FileProblem) {
+      let isNew = try output.write(CommissionFiles.text(table, source: source))
+      secrets = []
+      return isNew
+    } catch {
       throw CommandFailure(error.message, exitCode: CommandFailure.inputOutput)
     }
   }

@@ -7,29 +7,74 @@ struct EndOfInput: Error {}
 enum Dialogue {
   /// As it was typed, blanks at both ends gone; `usual` where nothing was.
   static func line(_ question: String, usual: String = "") throws(EndOfInput) -> String {
+    try asked(question, usual, isHidden: false)
+  }
+
+  private static func asked(_ question: String, _ usual: String, isHidden: Bool) throws(EndOfInput) -> String {
     let prompt = usual.isEmpty ? "\(question): " : "\(question) [\(usual)]: "
     let bytes = Array(prompt.utf8)
-    fflush(nil)
-    _ = Glibc.write(1, bytes, bytes.count)
-    guard let typed = readLine() else { throw EndOfInput() }
+    let typed = interruptibly { (mask: inout sigset_t) -> String? in
+      var shown = termios()
+      let hides = isHidden && tcgetattr(0, &shown) == 0
+      if hides {
+        var hidden = shown
+        hidden.c_lflag &= ~tcflag_t(ECHO)
+        tcsetattr(0, TCSAFLUSH, &hidden)
+      }
+      defer {
+        if hides {
+          tcsetattr(0, TCSAFLUSH, &shown)
+          show("")
+        }
+      }
+      fflush(nil)
+      _ = Glibc.write(1, bytes, bytes.count)
+      return typedLine(&mask)
+    }
+    guard let typed else { throw EndOfInput() }
     let answer = typed.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")
     return answer.isEmpty ? usual : answer
   }
 
+  /// Ctrl-C and a terminal that is lost end a question as the end of the input does: whoever asked tidies up, and the
+  /// terminal shows again what is typed. Between questions they end the program. The signals are blocked but for the
+  /// wait itself: none is lost on the way to it. `ask` is given the mask to wait with.
+  private static func interruptibly(_ ask: (inout sigset_t) -> String?) -> String? {
+    let signals = [SIGINT, SIGTERM, SIGHUP]
+    var before = Array(repeating: sigaction(), count: signals.count)
+    var during = sigaction()
+    during.__sigaction_handler.sa_handler = { _ in }
+    var (blocked, open) = (sigset_t(), sigset_t())
+    sigemptyset(&blocked)
+    for signal in signals { sigaddset(&blocked, signal) }
+    pthread_sigmask(SIG_BLOCK, &blocked, &open)
+    for (index, signal) in signals.enumerated() { sigaction(signal, &during, &before[index]) }
+    defer {
+      for (index, signal) in signals.enumerated() { sigaction(signal, &before[index], nil) }
+      pthread_sigmask(SIG_SETMASK, &open, nil)
+    }
+    return ask(&open)
+  }
+
+  /// Nil at the end of the input and at a signal.
+  private static func typedLine(_ mask: inout sigset_t) -> String? {
+    var line: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 256)
+    while line.last != 0x0A {
+      var input = fd_set()
+      // Descriptor 0, on every machine that Kerb runs on: they are little-endian.
+      withUnsafeMutableBytes(of: &input) { $0[0] = 1 }
+      guard pselect(1, &input, nil, nil, nil, &mask) > 0 else { return nil }
+      let count = Glibc.read(0, &part, part.count)
+      if count <= 0 { return nil }
+      line += part[..<count]
+    }
+    return String(decoding: line.dropLast(), as: UTF8.self)
+  }
+
   /// What is typed is not shown.
   static func secret(_ question: String) throws(EndOfInput) -> String {
-    var shown = termios()
-    let isTerminal = tcgetattr(0, &shown) == 0
-    var hidden = shown
-    hidden.c_lflag &= ~tcflag_t(ECHO)
-    if isTerminal { tcsetattr(0, TCSAFLUSH, &hidden) }
-    defer {
-      if isTerminal {
-        tcsetattr(0, TCSAFLUSH, &shown)
-        show("")
-      }
-    }
-    return try line(question)
+    try asked(question, "", isHidden: true)
   }
 
   /// Asked again until `problem` finds nothing wrong.

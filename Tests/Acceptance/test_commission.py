@@ -5,8 +5,12 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
+import signal
 import ssl
 import subprocess
+import termios
+import time
 
 import pexpect
 import pytest
@@ -205,7 +209,7 @@ def test_a_wrong_file_is_refused_with_its_places_and_the_box_stays_as_it_was(box
     answer = box.commission(status=78)
     for wanted in (
         f'{box.file}:4:9: gateway.board: there is no board "qemu-vert"; did you mean "qemu-virt"?',
-        f"{box.file}:20:8: bus.line.baud: 19201 is not supported", "is as it was; correct the file, then: kerb commission",
+        f"{box.file}:20:8: bus.line.baud: 19201 is not supported", "is as it was; put that right, then: kerb commission",
     ):
         assert wanted in answer.stderr, answer.stderr
     assert "was not set up" in box.result.read_text() and "19201" in box.result.read_text()
@@ -377,3 +381,350 @@ def test_a_person_who_goes_away_has_changed_nothing(box):
     assert not box.written.exists() and not box.configuration.exists()
     answer = run("commission", *box.files)
     assert answer.returncode == 64 and "--from" in answer.stderr
+
+
+# What a stranger stumbles over
+
+
+def kinds_of_wrong_files():
+    token = hashlib.sha256(b"t").hexdigest()
+    head = '[commission]\nid = "b"\nboard = "none"\n'
+    return {
+        "empty": ("", "commission: is missing"),
+        "zeros": ("\0" * 512, "not valid TOML"),
+        "cut": (head + '[[bus]]\nname = "rs', "not valid TOML"),
+        "future": (head.replace("[commission]\n", '[commission]\nkerb = "9.1"\nwish = 3\n') + "[future]\nx = 1\n",
+                   "commission.kerb: is 9.1, and this box has kerb"),
+        "another box": ('[commission]\nboard = "none"\n[[box]]\nmac = "02:00:00:00:00:01"\nid = "o"\n',
+                        "none of them is this box ("),
+        "a platform that is here": (head + f'[[consumer]]\nname = "water-bureau"\ntoken_sha256 = "{token}"\n',
+                                    "kerb consumer remove water-bureau"),
+        "a board that is not": (head.replace('"none"', '"qemu-vert"'), 'did you mean "qemu-virt"?'),
+        "one port twice": (head + "".join(
+            f'[[bus]]\nname = "{name}"\nprotocol = "modbus-rtu"\nport = "/dev/kerb/x"\n' for name in "ab"),
+            "is the port of another bus already"),
+        "a folder": (None, "is not a file"),
+    }
+
+
+def test_each_kind_of_wrong_file_is_refused_everywhere_and_the_agent_runs_on(box):
+    box.write(FILE.replace("[[consumer]]", "#").replace("name = \"water", "#").replace("token_sha", "#"))
+    box.commission()
+    assert run("consumer", "add", "water-bureau", *box.files).returncode == 0
+    box.start()
+    poll(lambda: box.status()["devices"]["online"] == 2, "both devices are online")
+    whole = box.written.read_text()
+    for kind, (text, said) in kinds_of_wrong_files().items():
+        box.file.unlink()
+        if text is None:
+            box.file.mkdir()
+        else:
+            box.file.write_text(text)
+        answer = run("commission", "--from", box.file, *box.files)
+        assert answer.returncode == (74 if text is None else 78), (kind, answer)
+        assert said in answer.stderr and "put that right, then: kerb commission --from" in answer.stderr, (kind, answer.stderr)
+        assert said in box.result.read_text(), kind
+        status = box.status()
+        assert not status["commission"]["good"] and any(said in each for each in status["commission"]["problems"]), kind
+        shown = run("status", *box.files).stdout
+        assert said in shown and "kerb commission --from" in shown, kind
+        assert box.written.read_text() == whole and status["devices"]["online"] == 2
+    assert run("check", *box.files).returncode == 0
+
+
+def test_platforms_of_a_file_are_listed_rotated_and_removed_like_others(box):
+    box.write()
+    box.commission()
+    [listed] = json.loads(run("consumer", "list", "--json", *box.files).stdout)
+    assert listed["name"] == "water-bureau" and listed["file"] == str(box.written)
+    rotated = run("consumer", "rotate", "water-bureau", *box.files)
+    assert rotated.returncode == 0, rotated.stderr
+    token = hashlib.sha256(rotated.stdout.strip().encode()).hexdigest()
+    assert token in box.written.read_text() and token in rotated.stderr, "the hash to be put into the file is said"
+    # The same file again leaves the new token; a changed one brings back what it says, and tells so.
+    assert "nothing to do" in box.commission().stdout
+    assert token in box.written.read_text()
+    box.write(FILE + "\n# another season\n")
+    assert "! water-bureau: another token" in box.commission().stdout
+    assert "water-bureau: another token than before, the file's" in box.result.read_text()
+    assert token not in box.written.read_text()
+
+    before = box.written.read_text()
+    removed = run("consumer", "remove", "water-bureau", *box.files)
+    assert removed.returncode == 0 and "It comes back when" in removed.stderr
+    assert json.loads(run("consumer", "list", "--json", *box.files).stdout) == []
+    left = box.written.read_text()
+    gone = [line for line in before.split("\n") if line not in left.split("\n")]
+    assert len(gone) == 3 and gone[0] == "[[consumer]]" and "water-bureau" not in left.replace(before.split("\n")[0], "")
+    assert run("check", *box.files).returncode == 0
+
+
+def test_a_platform_in_the_middle_of_a_file_of_ones_own_is_removed_by_its_lines_alone(box):
+    box.write()
+    box.commission()
+    own = box.etc / "conf.d" / "platforms.toml"
+    tables = [f'[[consumer]] # {name}\nname = "{name}"\ntoken_sha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n'
+              for name in ("one", "two", "three")]
+    own.write_text("# ours\n" + "\n".join(tables))
+    assert run("consumer", "remove", "two", *box.files).returncode == 0
+    assert own.read_text() == "# ours\n" + "\n".join([tables[0], tables[2]])
+    for name in ("one", "three"):
+        assert run("consumer", "remove", name, *box.files).returncode == 0
+    assert not own.exists(), "nothing is left but words"
+
+
+def test_one_file_sets_a_hundred_boxes_up_within_a_minute(box):
+    """Each box in a folder of its own, with the serial number of its device tree."""
+    entries = "".join(
+        f'[[box]]\nserial = "10000000{n:08x}"\nid = "shaft-{n:03}"\n[[box.device]]\nname = "lamp-{n}"\nbus = "line"\n'
+        f'address = {n % 200 + 1}\nprofile = "streetlight/generic"\n' for n in range(100))
+    started = time.monotonic()
+    seen = set()
+    for n in range(100):
+        root = box.folder / f"box-{n}"
+        tree = root / "sys/firmware/devicetree/base"
+        tree.mkdir(parents=True)
+        (tree / "compatible").write_text("linux,dummy-virt\0")
+        (tree / "serial-number").write_text(f"10000000{n:08x}\0")
+        (root / "boot").mkdir()
+        file = root / "boot" / "kerb-commission.toml"
+        file.write_text(
+            FILE.replace('id = "box-17"\n', "").replace('scan = ["line"]\nscan_to = 8\n', "")
+            .replace("{folder}", str(root)).replace("{port}", str(box.port)).replace("{token}", "a" * 64) + entries)
+        answer = run(
+            "commission", "--from", file, "--root", root, "-c", root / "etc/kerb.toml", "--profiles", PROFILES)
+        assert answer.returncode == 0, answer.stderr
+        text = (root / "etc/conf.d/commission.toml").read_text()
+        assert f'id = "shaft-{n:03}"' in text and text.count("lamp-") == 1
+        seen.add((root / "etc/tls/cert.pem").read_text())
+    took = time.monotonic() - started
+    print(f"a hundred boxes in {took:.1f} s")
+    assert len(seen) == 100, "each has a certificate of its own"
+    assert took < 60
+
+
+# Power cuts: the process dies before its Nth change of the disk
+
+CUT = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static long left = -1;
+__attribute__((constructor)) static void begin(void) {
+  const char *at = getenv("KERB_CUT_AT");
+  if (at && strcmp(program_invocation_short_name, "kerb") == 0) left = atol(at);
+}
+static void step(void) { if (left > 0 && --left == 0) kill(getpid(), SIGKILL); }
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+int open(const char *path, int flags, ...) {
+  va_list rest; va_start(rest, flags); mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0; va_end(rest);
+  if (flags & O_CREAT) step();
+  return REAL(open)(path, flags, mode);
+}
+int open64(const char *path, int flags, ...) {
+  va_list rest; va_start(rest, flags); mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0; va_end(rest);
+  if (flags & O_CREAT) step();
+  return REAL(open64)(path, flags, mode);
+}
+ssize_t write(int fd, const void *bytes, size_t count) {
+  struct stat facts;
+  if (fd > 2 && fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode)) {
+    step();
+    // Half of it: what a cut in the middle leaves.
+    if (left == 1) count = count > 1 ? count / 2 : count;
+  }
+  return REAL(write)(fd, bytes, count);
+}
+int fsync(int fd) { step(); return REAL(fsync)(fd); }
+int rename(const char *from, const char *to) { step(); return REAL(rename)(from, to); }
+int link(const char *from, const char *to) { step(); return REAL(link)(from, to); }
+int unlink(const char *path) { step(); return REAL(unlink)(path); }
+int mkdir(const char *path, mode_t mode) { step(); return REAL(mkdir)(path, mode); }
+int chmod(const char *path, mode_t mode) { step(); return REAL(chmod)(path, mode); }
+int chown(const char *path, uid_t user, gid_t group) { step(); return REAL(chown)(path, user, group); }
+"""
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """The library that cuts, for LD_PRELOAD."""
+    folder = tmp_path_factory.mktemp("cut")
+    compiler = shutil.which("cc") or shutil.which("clang") or shutil.which("gcc")
+    assert compiler, "a C compiler: g++ of scripts/setup brings one"
+    (folder / "cut.c").write_text(CUT)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "cut.so", folder / "cut.c", "-ldl"], check=True)
+    return folder / "cut.so"
+
+
+def cuts(cut, box, *arguments):
+    """Runs the command again and again, each time cut one step later, until it comes through."""
+    for at in range(1, 400):
+        answer = run(*arguments, *box.files, environment={"LD_PRELOAD": str(cut), "KERB_CUT_AT": str(at)}, seconds=60)
+        if answer.returncode != -9:
+            assert answer.returncode == 0, (at, answer.stdout, answer.stderr)
+            assert at > 3, "nothing was cut: the library does not see the program's calls"
+            return
+        yield at
+
+
+def test_a_power_cut_at_any_write_leaves_a_box_that_starts_and_is_finished_by_the_next_start(box, cut):
+    quick = FILE.replace('scan = ["line"]\nscan_to = 8\n', "")
+    box.write(quick)
+    box.commission()
+    whole = box.written.read_text()
+    # A bare box: either there is no configuration, and the service waits for one, or it is right.
+    for at in range(1, 400):
+        for folder in (box.etc, box.folder / "state"):
+            shutil.rmtree(folder)
+            folder.mkdir()
+        answer = run(
+            "commission", "--from", box.file, *box.files, environment={"LD_PRELOAD": str(cut), "KERB_CUT_AT": str(at)},
+            seconds=60)
+        if answer.returncode == 0:
+            break
+        assert answer.returncode == -9, answer
+        if box.configuration.exists():
+            checked = run("check", *box.files)
+            assert checked.returncode == 0, (at, checked.stdout, checked.stderr)
+        assert not box.written.exists() or box.written.read_text() == whole, at
+        box.commission()
+        assert box.written.read_text() == whole and run("check", *box.files).returncode == 0, at
+    assert 10 < at < 399, at
+
+    # A box that runs: it is the old one or the new one, whole.
+    box.write(quick + "\n# 0\n")
+    for at in cuts(cut, box, "commission", "--from", box.file):
+        assert run("check", *box.files).returncode == 0, at
+        box.write(quick.replace("baud = 19200", f"baud = {9600 if at % 2 else 38400}") + f"\n# {at}\n")
+
+
+@pytest.mark.parametrize("change", ["add", "rotate", "remove"])
+def test_a_power_cut_while_a_platform_is_changed_leaves_a_right_configuration(box, cut, change):
+    box.write(FILE.replace('scan = ["line"]\nscan_to = 8\n', ""))
+    box.commission()
+    name = "gate-office" if change == "add" else "water-bureau"
+    for at in cuts(cut, box, "consumer", change, name):
+        checked = run("check", *box.files)
+        assert checked.returncode == 0, (at, checked.stdout)
+        if change == "add" and (box.etc / "conf.d" / "consumer-gate-office.toml").exists():
+            # It came through but for its last words; the name is taken.
+            assert run("consumer", "remove", name, *box.files).returncode == 0
+        if change == "remove" and "water-bureau" not in box.written.read_text():
+            return
+
+
+# At the console
+
+
+QUESTIONS = [
+    ("Name of this box", "shaft-3"), ("Which board is it", ""), ("Another port", None), ("Its name", ""),
+    ("What is spoken on it", "1"), ("Its speed in baud", "19200"), ("Parity", ""), ("up to which address", "0"),
+    ("Another port", ""), ("How is data handed over", "1"), ("Which certificate", "1"),
+    ("Name of a platform that may pull", ""), ("Name of a platform that the box sends to", "city"),
+    ("Its address", "http://127.0.0.1:9/in"), ("Its token", "a-secret"),
+    ("Name of a platform that the box sends to", ""), ("Write it?", None),
+]
+
+
+def talk_until(box, last):
+    """A person who answers until the question with number `last` stands there."""
+    console = Console(box, "en")
+    for number, (question, answer) in enumerate(QUESTIONS):
+        if question == "Which board is it":
+            if console.child.expect_exact(["Right?", question]) == 0:
+                console.child.expect_exact(": ")
+                console.child.sendline("n")
+                console.child.expect_exact(question)
+        else:
+            console.child.expect_exact(question)
+        console.child.expect_exact(": ")
+        if number == last:
+            return console
+        if question == "Another port" and answer is None:
+            answer = str(box.folder / "line")
+        console.child.sendline(answer)
+    raise AssertionError("there is no such question")
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "terminal lost", "end of input"])
+def test_who_goes_away_at_any_question_leaves_the_box_as_it_was(box, how):
+    settle(box)
+    before = {path for path in box.etc.rglob("*") if path.is_file()}
+    for last in range(len(QUESTIONS)):
+        console = talk_until(box, last)
+        if how == "Ctrl-C":
+            console.child.sendintr()
+        elif how == "terminal lost":
+            console.child.kill(signal.SIGHUP)
+        else:
+            console.child.sendeof()
+        console.child.expect(pexpect.EOF)
+        shown = console.child.before
+        if how != "terminal lost":
+            echo = termios.tcgetattr(console.child.child_fd)[3] & termios.ECHO
+            assert echo, f"the terminal shows again what is typed: {QUESTIONS[last]}"
+            assert "nothing was written" in shown, (QUESTIONS[last], shown)
+        console.child.close()
+        assert console.child.exitstatus == 64, QUESTIONS[last]
+        left = {path for path in box.etc.rglob("*") if path.is_file()} - before
+        # A certificate is the box's own, and is used when it comes back.
+        assert {path.name for path in left} <= {"cert.pem", "key.pem"}, (QUESTIONS[last], left)
+        assert not (box.folder / "state" / "commission.json").exists()
+
+
+def test_a_secret_that_is_typed_anew_leaves_the_old_one_until_the_end(box):
+    settle(box)
+    (box.etc / "secrets").mkdir()
+    old = box.etc / "secrets" / "city"
+    old.write_text("the old one\n")
+    console = talk_until(box, len(QUESTIONS) - 1)
+    assert old.read_text() == "the old one\n" and (box.etc / "secrets" / "city-2").read_text() == "a-secret\n"
+    console.child.sendintr()
+    assert console.end() == 64
+    assert sorted(path.name for path in (box.etc / "secrets").iterdir()) == ["city"]
+
+
+def test_wrong_answers_are_asked_again_with_what_is_allowed(box):
+    settle(box)
+    console = Console(box, "zh")
+    for wrong in ("", "shaft 3", "a" * 80, "井-3", "-x"):
+        console.child.expect_exact("本机名称")
+        console.child.expect_exact(": ")
+        if not wrong:
+            console.child.sendcontrol("u")
+            wrong = " / "
+        console.child.sendline(wrong)
+        console.child.expect_exact("  ")
+    console.say("本机名称", "shaft-3")
+    if console.child.expect_exact(["对吗", "是哪种主板"]) == 0:
+        console.child.expect_exact(": ")
+        console.child.sendline("也许")
+        console.say("请输入 y 或 n", "n")
+        console.child.expect_exact("是哪种主板")
+    console.child.expect_exact(": ")
+    console.child.sendline("99")
+    console.say("请输入 1 到", "")
+    console.say("其他端口", "dev/ttyUSB0")
+    console.say("路径以 / 开头", str(box.folder / "no-adapter"))
+    console.say("名称", "井")
+    console.say("名称", "line-1")
+    console.say("使用的协议", "0")
+    console.say("请输入 1 到 3", "1")
+    console.say("波特率", "12345")
+    console.say("可选", "9600")
+    console.say("校验", "mark")
+    console.say("校验", "none")
+    # A line without an adapter is kept, and said.
+    console.say("到哪个地址", "300")
+    console.say("请输入 0 到 247", "3")
+    console.child.expect_exact("no-adapter")
+    console.say("其他端口", "")
+    console.child.sendintr()
+    assert console.end() == 64

@@ -49,6 +49,8 @@ package struct ProvisioningFile {
     var provision = Provision(table: common, place: root.place, gatewayID: "")
     reader.require("commission")
     let commission = reader.table("commission")
+    // Its other keys may mean nothing here, which then is no mistake of the file.
+    if let commission, isNewer(commission) { return Provision(table: common, place: root.place, gatewayID: "") }
     let template = commission?.string("id")
     if let commission { settings(commission, &provision) }
     let mine = ownBox(reader.tables("box"), root, hasTemplate: template.map(Self.isTemplate) ?? false)
@@ -62,6 +64,20 @@ package struct ProvisioningFile {
   }
 
   private static func isTemplate(_ text: String) -> Bool { BoxIdentity.placeholders.contains(where: text.contains) }
+
+  /// Written for a later version than this one, and reported.
+  private func isNewer(_ reader: TableReader) -> Bool {
+    guard let wanted = reader.string("kerb") else { return false }
+    guard let number = Version.number(wanted) else {
+      reader.report("kerb", "\"\(wanted)\" is no version: write for example \"\(Version.text)\"")
+      return false
+    }
+    guard let own = Version.number(Version.text), own.lexicographicallyPrecedes(number) else { return false }
+    reader.report(
+      "kerb",
+      "is \(wanted), and this box has kerb \(Version.text): update the box, or take a file that was made for it")
+    return true
+  }
 
   private func settings(_ reader: TableReader, _ provision: inout Provision) {
     if let board = reader.string("board") {
