@@ -233,7 +233,10 @@ package final class Field: @unchecked Sendable {
     report.stretch = Double(Swift.max(counters[.stretchPercent], 100)) / 100
     report.otherErrors = counters[.otherErrors]
     let problem = Int32(truncatingIfNeeded: counters[.problem])
-    if problem != 0 { report.problem = "\(layouts[index].spec.endpoint.text): \(String(cString: strerror(problem)))" }
+    if problem != 0 {
+      report.problem = "\(layouts[index].spec.endpoint.text): \(PortTrouble.words(problem))"
+      report.portTrouble = PortTrouble(code: problem)
+    }
     report.produced = counters[.produced]
     report.lost = counters[.lost]
     report.lateReadings = counters[.lateReadings]

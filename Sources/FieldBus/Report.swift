@@ -33,6 +33,7 @@ package struct BusReport: Sendable {
   package var stretch = 1.0
   /// Why the port can't be used; empty if it can.
   package var problem = ""
+  package var portTrouble = PortTrouble.other
   /// Samples and events that the bus's pipeline has made since start, and those that found no free batch.
   package var produced: Int64 = 0
   package var lost: Int64 = 0

@@ -5,8 +5,8 @@ import StreamCore
 
 package enum Verdict: Sendable, Equatable {
   case fine
-  /// The port can't be used: why.
-  case portLost(String)
+  /// The port can't be used: why, and what that asks for.
+  case portLost(String, PortTrouble = .other)
   /// Every device is silent: A and B swapped, the wrong baud rate or parity, no power on the line.
   case allSilent
   /// These alone are silent: their power, or their address.
@@ -28,7 +28,7 @@ package enum Verdict: Sendable, Equatable {
 
   package init(_ bus: BusReport, _ devices: [DeviceReport]) {
     if !bus.problem.isEmpty {
-      self = .portLost(bus.problem)
+      self = .portLost(bus.problem, bus.portTrouble)
       return
     }
     let known = devices.filter { $0.state != .unknown }
@@ -83,7 +83,7 @@ package enum Verdict: Sendable, Equatable {
   package var text: String {
     switch self {
     case .fine: return "fine"
-    case .portLost(let problem): return "the port can't be used (\(problem)): adapter, cable, or who else has it"
+    case .portLost(let problem, let trouble): return "the port can't be used (\(problem)): \(trouble.step)"
     case .allSilent: return "all devices silent: A and B swapped, wrong baud rate or parity, or no power on the line"
     case .silent(let names): return "silent: \(Self.list(names)): power, or the wrong address"
     case .noisy(let percent):
@@ -102,7 +102,7 @@ package enum Verdict: Sendable, Equatable {
   package var chineseText: String {
     switch self {
     case .fine: return "正常"
-    case .portLost(let problem): return "端口不可用(\(problem)):检查适配器、线缆,或被谁占用"
+    case .portLost(let problem, let trouble): return "端口不可用(\(problem)):\(trouble.chineseStep)"
     case .allSilent: return "所有设备无应答:A/B 接反、波特率或校验错误,或线路无电"
     case .silent(let names): return "无应答:\(Self.list(names)):检查电源或地址"
     case .noisy(let percent): return "\(percent)% 的帧损坏,遍及全线:检查终端电阻、干扰,或存在第二个主站"

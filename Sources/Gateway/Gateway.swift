@@ -38,20 +38,24 @@ package struct Account: Sendable {
 package final class Gateway {
   var configuration: Configuration
   let logger: Logger
-  private let catalogue: Catalogue
-  private let field: Field
+  let catalogue: Catalogue
+  let field: Field
   let store: StoreThread
-  private let group: MultiThreadedEventLoopGroup
+  let group: MultiThreadedEventLoopGroup
   var pull: PullServer?
   var push: PushOffice?
   private var control: ControlServer?
   private var clock: WallClock
-  private let notify = Notify()
-  private let startedAt = kerb_monotonic_ns()
+  let notify = Notify()
+  let startedAt = kerb_monotonic_ns()
   private var watchdogAt: Int64 = 0
   private var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
   private var alarms: AlarmRoom?
+  let book = TroubleBook()
+  var troubles: TroubleWatch
+  /// `box.key` was made by this process.
+  var isKeyNew = false
   private var forgottenKept = 0
   let reloads = ReloadDoor()
   var certificates: CertificateWatch?
@@ -66,6 +70,7 @@ package final class Gateway {
     field = Field(buses: configuration.buses, devices: configuration.devices, learned: learned.read())
     self.learned = learned
     clock = WallClock(trust: configuration.clock)
+    troubles = TroubleWatch(configuration, book: book)
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let wake = DurableBell()
     bell = wake
@@ -78,20 +83,19 @@ package final class Gateway {
 
   // MARK: Life
 
-  package func start() throws(StartFailure) {
-    try makeFolder(configuration.statePath, mode: 0o750)
-    try makeFolder(configuration.runtimePath, mode: 0o755)
-    let hadKey = access(BoxKey.path(statePath: configuration.statePath), F_OK) == 0
-    let key: BoxKey
-    do { key = try BoxKey.open(statePath: configuration.statePath) } catch {
-      throw StartFailure(text: error.text, exitCode: StartFailure.permission)
+  /// False: a signal ended it while it waited for its state.
+  @discardableResult
+  package func start() throws(StartFailure) -> Bool {
+    try makeRuntimeFolder()
+    guard let state = try openState() else {
+      try? group.syncShutdownGracefully()
+      return false
     }
-    let opening: StoreOpening
-    do { opening = try store.start() } catch { throw StartFailure(error, configuration) }
+    let (key, opening) = (state.key, state.opening)
     let offset = clock.poll()
     if let offset { clockKnown(offset) }
     let alarms = AlarmRoom(
-      configuration, catalogue: catalogue, opening: opening, offsetNs: offset, isKeyNew: !hadKey, field: field,
+      configuration, catalogue: catalogue, opening: opening, offsetNs: offset, isKeyNew: state.isKeyNew, field: field,
       store: store)
     self.alarms = alarms
     do { try startServers(key, opening, alarms) } catch {
@@ -107,16 +111,14 @@ package final class Gateway {
         "gateway": "\(configuration.gatewayID)", "epoch": "\(opening.epoch)", "buses": "\(field.busCount)",
         "devices": "\(field.deviceCount)", "points": "\(field.pointCount)", "store": "\(opening.storeID)",
       ])
-    sayMissing()
+    lookForTroubles()
     notify.ready()
+    return true
   }
 
-  /// On the console, for who stands before the box; the buses themselves keep trying.
-  private func sayMissing() {
-    for port in PortPresence(configuration).missing {
-      let place = port.label["en"].map { "\($0) (\(port.device))" } ?? port.device
-      logger.warning("bus \(port.bus): there is no adapter at \(place); plug one in, the other buses run")
-    }
+  private func lookForTroubles() {
+    troubles.look(
+      (0..<field.busCount).map(field.bus), alarms?.lastReport, at: kerb_monotonic_ns(), logger: logger)
   }
 
   private func startServers(
@@ -147,7 +149,8 @@ package final class Gateway {
     let control = ControlServer(
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
       field: field, alarms: alarms.owners, house: alarms.house, pull: pull, push: push, arenaBytes: field.arenaBytes,
-      startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger, reloads: reloads)
+      startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger, reloads: reloads,
+      troubles: book)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -173,6 +176,7 @@ package final class Gateway {
       alarms?.look(
         isClockBelieved: clock.isBelieved, certificateExpires: pull?.certificateExpires,
         isPushFailing: push?.isFailing ?? false, logger: logger)
+      lookForTroubles()
       ping()
     }
   }
@@ -227,11 +231,16 @@ package final class Gateway {
       metadata: ["valid_until": "\(PullCertificate.date(expires))"])
   }
 
-  private func ping() {
+  /// Nothing else runs that could have stopped.
+  func pingWaiting() { ping([]) }
+
+  private func ping() { ping([field.pulse.nanoseconds, store.heartbeat]) }
+
+  private func ping(_ pulses: [Int64]) {
     guard let watchdogNs = notify.watchdogNs else { return }
     let now = kerb_monotonic_ns()
     guard now - watchdogAt >= Swift.min(watchdogNs, 1_000_000_000) else { return }
-    guard Self.isAlive([field.pulse.nanoseconds, store.heartbeat], at: now) else {
+    guard Self.isAlive(pulses, at: now) else {
       logger.error("a thread has stopped: the watchdog is not pinged any more")
       return
     }
@@ -285,31 +294,28 @@ package final class Gateway {
     pull = nil
   }
 
-  private func makeFolder(_ path: String, mode: mode_t) throws(StartFailure) {
+  private func makeRuntimeFolder() throws(StartFailure) {
+    let path = configuration.runtimePath
+    var code: Int32 = 0
     // Only the last step: a missing parent is a mistake in the path.
-    if mkdir(path, mode) != 0, errno != EEXIST, access(path, F_OK) != 0 {
-      let code = errno
-      throw StartFailure(
-        text: "\(path): \(String(cString: strerror(code))); make the folder and give it to the agent's user",
-        exitCode: code == EACCES || code == EPERM ? StartFailure.permission : StartFailure.inputOutput)
-    }
-    // A read-only file system is no reason to stand still: the store serves what it has and says so.
-    guard access(path, R_OK | W_OK | X_OK) == 0 || (errno == EROFS && access(path, R_OK | X_OK) == 0) else {
-      throw StartFailure(
-        text: "\(path): \(String(cString: strerror(errno))); give the folder to the agent's user",
-        exitCode: StartFailure.permission)
-    }
+    if mkdir(path, 0o755) != 0, errno != EEXIST { code = errno }
+    if access(path, F_OK) == 0 { code = access(path, R_OK | W_OK | X_OK) == 0 ? 0 : errno }
+    if code == 0 { return }
+    throw StartFailure(
+      text: "\(path): \(String(cString: strerror(code))); make the folder and give it to the agent's user, or name "
+        + "another `runtime` under [gateway]",
+      exitCode: code == EACCES || code == EPERM ? StartFailure.permission : StartFailure.inputOutput)
   }
-}
 
-extension StartFailure {
-  fileprivate init(_ failure: StoreFailure, _ configuration: Configuration) {
-    text = "\(configuration.statePath): \(failure)"
-    if case .held = failure {
-      exitCode = Self.unavailable
-    } else {
-      exitCode = Self.inputOutput
-    }
+  func waitingServers(_ closed: ClosedStore, _ key: BoxKey) -> (PullServer, ControlServer) {
+    let pull = PullServer(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 0, storeID: "", epoch: 0, store: closed,
+      field: field, keys: key, group: group, logger: logger)
+    let control = ControlServer(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 0, store: closed, field: field, pull: pull,
+      arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger,
+      reloads: reloads, troubles: book)
+    return (pull, control)
   }
 }
 

@@ -74,6 +74,7 @@ extension StoreFailure: CustomStringConvertible {
       return "\(path) is no whole backup (\(Self.text(of: code))). Nothing was changed. Name a folder that "
         + "`kerb buffer backup` has finished."
     case .busy: return "Too many requests wait for the store. Try again in a moment."
+    case .stateless(let why): return "The agent waits for its state: \(why)."
     case .closed: return "The store is closing down. Try again when kerb runs again."
     }
   }

@@ -91,6 +91,8 @@ package enum StoreFailure: Error, Sendable {
   case busy
   /// The store is closing down.
   case closed
+  /// There is no store yet: the agent waits for its state folder.
+  case stateless(why: String)
 }
 
 /// The last sequence that somebody holds, on each lane; 0: nothing yet. The first sequence is 1.

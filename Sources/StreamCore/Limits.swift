@@ -264,6 +264,12 @@ package enum Limits {
   package static let prefillEveryNs: Int64 = 50_000_000
   /// After a failed commit or open; the disk is asked again this often.
   package static let storeRetryNs: Int64 = 1_000_000_000
+  /// A state folder that can't be opened is tried again this often: it may be mounted, emptied or exchanged meanwhile.
+  package static let stateRetryNs: Int64 = 5_000_000_000
+  /// A look at the system's rules and ports takes some milliseconds; what is missing is seen every second.
+  package static let boxLookNs: Int64 = 60_000_000_000
+  /// The same trouble is not said again before: a loose plug would fill the journal.
+  package static let troubleSayNs: Int64 = 60_000_000_000
   /// The longest the store thread sleeps: its heart beats at least this often.
   package static let storeWaitNs: Int64 = 1_000_000_000
   /// Requests that wait for the store thread: every connection has one in flight.

@@ -97,14 +97,6 @@ struct AskedLine: AskableLine {
   }
 }
 
-extension BusSpec {
-  /// Nil: no serial line.
-  var serialPath: String? {
-    if case .serialPort(let path) = endpoint { return path }
-    return nil
-  }
-}
-
 extension CommandFailure {
   /// What went wrong with `subject`, in the reader's language.
   init(_ failure: LineFailure, _ subject: String, _ busProtocol: BusProtocol = .modbusRTU) {

@@ -77,7 +77,7 @@ struct BoardDetect: ParsableCommand {
 
   func run() throws {
     let machine = Machine(root: root)
-    let found = BoardDetection(BoardFolders.library.all(into: Diagnostics()), on: machine)
+    let found = BoardDetection(BoardFinder.all, on: machine)
     if json {
       document(machine, found)
       if found.board == nil { throw ExitCode(CommandFailure.unavailable) }
@@ -123,7 +123,7 @@ struct BoardCheckCommand: ParsableCommand {
 
   func run() throws {
     let machine = Machine(root: root)
-    let known = BoardFolders.library.all(into: Diagnostics())
+    let known = BoardFinder.all
     let detection = BoardDetection(known, on: machine)
     let board = try wanted(machine, detection)
     let check = BoardCheck(board, on: machine, detection: detection) { device in
@@ -135,8 +135,9 @@ struct BoardCheckCommand: ParsableCommand {
 
   private func wanted(_ machine: Machine, _ detection: BoardDetection) throws -> Board {
     if let board { return try BoardFinder.named(board) }
-    if root == "/", let configured = files.read(into: Diagnostics(), enforcesMemoryLimit: false)?.board {
-      return configured
+    if root == "/", let configuration = files.read(into: Diagnostics(), enforcesMemoryLimit: false) {
+      for problem in configuration.boardProblems { complain(problem.text) }
+      if let configured = configuration.board { return configured }
     }
     guard let found = detection.board else { throw BoardFinder.undecided(machine, detection) }
     return found
@@ -189,6 +190,14 @@ struct BoardCheckCommand: ParsableCommand {
 
 /// Boards by name, and what to say where there is none.
 enum BoardFinder {
+  /// Those that can be read; of the others it is said why not.
+  static var all: [Board] {
+    let diagnostics = Diagnostics()
+    let boards = BoardFolders.library.all(into: diagnostics)
+    for diagnostic in diagnostics.sorted { complain(diagnostic.text) }
+    return boards
+  }
+
   static func named(_ name: String) throws(CommandFailure) -> Board {
     let library = BoardFolders.library
     let diagnostics = Diagnostics()

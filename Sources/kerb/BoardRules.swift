@@ -38,7 +38,7 @@ struct BoardRules: ParsableCommand {
   private func wanted() throws -> Board {
     if let name { return try BoardFinder.named(name) }
     let machine = Machine(root: root)
-    let found = BoardDetection(BoardFolders.library.all(into: Diagnostics()), on: machine)
+    let found = BoardDetection(BoardFinder.all, on: machine)
     guard let board = found.board else { throw BoardFinder.undecided(machine, found) }
     return board
   }

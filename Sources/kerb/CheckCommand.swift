@@ -20,7 +20,7 @@ struct Check: ParsableCommand {
 
   @OptionGroup var files: ConfigurationOptions
 
-  @Flag(help: "One JSON object: valid, errors[] {file, line, column, key, message}, and counts if valid.")
+  @Flag(help: "One JSON object: valid, errors[] and warnings[] {file, line, column, key, message}, counts if valid.")
   var json = false
 
   func run() throws {
@@ -49,29 +49,38 @@ struct Check: ParsableCommand {
   private func report(_ configuration: Configuration) {
     let numbers = counts(configuration).map { "\($0.count)" }
     show(Messages.text(.good, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]))
+    for problem in configuration.boardProblems {
+      let note = Messages.either("runs all the same, without the board: {0}", "仍可运行，但没有主板信息：{0}", problem.text)
+      show(Colour.yellow.apply(note))
+    }
   }
 
   private func report(_ configuration: Configuration?, _ diagnostics: Diagnostics) {
     var writer = JSONWriter()
     writer.object { root in
       root.member("valid", configuration != nil)
-      root.key("errors")
-      root.array { list in
-        for diagnostic in diagnostics.sorted {
-          list.object {
-            $0.member("file", diagnostic.place.file)
-            $0.member("line", diagnostic.place.line)
-            $0.member("column", diagnostic.place.column)
-            $0.member("key", diagnostic.key)
-            $0.member("message", diagnostic.message)
-          }
-        }
-      }
+      list("errors", diagnostics.sorted, &root)
+      list("warnings", configuration?.boardProblems ?? [], &root)
       if let configuration {
         root.member("gateway", configuration.gatewayID)
         for (name, count) in counts(configuration) { root.member(name, count) }
       }
     }
     print(String(decoding: writer.bytes, as: UTF8.self))
+  }
+
+  private func list(_ key: String, _ diagnostics: [Diagnostic], _ writer: inout JSONWriter) {
+    writer.key(key)
+    writer.array { list in
+      for diagnostic in diagnostics {
+        list.object {
+          $0.member("file", diagnostic.place.file)
+          $0.member("line", diagnostic.place.line)
+          $0.member("column", diagnostic.place.column)
+          $0.member("key", diagnostic.key)
+          $0.member("message", diagnostic.message)
+        }
+      }
+    }
   }
 }

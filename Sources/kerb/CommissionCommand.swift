@@ -39,7 +39,9 @@ struct Commission: ParsableCommand {
   func run() throws {
     // Before the language is looked at for the first time.
     if let lang { setenv("LC_ALL", lang == "zh" ? "zh_CN.UTF-8" : "en_GB.UTF-8", 1) }
-    if let from { return try CommissionFromFile(files: files, path: from, again: again, machine: Machine(root: root)).run() }
+    if let from {
+      return try CommissionFromFile(files: files, path: from, again: again, machine: Machine(root: root)).run()
+    }
     guard isatty(0) == 1 else {
       throw CommandFailure(
         Messages.either(

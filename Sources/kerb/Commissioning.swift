@@ -65,7 +65,8 @@ struct Commissioning {
 
   /// A token that was rotated on this box is the file's again: whoever has the new one must know.
   mutating func noteTokens(_ table: TomlTable) {
-    guard let old = output.present, let before = TomlFile.parse(old, file: output.path, into: Diagnostics()) else { return }
+    guard let old = output.present, let before = TomlFile.parse(old, file: output.path, into: Diagnostics())
+    else { return }
     func tokens(_ table: TomlTable) -> [String: String] {
       var tokens: [String: String] = [:]
       for entry in table.tables("consumer") {

@@ -149,8 +149,8 @@ struct ConsumerRemove: ParsableCommand {
     commandName: "remove",
     abstract: "Shut a platform out: its token is nobody's from now on.",
     discussion: """
-      Takes it out of the file that it stands in, which goes if nothing else is there. The store keeps how far it had come: added again under the same name it goes
-      on there, and what was evicted in between comes as a gap.
+      Takes it out of the file that it stands in, which goes if nothing else is there. The store keeps how far it had
+      come: added again under the same name it goes on there, and what was evicted in between comes as a gap.
 
       Example:
         kerb consumer remove water-bureau

@@ -28,16 +28,17 @@ struct DoctorFacts {
     case running, none, silent, forbidden
   }
 
-  struct Port: Equatable {
+  struct Port {
     var bus: String
     var path: String
-    var isThere = true
+    /// Not there: why, in English and Chinese.
+    var missing: (en: String, zh: String)?
+    var isSerial = true
     var mayOpen = true
     /// Who has it, of other programs than the agent.
     var strangers: [String] = []
     /// A name that another adapter can get at the next boot.
     var isNumbered = false
-    var label = ""
   }
 
   var configurationPath = ""
@@ -54,6 +55,10 @@ struct DoctorFacts {
   var ports: [Port] = []
   var statePath = ""
   var stateExists = true
+  /// What speaks against the state folder as the agent's; nil: nothing.
+  var stateRefusal: Phrase?
+  /// Of board, rules and ports, as the agent says them; without an agent as they are found.
+  var troubles: [Trouble] = []
   /// Of the state folder's file system; nil: not known.
   var freeBytes: Int64?
   /// What the buffer will still grow by.
@@ -76,6 +81,7 @@ struct Doctor {
     lookAtAgent()
     lookAtClock()
     lookAtPorts()
+    lookAtTroubles()
     if facts.agent == .running {
       lookAtBuses()
       lookAtBuffer()
@@ -170,10 +176,13 @@ struct Doctor {
         .wrong, "state-missing", facts.statePath, Phrase("the state folder is not there", "状态目录不存在"),
         Phrase("make it and give it to the agent's user; the package does", "请创建并交给代理用户；安装包会自动创建"))
     }
+    if let refusal = facts.stateRefusal {
+      add(.wrong, "state-refused", facts.statePath, refusal)
+    }
     if let mode = facts.keyMode, mode & 0o077 != 0 {
       add(
         .wrong, "key-open", "\(facts.statePath)/box.key",
-        Phrase("others can read the box's key; the agent refuses to start", "其他用户可读取本机密钥；代理将拒绝启动"),
+        Phrase("others can read the box's key; the agent waits and reads nothing", "其他用户可读取本机密钥；代理将等待，不采集数据"),
         Phrase("chmod 600 {0}/box.key", "chmod 600 {0}/box.key"), [facts.statePath])
     }
     guard let free = facts.freeBytes else { return }
@@ -213,15 +222,18 @@ struct Doctor {
 
   private mutating func lookAtPorts() {
     for port in facts.ports {
-      let values = [port.path, port.label.isEmpty ? "" : " (\(port.label))", port.strangers.joined(separator: ", ")]
-      if !port.isThere {
+      let values = [port.path, port.strangers.joined(separator: ", ")]
+      if let missing = port.missing {
         add(
-          .wrong, "port-missing", port.bus, Phrase("{0}{1} is not there", "{0}{1} 不存在"),
-          Phrase("is the adapter plugged in? `kerb ports` lists what is there", "适配器插好了吗？`kerb ports` 列出现有端口"), values
-        )
+          .wrong, "port-missing", port.bus, Phrase("{0}", "{1}"),
+          Phrase("`kerb ports` lists what is there", "`kerb ports` 列出现有端口"), [missing.en, missing.zh])
+      } else if !port.isSerial {
+        add(
+          .wrong, "port-foreign", port.bus, Phrase("{0} is no serial port", "{0} 不是串口"),
+          Phrase("`kerb ports` lists those that are there", "`kerb ports` 列出现有串口"), values)
       } else if !port.strangers.isEmpty {
         add(
-          .wrong, "port-taken", port.bus, Phrase("{0} is in use: {2}", "{0} 正被占用：{2}"),
+          .wrong, "port-taken", port.bus, Phrase("{0} is in use: {1}", "{0} 正被占用：{1}"),
           Phrase("end that program: two masters on one line break each other's frames", "请结束该程序：一条线上的两个主站会互相破坏"),
           values)
       } else if !port.mayOpen {
@@ -236,6 +248,14 @@ struct Doctor {
           Phrase("use its stable path from `kerb ports`, or /dev/kerb/…", "请使用 `kerb ports` 的固定路径或 /dev/kerb/…"),
           values)
       }
+    }
+  }
+
+  /// Those that have no finding of their own here.
+  private mutating func lookAtTroubles() {
+    let own = [Trouble.portMissing, Trouble.portLost, "state-full", "state-read-only", "state-failing"]
+    for trouble in facts.troubles where !own.contains(trouble.code) {
+      add(.wrong, trouble.code, trouble.subject, Phrase("{0}", "{1}"), nil, [trouble.text, trouble.chineseText])
     }
   }
 
@@ -261,7 +281,9 @@ struct Doctor {
 
   private mutating func lookAtBuffer() {
     let state = facts.buffer["state"]?.string ?? facts.status["buffer"]?["state"]?.string ?? "good"
-    if state != "good" {
+    if state != "good", let trouble = facts.troubles.first(where: { $0.code.hasPrefix("state-") }) {
+      add(.wrong, "buffer-\(state)", Self.buffer, Phrase("{0}", "{1}"), nil, [trouble.text, trouble.chineseText])
+    } else if state != "good" {
       add(
         .wrong, "buffer-\(state)", Self.buffer, Phrase("the storage is in trouble: {0} {1}", "存储异常：{0} {1}"),
         Phrase(

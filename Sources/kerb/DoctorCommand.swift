@@ -137,15 +137,20 @@ struct DoctorLook {
     }
     if configuration.clock == .trusted { facts.isClockSynchronised = true }
     facts.certificateExpires = configuration.certificate.flatMap { try? PullCertificate.read($0) }?.notAfter
-    let missing = PortPresence(configuration).missing
+    facts.stateRefusal = StateRoom(configuration.statePath).suspicion.map { Phrase($0.text, $0.chineseText) }
+    let machine = Machine()
+    facts.troubles = BoxLook(configuration, on: machine).troubles
+    let missing = PortPresence(configuration, on: machine).missing
     for bus in configuration.buses {
       guard let path = bus.serialPath else { continue }
       var port = DoctorFacts.Port(bus: bus.name, path: path)
-      let absent = missing.first { $0.bus == bus.name }
-      port.isThere = absent == nil
-      port.label = absent.map { $0.label[Language.current.code] ?? $0.label["en"] ?? "" } ?? ""
+      if let absent = missing.first(where: { $0.bus == bus.name }) {
+        port.missing = (absent.words.text, absent.words.chineseText)
+      }
+      port.isSerial = port.missing != nil || machine.isSerial(path)
       port.mayOpen = access(path, R_OK | W_OK) == 0
-      port.strangers = PortHolders.names(path).filter { !$0.hasPrefix("kerb ") && !$0.hasPrefix("kerb-") }
+      let holders = port.isSerial ? PortHolders.names(path) : []
+      port.strangers = holders.filter { !$0.hasPrefix("kerb ") && !$0.hasPrefix("kerb-") }
       port.isNumbered = ["/dev/ttyUSB", "/dev/ttyACM"].contains { path.hasPrefix($0) }
       facts.ports.append(port)
     }
@@ -156,10 +161,12 @@ struct DoctorLook {
     do throws(ControlFailure) {
       client = try ControlClient(path: ControlServer.path(runtime: files.runtimePath))
       facts.status = try client.call("status", [])
-      facts.deviceList = try client.call("devices", []).array ?? []
-      facts.alarms = try client.call("alarms", []).array ?? []
-      facts.buffer = try client.call("buffer", [])
       facts.agent = .running
+      if let told = facts.status["troubles"]?.array { facts.troubles = told.compactMap(Trouble.init) }
+      // Of one that waits for its state these have no answer.
+      facts.deviceList = (try? client.call("devices", []))?.array ?? []
+      facts.alarms = (try? client.call("alarms", []))?.array ?? []
+      facts.buffer = (try? client.call("buffer", [])) ?? .null
     } catch {
       switch error {
       case .noAgent: facts.agent = .none

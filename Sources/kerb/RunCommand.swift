@@ -33,7 +33,10 @@ struct Run: ParsableCommand {
     let configuration = try files.read()
     let logger = Logger(label: "kerb")
     let gateway = Gateway(configuration, logger: logger)
-    do { try gateway.start() } catch {
+    do {
+      // False: somebody ended it while it waited for its state.
+      guard try gateway.start() else { return }
+    } catch {
       throw CommandFailure(error.text, exitCode: error.exitCode)
     }
     gateway.run {

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Gateway
+import Glibc
 
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -23,13 +24,26 @@ struct Status: ParsableCommand {
   func run() throws {
     let status: JSONValue
     do { status = try Agent(options: files).ask("status") } catch let failure as CommandFailure {
-      // A box that could not be set up has no agent to say so.
-      if let record = CommissionRecord.read(statePath: files.statePath), !record.isGood {
-        for line in StatusScreen.commission(record) { complain(line) }
-      }
+      // Where no agent runs, the box itself is asked why.
+      if failure.exitCode == CommandFailure.unavailable { sayWhy() }
       throw failure
     }
     if json { show(status) } else { show(StatusScreen(status).lines) }
+  }
+}
+
+extension Status {
+  private func sayWhy() {
+    if let record = CommissionRecord.read(statePath: files.statePath), !record.isGood {
+      for line in StatusScreen.commission(record) { complain(line) }
+    }
+    // A box that nobody has set up is not wrong yet.
+    guard access(files.path, F_OK) == 0 else { return }
+    let doctor = Doctor(DoctorLook(files).facts())
+    for finding in doctor.findings where finding.level == .wrong && !finding.code.hasPrefix("agent-") {
+      let step = finding.step(in: .current).map { "\n  > \($0)" } ?? ""
+      complain(Colour.red.apply("\(finding.subject): \(finding.text(in: .current))") + step)
+    }
   }
 }
 
@@ -40,7 +54,7 @@ struct StatusScreen {
 
   var lines: [String] {
     let parts: [[String]] = [
-      [head], commission, missingPorts, buses, [devices, points, alarms], buffer, consumers, [memory],
+      [head], commission, troubles, buses, [devices, points, alarms], buffer, consumers, [memory],
     ]
     return Array(parts.joined())
   }
@@ -71,15 +85,13 @@ struct StatusScreen {
     return [Colour.red.apply(head)] + record.problems.prefix(3).map { "  \($0)" } + rest
   }
 
-  /// What to plug in where.
-  private var missingPorts: [String] {
-    (status["missing_ports"]?.array ?? []).map { port in
-      let (bus, device) = (port["bus"]?.string ?? "", port["device"]?.string ?? "")
-      let label = port["label"]?[Language.current.code]?.string ?? port["label"]?["en"]?.string
-      return Colour.red.apply(
-        Messages.either(
-          "Missing  {0}: no adapter at {1}; plug one in there, the rest runs on",
-          "缺少  {0}：{1} 没有转换器；请插上，其余照常运行", bus, label.map { "\($0) (\(device))" } ?? device))
+  /// What is the matter, and what to do. A port that is there and can't be used stands with its bus, and a
+  /// commissioning that was refused above.
+  private var troubles: [String] {
+    (status["troubles"]?.array ?? []).compactMap { trouble in
+      let code = trouble["code"]?.string ?? ""
+      if [Trouble.portLost, Trouble.commissionRefused].contains(code) { return nil }
+      return Colour.red.apply("! \(trouble[Language.current.code]?.string ?? "")")
     }
   }
 

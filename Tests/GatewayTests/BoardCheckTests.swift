@@ -136,7 +136,7 @@ struct PortPresenceTests {
     let site = try ConfigurationSite(
       "[gateway]\nid = \"b\"\nboard = \"qemu-virt\"\n" + buses.joined() + other + tcp)
     #expect(site.problems == [])
-    let missing = PortPresence(try #require(site.configuration), root: fake.folder.path).missing
+    let missing = PortPresence(try #require(site.configuration), on: fake.machine()).missing
     #expect(missing.map(\.bus) == ["rs485-1", "o"])
     #expect(missing[0].label["en"] == "USB port 1 of qemu-xhci" && missing[1].label.isEmpty)
     var status = GatewayStatus()

@@ -44,7 +44,8 @@ struct ConfigurationProblemTests {
       ])
   }
 
-  @Test("that two names of a port are one port")
+  /// What names lead to depends on what is plugged in: BoxLook tells of it.
+  @Test("not of two names of a port, which may be two again tomorrow")
   func portThroughLink() throws {
     let site = try ConfigurationSite(
       """
@@ -59,11 +60,45 @@ struct ConfigurationProblemTests {
       protocol = "modbus-rtu"
       port = "FOLDER/usb"
       """, links: [("usb", "/dev/null")])
-    #expect(
-      site.problems == [
-        "10:8: bus.two.port: is the port of another bus already, at kerb.toml:6:8 (it leads to /dev/null): "
-          + "put all devices on one bus, or name another port"
-      ])
+    #expect(site.problems == [] && site.configuration?.buses.count == 2)
+  }
+
+  @Test("not of a board: an unknown one, and one with two ports in one place, are told and left out")
+  func boards() throws {
+    let unknown = try ConfigurationSite("[gateway]\nid = \"b\"\nboard = \"qemu-vert\"\n")
+    #expect(unknown.problems == [] && unknown.configuration?.board == nil)
+    let elsewhere = try ConfigurationSite("[gateway]\nid = \"b\"\nboard = \"../boards/qemu-virt\"\n")
+    #expect(elsewhere.configuration?.board == nil && elsewhere.configuration?.boardProblems.count == 1)
+    let told = try #require(unknown.configuration?.boardProblems.first)
+    #expect(told.place.line == 3 && told.key == "gateway.board")
+    #expect(told.message.contains("did you mean \"qemu-virt\"?"))
+
+    func port(_ name: String) -> String {
+      "[[port]]\nname = \"\(name)\"\nlabel = { en = \"\(name)\" }\nkind = \"usb\"\npath = \"pci-0-usb-0:1:1.0\"\n"
+    }
+    let board = """
+      title = { en = "Box" }
+      sources = ["https://example.org"]
+      [detect]
+      compatible = ["acme,box"]
+      [watchdog]
+      driver = "w"
+      timeout_max = "10s"
+      [rtc]
+      chips = []
+      [storage]
+      kind = "sd"
+      [flashing]
+      en = ["s"]
+
+      """
+    let twice = try ConfigurationSite(
+      "[gateway]\nid = \"b\"\nboard = \"own\"\n",
+      more: [("boards/own/board.toml", board + port("one") + port("two"))])
+    #expect(twice.problems == [])
+    let configuration = try #require(twice.configuration)
+    #expect(configuration.boardProblems.map(\.message).contains { $0.hasPrefix("claims the same device as \"one\"") })
+    #expect(configuration.board?.ports.count == 2, "the names of its case are as good as before")
   }
 
   @Test("of a file that is not there, and of a folder in its place")

@@ -57,7 +57,7 @@ struct DoctorTests {
     case "agent-not-running": facts.agent = .none
     case "agent-silent": facts.agent = .silent
     case "clock-wrong": facts.unixSeconds = 1_000
-    case "port-missing": facts.ports[0].isThere = false
+    case "port-missing": facts.ports[0].missing = ("there is none", "没有")
     case "port-taken": facts.ports[0].strangers = ["minicom (7)"]
     case "bus-all-silent":
       facts.status = try JSONParser.parse(

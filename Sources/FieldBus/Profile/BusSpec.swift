@@ -91,6 +91,12 @@ package struct BusSpec: Sendable {
     self.busProtocol = busProtocol
     self.endpoint = endpoint
   }
+
+  /// Nil: no serial line.
+  package var serialPath: String? {
+    if case .serialPort(let path) = endpoint { return path }
+    return nil
+  }
 }
 
 package struct DeviceSpec: Sendable {

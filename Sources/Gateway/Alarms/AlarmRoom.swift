@@ -17,6 +17,8 @@ package final class AlarmRoom {
   private var left: AlarmsLeft
   private var watch: HouseWatch
   private var news = StoreNews()
+  /// What the store said last; nil: nothing yet.
+  private(set) var lastReport: StoreReport?
   /// What the store said last, and nobody has looked at yet.
   private let heard = Heard()
 
@@ -49,6 +51,7 @@ package final class AlarmRoom {
     if let report, let line = news.hear(report) {
       logger.log(level: line.isTrouble ? .error : .notice, "store: \(line.text)")
     }
+    if let report { lastReport = report }
     house.look(watch.look(sight, report), at: sight.now)
     house.handOver(to: store)
     store.report { [heard] in heard.set($0) }

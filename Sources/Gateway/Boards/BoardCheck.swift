@@ -70,30 +70,20 @@ package struct BoardCheck: Sendable {
   // MARK: Rules
 
   private mutating func rules() {
-    var found: [(file: String, board: String)] = []
-    var seen: Set<String> = []
-    var hasGeneral = false
-    for folder in ["/etc/udev/rules.d", "/run/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d"] {
-      for name in (try? TextFile.names(in: machine.root + folder)) ?? [] where name.hasSuffix(".rules") {
-        // A file of the same name in a folder before hides it.
-        guard seen.insert(name).inserted,
-          let text = try? TextFile.read("\(machine.root)\(folder)/\(name)", bytesMax: Limits.boardBytesMax)
-        else { continue }
-        if name == UdevRules.generalName { hasGeneral = true }
-        if let board = UdevRules.board(of: text) { found.append(("\(folder)/\(name)", board)) }
-        if UdevRules.board(of: text) == board.name, text != UdevRules.of(board) {
-          add(
-            "rules", "\(folder)/\(name)", .wrong, "are not those of this version: run kerb board udev --install",
-            "不是本版本的规则：请执行 kerb board udev --install")
-        }
-      }
+    let installed = InstalledRules(root: machine.root)
+    let found = installed.files
+    for file in found where file.board == board.name && file.text != UdevRules.of(board) {
+      add(
+        "rules", file.path, .wrong, "are not those of this version: run kerb board udev --install",
+        "不是本版本的规则：请执行 kerb board udev --install")
     }
     let others = found.filter { $0.board != board.name }
     for other in others {
       add(
-        "rules", other.file, .wrong,
-        "are of board \(other.board): two boards would claim one name; remove the file, then: udevadm control --reload",
-        "属于主板 \(other.board)：两块主板会争用同一名称；请删除该文件，再执行 udevadm control --reload")
+        "rules", other.path, .wrong,
+        "are of board \(other.board), and this is \(board.name): two boards would claim one name; remove the file, "
+          + "then: udevadm control --reload",
+        "属于主板 \(other.board)，而本机是 \(board.name)：两块主板会争用同一名称；请删除该文件，再执行 udevadm control --reload")
     }
     if !found.contains(where: { $0.board == board.name }) {
       add(
@@ -102,7 +92,7 @@ package struct BoardCheck: Sendable {
     } else if others.isEmpty {
       add("rules", "", .good, "name the ports of this board", "已为本主板端口命名")
     }
-    if !hasGeneral {
+    if !installed.hasGeneral {
       add(
         "rules", UdevRules.generalName, .note,
         "is not installed: other USB adapters have no /dev/kerb name; run kerb board udev --install",

@@ -44,7 +44,15 @@ package struct BoardLibrary: Sendable {
   }
 
   /// All that can be read; what is wrong with the others is reported.
-  package func all(into diagnostics: Diagnostics) -> [Board] { names().compactMap { load($0, into: diagnostics) } }
+  package func all(into diagnostics: Diagnostics) -> [Board] {
+    for folder in searchPaths {
+      do { _ = try TextFile.names(in: folder) } catch {
+        diagnostics.report(
+          SourcePlace(file: folder, line: 0, column: 0), "", "\(error.message): its boards are left out")
+      }
+    }
+    return names().compactMap { load($0, into: diagnostics) }
+  }
 
   /// What to say where a name is not one of a board.
   package func unknown(_ name: String) -> String {

@@ -117,20 +117,37 @@ extension Machine {
   /// Those with a device behind them, in the order of their names.
   package var ports: [MachinePort] {
     let folder = "\(root)/sys/class/tty"
-    return ((try? TextFile.names(in: folder)) ?? []).compactMap { name in
-      guard let device = TextFile.resolved("\(folder)/\(name)/device"),
-        Self.line("\(folder)/\(name)/type") != "0"
-      else { return nil }
-      var port = MachinePort(kernel: name)
-      let ancestry = DevicePath(device, root: root)
-      port.path = ancestry.id
-      port.driver = ancestry.driver
-      port.io = Self.line("\(folder)/\(name)/port").flatMap { text in
-        text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16).flatMap { $0 == 0 ? nil : $0 } : nil
-      }
-      port.number = Self.line("\(device)/port_number").flatMap { Int($0) } ?? 0
-      return port
+    return ((try? TextFile.names(in: folder)) ?? []).compactMap(port)
+  }
+
+  /// By its name, "ttyUSB0"; nil: there is no such port, or no device behind it.
+  package func port(_ name: String) -> MachinePort? {
+    let folder = "\(root)/sys/class/tty"
+    guard let device = TextFile.resolved("\(folder)/\(name)/device"), Self.line("\(folder)/\(name)/type") != "0"
+    else { return nil }
+    var port = MachinePort(kernel: name)
+    let ancestry = DevicePath(device, root: root)
+    port.path = ancestry.id
+    port.driver = ancestry.driver
+    port.io = Self.line("\(folder)/\(name)/port").flatMap { text in
+      text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16).flatMap { $0 == 0 ? nil : $0 } : nil
     }
+    port.number = Self.line("\(device)/port_number").flatMap { Int($0) } ?? 0
+    return port
+  }
+
+  /// False: what is at this path is surely no tty. Opens nothing.
+  package func isSerial(_ path: String) -> Bool {
+    var facts = stat()
+    guard stat(root + path, &facts) == 0 else { return true }
+    guard facts.st_mode & S_IFMT == S_IFCHR else { return false }
+    let number = facts.st_rdev
+    let major = number >> 8 & 0xFFF
+    let minor = number & 0xFF | number >> 12 & 0xFFF00
+    // Ptys have no place in sysfs (devices.txt of the kernel).
+    if (136...143).contains(major) { return true }
+    let subsystem = TextFile.resolved("\(root)/sys/dev/char/\(major):\(minor)/subsystem")
+    return subsystem.map { $0.hasSuffix("/tty") } ?? true
   }
 
   package func ports(_ port: BoardPort) -> [MachinePort] { ports.filter { $0.isA(port) } }

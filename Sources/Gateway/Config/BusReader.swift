@@ -93,21 +93,17 @@ extension ConfigurationReader {
     return .tcp(host: address.host, port: address.port)
   }
 
-  /// A second bus on a port would answer the first one's requests. Links are followed: two names may be one port.
+  /// A second bus on a port would answer the first one's requests. Two names that lead to one port are seen when they
+  /// do, which depends on what is plugged in: BoxLook tells of them.
   private func claim(_ endpoint: BusEndpoint, _ reader: TableReader, _ ports: inout [BusEndpoint: SourcePlace]) {
-    var real = endpoint
     var key = "host"
-    if case .serialPort(let path) = endpoint {
-      real = .serialPort(path: TextFile.resolved(path) ?? path)
-      key = "port"
-    }
-    guard let first = ports[real] else {
-      ports[real] = reader.valuePlace(key)
+    if case .serialPort = endpoint { key = "port" }
+    guard let first = ports[endpoint] else {
+      ports[endpoint] = reader.valuePlace(key)
       return
     }
-    var message = "is the \(key) of another bus already, at \(first.text)"
-    if case .serialPort(let path) = real, endpoint != real { message += " (it leads to \(path))" }
-    reader.report(key, "\(message): put all devices on one bus, or name another \(key)")
+    reader.report(
+      key, "is the \(key) of another bus already, at \(first.text): put all devices on one bus, or name another \(key)")
   }
 
   private func lineFormat(_ reader: TableReader, _ busProtocol: BusProtocol?) -> LineFormat {

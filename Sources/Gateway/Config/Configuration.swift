@@ -72,6 +72,8 @@ package struct Configuration: Sendable {
   package var clock: ClockTrust = .auto
   /// What the box is, if somebody said so.
   package var board: Board?
+  /// Of a board that is unknown or has mistakes in its file: told, and no reason to stand still. It gives names only.
+  package var boardProblems: [Diagnostic] = []
 
   package var telemetryBytes = 256 << 20
   package var alarmBytes = 16 << 20

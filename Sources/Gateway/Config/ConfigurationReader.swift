@@ -28,9 +28,12 @@ package struct ConfigurationReader {
   package struct Draft: Sendable {
     package var name: String
     package var table: TomlTable
-    package init(name: String, table: TomlTable) {
+    /// A board that is unknown or has mistakes is a mistake of it: who wrote it can still put it right.
+    package var isStrict: Bool
+    package init(name: String, table: TomlTable, isStrict: Bool = false) {
       self.name = name
       self.table = table
+      self.isStrict = isStrict
     }
   }
 
@@ -159,11 +162,16 @@ package struct ConfigurationReader {
   }
 
   /// Its file has keys of its own, which are none of a configuration.
-  private func board(_ name: String, _ reader: TableReader) -> Board? {
+  private mutating func board(_ name: String, _ reader: TableReader) -> Board? {
     let problems = Diagnostics()
     let board = nameProblem(name) == nil ? boards.load(name, into: problems) : nil
-    for problem in problems.sorted { diagnostics.report(problem.place, problem.key, problem.message) }
-    if board == nil, problems.isEmpty { reader.report("board", boards.unknown(name)) }
+    if board == nil, problems.isEmpty {
+      problems.report(reader.valuePlace("board"), reader.keyPath("board"), boards.unknown(name))
+    }
+    if draft?.isStrict == true {
+      for problem in problems.sorted { diagnostics.report(problem.place, problem.key, problem.message) }
+    }
+    configuration.boardProblems = problems.sorted
     return board
   }
 

@@ -37,7 +37,7 @@ final class BufferDesk: @unchecked Sendable {
   ) -> Bool {
     guard Self.methods.contains(method) else { return false }
     guard let store else {
-      reply(ControlDesk.error("unavailable", "there is no store here"))
+      reply(ControlDesk.error("unavailable", "there is no store: `kerb status` says what the agent waits for"))
       return true
     }
     let bound = NIOLoopBound(reply, eventLoop: loop)

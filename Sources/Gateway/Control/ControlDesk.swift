@@ -24,6 +24,7 @@ final class ControlDesk: @unchecked Sendable {
   private let pull: PullServer?
   private let push: PushOffice?
   private let reloads: ReloadDoor?
+  private let troubles: TroubleBook
   private let arenaBytes: Int
   private let startedAt: Instant
   let loop: any EventLoop
@@ -38,10 +39,11 @@ final class ControlDesk: @unchecked Sendable {
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
     field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?,
     push: PushOffice?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop, logger: Logger,
-    reloads: ReloadDoor?, healthNs: Int64, now: @escaping @Sendable () -> Instant
+    reloads: ReloadDoor?, troubles: TroubleBook, healthNs: Int64, now: @escaping @Sendable () -> Instant
   ) {
     self.healthNs = healthNs
     self.reloads = reloads
+    self.troubles = troubles
     self.configuration = configuration
     self.source = source
     self.field = field
@@ -127,17 +129,20 @@ final class ControlDesk: @unchecked Sendable {
     askStore {
       guard let pull = self.pull else {
         tooLate.cancel()
-        return answer(self.lastReport.storeID.isEmpty, nil)
+        return answer(self.isSilent, nil)
       }
       let bound = NIOLoopBound(answer, eventLoop: self.loop)
       pull.counts { counts in
         self.loop.execute {
           tooLate.cancel()
-          bound.value(self.lastReport.storeID.isEmpty, counts)
+          bound.value(self.isSilent, counts)
         }
       }
     }
   }
+
+  /// It said nothing at all, not even why it has nothing to say.
+  private var isSilent: Bool { lastReport.storeID.isEmpty && lastReport.lastFailure.isEmpty }
 
   /// Brings the three `last…` up to date.
   func askStore(_ completion: @escaping () -> Void) {
@@ -166,6 +171,7 @@ final class ControlDesk: @unchecked Sendable {
     status.board = configuration.board?.name
     status.commission = CommissionRecord.read(statePath: configuration.statePath)
     status.missingPorts = PortPresence(configuration).missing
+    status.troubles = troubles.troubles
     status.buses = (0..<field.busCount).map(field.bus)
     status.devices = (0..<field.deviceCount).map(field.device)
     for number in 0..<field.pointCount { status.pointQualities[Int(field.point(number).quality.rawValue)] += 1 }

@@ -38,7 +38,7 @@ package final class ControlServer: Sendable {
     field: any FieldView, alarms: (any AlarmOwners)? = nil, house: HouseAlarms? = nil, pull: PullServer?,
     push: PushOffice? = nil,
     arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup, logger: Logger, reloads: ReloadDoor? = nil,
-    healthNs: Int64 = Limits.healthNs,
+    troubles: TroubleBook = TroubleBook(), healthNs: Int64 = Limits.healthNs,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
     access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
       ControlAccess.of(uid: $0, gid: $1, agent: geteuid(), namespace: .current)
@@ -51,7 +51,7 @@ package final class ControlServer: Sendable {
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
       field: field, alarms: alarms, house: house, pull: pull, push: push, arenaBytes: arenaBytes, startedAt: startedAt,
-      loop: loop, logger: logger, reloads: reloads, healthNs: healthNs, now: now)
+      loop: loop, logger: logger, reloads: reloads, troubles: troubles, healthNs: healthNs, now: now)
     self.house = ControlHouse()
     self.logger = logger
     self.access = access

@@ -13,6 +13,7 @@ package struct GatewayStatus: Sendable {
   package var board: String?
   package var missingPorts: [PortPresence.Missing] = []
   package var commission: CommissionRecord?
+  package var troubles: [Trouble] = []
   package var buses: [BusReport] = []
   package var devices: [DeviceReport] = []
   /// By `Quality.rawValue`.
@@ -47,6 +48,8 @@ package struct GatewayStatus: Sendable {
       }
       root.key("missing_ports")
       root.array { list in for port in missingPorts { list.write(port) } }
+      root.key("troubles")
+      root.troubles(troubles)
       root.key("buses")
       root.array { list in
         for bus in buses { list.write(bus, Verdict(bus, devices.filter { $0.bus == bus.name })) }

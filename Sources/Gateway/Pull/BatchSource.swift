@@ -5,6 +5,8 @@ import Store
 import StreamCore
 
 package protocol BatchSource: Sendable {
+  /// What is said where it has no answer.
+  var closed: StoreFailure { get }
   func read(
     _ request: ReadRequest, for consumer: String?,
     _ completion: @escaping @Sendable (Result<ReadAnswer, StoreFailure>) -> Void)
@@ -24,6 +26,10 @@ package protocol BatchSource: Sendable {
   func report(_ completion: @escaping @Sendable (StoreReport) -> Void)
   /// Commits what is pending; says what is durable then.
   func flush(_ completion: @escaping @Sendable (Result<Position, StoreFailure>) -> Void)
+}
+
+extension BatchSource {
+  package var closed: StoreFailure { .closed }
 }
 
 extension StoreThread: BatchSource {}

@@ -51,7 +51,7 @@ final class Delivery: @unchecked Sendable {
     if let position { return begin(at: position) }
     desk.source.position(of: consumer.name) { stored in
       self.desk.loop.execute {
-        if let stored { self.begin(at: stored) } else { self.answer(PullDesk.unavailable(.closed)) }
+        if let stored { self.begin(at: stored) } else { self.answer(PullDesk.unavailable(self.desk.source.closed)) }
       }
     }
   }
@@ -64,7 +64,7 @@ final class Delivery: @unchecked Sendable {
 
   private func begin(at position: Position) {
     guard state != .answered else { return }
-    guard let seal = desk.seal(of: consumer) else { return answer(PullDesk.unavailable(.closed)) }
+    guard let seal = desk.seal(of: consumer) else { return answer(PullDesk.unavailable(desk.source.closed)) }
     begin = position
     scannedBefore = 0
     self.seal = seal

@@ -165,7 +165,7 @@ final class PullDesk: @unchecked Sendable {
 
   static func unavailable(_ failure: StoreFailure) -> PullAnswer {
     .tryLater(
-      .serviceUnavailable, "the buffer can't be read now ; nothing is lost, repeat the request: \(failure)",
+      .serviceUnavailable, "the buffer can't be read now; nothing is lost, repeat the request: \(failure)",
       afterSeconds: 10)
   }
 
@@ -296,7 +296,7 @@ final class PullDesk: @unchecked Sendable {
       delivery.start(at: nil)
       return delivery
     }
-    guard let seal = seal(of: consumer) else { throw PullRefusal(Self.unavailable(.closed)) }
+    guard let seal = seal(of: consumer) else { throw PullRefusal(Self.unavailable(source.closed)) }
     let position = try held(token, seal)
     if position.alarms <= known.alarms, position.telemetry <= known.telemetry {
       accept(position, from: consumer, delivery)
