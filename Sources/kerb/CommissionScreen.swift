@@ -65,7 +65,23 @@ struct CommissionScreen {
     }
     let consumers = configuration.consumers.map(\.name)
     if !consumers.isEmpty { add(Messages.either("for {0}", "平台 {0}", consumers.joined(separator: ", "))) }
-    for note in notes { add("! \(note)") }
+    for note in notes { lines += Self.folded("! \(note)", to: room - 1) }
     return Array(lines.prefix(Self.linesMax))
+  }
+
+  /// What is to be done stands at a note's end: it is folded, at a blank where there is one, and not cut.
+  static func folded(_ text: String, to width: Int) -> [String] {
+    var lines: [String] = []
+    var line = ""
+    for character in text {
+      if Table.width(line) + Table.width(String(character)) > width {
+        let blank = line.lastIndex(of: " ").flatMap { line[..<$0].contains { $0 != " " } ? $0 : nil }
+        let end = blank ?? line.endIndex
+        lines.append(String(line[..<end]))
+        line = "  " + line[end...].drop { $0 == " " }
+      }
+      line.append(character)
+    }
+    return line.contains { $0 != " " } ? lines + [line] : lines
   }
 }

@@ -445,7 +445,9 @@ def test_platforms_of_a_file_are_listed_rotated_and_removed_like_others(box):
     assert "nothing to do" in box.commission().stdout
     assert token in box.written.read_text()
     box.write(FILE + "\n# another season\n")
-    assert "! water-bureau: another token" in box.commission().stdout
+    screen = box.commission().stdout
+    assert "! water-bureau: another token" in screen and all(len(line) <= 80 for line in screen.splitlines())
+    assert "the file's" in screen, "a note is folded, not cut"
     assert "water-bureau: another token than before, the file's" in box.result.read_text()
     assert token not in box.written.read_text()
 
