@@ -268,6 +268,8 @@ package enum Limits {
   package static let stateRetryNs: Int64 = 5_000_000_000
   /// A look at the system's rules and ports takes some milliseconds; what is missing is seen every second.
   package static let boxLookNs: Int64 = 60_000_000_000
+  /// A paragraph in each of two languages.
+  package static let noticeBytesMax = 4 << 10
   /// The same trouble is not said again before: a loose plug would fill the journal.
   package static let troubleSayNs: Int64 = 60_000_000_000
   /// The longest the store thread sleeps: its heart beats at least this often.

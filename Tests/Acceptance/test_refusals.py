@@ -259,3 +259,14 @@ def test_status_of_a_box_whose_agent_does_not_run_says_why(house):
     assert "kerb check" in answer.stderr and "no agent answers at" in answer.stderr
     chinese = run("status", *box.agent.files, environment={"LANG": "zh_CN.UTF-8"})
     assert "处错误" in chinese.stderr
+
+
+def test_what_the_system_around_the_agent_has_to_say_is_said_with_the_rest(house):
+    """An image's scripts leave it where they have done without a person."""
+    box = Box(house)
+    box.agent.state.mkdir(exist_ok=True)
+    notice = box.agent.state / "notice"
+    notice.write_text("The buffer of a newer version was put aside.\n新版本的缓冲已移开。\n")
+    box.start().runs()
+    assert box.trouble("notice") == {
+        "code": "notice", "subject": str(notice), "en": "The buffer of a newer version was put aside.", "zh": "新版本的缓冲已移开。"}

@@ -18,6 +18,7 @@ package struct BoxLook: Sendable {
     ports()
     missing()
     commission()
+    notice()
   }
 
   private mutating func board() {
@@ -107,5 +108,17 @@ package struct BoxLook: Sendable {
         "commissioning by \(record.source) was refused and changed nothing: \(first); put it right, then: kerb "
           + "commission --from \(record.source)",
         "按 \(record.source) 开通被拒绝，未作更改：\(first)；请改正后执行 kerb commission --from \(record.source)"))
+  }
+
+  // MARK: What the system around the agent has to say
+
+  /// A line of English, and one of Chinese, in the state folder: by whoever takes an update back or does without a
+  /// partition. A person removes it.
+  private mutating func notice() {
+    let path = "\(configuration.statePath)/notice"
+    guard let text = try? TextFile.read(path, bytesMax: Limits.noticeBytesMax) else { return }
+    let lines = text.split(separator: "\n").map(String.init)
+    guard let first = lines.first else { return }
+    troubles.append(Trouble("notice", path, first, lines.count > 1 ? lines[1] : first))
   }
 }
