@@ -148,7 +148,8 @@ deb-test: setup-package
 image: setup-image
 	packaging/image/build $(or $(BOARD),qemu-virt) $$(ls -t .build/deb/kerb_*_arm64.deb | head -1)
 
-# The image in QEMU, emulated: first boot by a file, pulled through a port, power cuts, adapters replugged, cuts of the block log.
+# The image in QEMU, emulated: first boot by a file, pulled through a port, power cuts, adapters replugged, cuts of the block log,
+# signed updates kept and taken back, a partition that is full, damaged or missing. Half an hour; PHASES=first does less.
 image-test: setup-image
 	packaging/image/test $(or $(BOARD),qemu-virt)
 

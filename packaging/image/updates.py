@@ -30,11 +30,6 @@ class Updates:
         system.unlink()
         return bundle
 
-    def shell(self, command, seconds=600):
-        machine = self.machine
-        poll("a shell", lambda: machine.shell("true", self.key) is not None, BOOT_S, machine.must_live)
-        return machine.shell(command, self.key, seconds)
-
     def update(self):
         say("update: signed bundles for the other system")
         self.boot()
@@ -53,7 +48,8 @@ class Updates:
         say("update: an agent that does not start")
         self.broken()
         self.healthy("b")
-        self.figure("update: a system whose agent does not start is left after three starts by itself; the box is where it was, no sequence missing")
+        self.figure("update: a system whose agent does not start is left after three starts by itself; the box is where it was, "
+                    "no sequence missing")
         self.newer()
 
     def install(self, bundle, otherwise=""):
