@@ -20,6 +20,7 @@ extension Buffer {
     var room = max(1, min(request.recordsMax, Limits.recordsPerAnswerMax))
     var answer = ReadAnswer()
     answer.storeID = storeID
+    answer.epoch = epoch
     // A position that nobody was ever told is brought back to what there is.
     answer.next = Position(
       alarms: max(0, min(request.after.alarms, durable.alarms)),
@@ -68,26 +69,43 @@ extension Buffer {
     before unixNs: Int64, in table: BlockTable, _ numbers: ClosedRange<Int64>?
   ) throws(StoreFailure) -> Int64 {
     guard let log, let numbers else { return 0 }
-    var offsets: [UInt32: Int64?] = [:]
+    var before: Int64 = 0
+    var low = numbers.lowerBound
+    // Times go up within an epoch. Over epochs they need not: a clock may have been ten years off in one of them.
+    while low <= numbers.upperBound {
+      // A damaged block says nothing: from there on all is read.
+      guard case .block(let first) = try table.info(low), let offset = try log.clock(of: first.epoch).offsetNs else {
+        return before
+      }
+      var end = low
+      let last = try lastBlock(in: low...numbers.upperBound, table) { $0.epoch == first.epoch }
+      if let last { end = last.number }
+      let passed = try lastBlock(in: low...end, table) { ($0.latest + offset).nanoseconds < unixNs }
+      guard let passed else { return before }
+      before = passed.last
+      if passed.number < end { return before }
+      low = end + 1
+    }
+    return before
+  }
+
+  /// The last of those at the beginning that are so.
+  private func lastBlock(
+    in numbers: ClosedRange<Int64>, _ table: BlockTable, where isSo: (BlockInfo) -> Bool
+  ) throws(StoreFailure) -> BlockInfo? {
+    var found: BlockInfo?
     var low = numbers.lowerBound
     var high = numbers.upperBound + 1
-    var before: Int64 = 0
     while low < high {
       let middle = low + (high - low) / 2
-      guard case .block(let info) = try table.info(middle) else {
-        // A damaged one says nothing; the one in front of it does, or nobody.
-        high = middle
-        continue
-      }
-      if offsets[info.epoch] == nil { offsets[info.epoch] = try log.clock(of: info.epoch).offsetNs }
-      if let offset = offsets[info.epoch] ?? nil, (info.latest + offset).nanoseconds < unixNs {
-        before = info.last
+      if case .block(let info) = try table.info(middle), isSo(info) {
+        found = info
         low = middle + 1
       } else {
         high = middle
       }
     }
-    return before
+    return found
   }
 
   private func readAlarms(after: Int64, recordsMax: Int) throws(StoreFailure) -> AlarmAnswer {

@@ -245,6 +245,8 @@ package struct ReadRequest: Sendable {
 package struct ReadAnswer: Sendable {
   /// The store's id at the time of reading: the ids of these records are (storeID, epoch, lane, sequence).
   package var storeID = ""
+  /// The newest.
+  package var epoch: UInt32 = 0
   package var alarmGaps: [Gap] = []
   package var telemetryGaps: [Gap] = []
   package var events: [StoredEvent] = []

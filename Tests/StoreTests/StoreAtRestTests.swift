@@ -71,6 +71,28 @@ struct StoreAtRestTests {
     }
   }
 
+  @Test("28 Reading from a time on finds what an epoch with a wrong clock stands behind")
+  func sinceOverEpochs() async throws {
+    let folder = Folder()
+    let right: Int64 = 1_800_000_000_000_000_000
+    var next: Int64 = 1
+    for offset in [right, right - 315_360_000_000_000_000, right, right + 315_360_000_000_000_000, right] {
+      let site = try Site(configuration(folder, samplesPerBlock: 20))
+      site.store.clockKnown(offsetNs: offset)
+      await site.put(numbered(next..<(next + 200)))
+      next += 200
+      try await site.flush()
+      site.stop()
+    }
+    let store = try StoreAtRest(configuration(folder))
+    for number in [1, 150, 199, 450, 590, 900, 1_000] as [Int64] {
+      var request = ReadRequest(after: Position(), alarms: false, telemetry: true, recordsMax: 10_000)
+      request.sinceNs = numbered(number).at.nanoseconds + right
+      let first = try #require(try store.read(request).batches.first?.firstSequence)
+      #expect(first <= number, "asked for \(number), begins at \(first)")
+    }
+  }
+
   @Test("A look at everything counts what is whole, and names what is not")
   func check() async throws {
     let folder = Folder()

@@ -233,8 +233,8 @@ struct ExportRequest {
         }
       }
       root.member("next", answer.next.telemetry)
-      // Beyond the end nothing comes that is asked for: times of one epoch go up.
-      root.member("more", answer.more && !isBeyond)
+      // Beyond the end nothing comes that is asked for: times go up within an epoch, and behind the newest is none.
+      root.member("more", answer.more && !(isBeyond && answer.batches.last?.epoch == answer.epoch))
     }
   }
 }
