@@ -21,6 +21,7 @@ help:
 	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
 	@echo 'make fleet    $(or $(BOXES),200) boxes push into a RabbitMQ cluster, and a node of it is killed (BOXES=N SECONDS=N)'
 	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
+	@echo 'make test-arm64   the unit tests, built for 64-bit ARM and run under qemu-user (as root; 15 min)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
 	@echo 'make hostile  slow heads, malformed requests and guessed tokens (SLOW=500 MALFORMED=100000 GUESSES=10000)'
 	@echo 'make image    a card for BOARD=qemu-virt, with the package     make image-test  the image in QEMU'
@@ -133,6 +134,11 @@ fuzz: setup
 udev: setup
 	$(SWIFT) build --product kerb
 	$$($(SWIFT) build --show-bin-path)/kerb board udev --write udev
+
+.PHONY: test-arm64
+# What of them needs a real machine is left out, and named with its reason.
+test-arm64: setup-package
+	scripts/cross-arm64 test
 
 # Debian packages; the one for arm64 is built by Debian's own Swift in a folder of its own, as root.
 deb: setup-package release

@@ -11,6 +11,9 @@ let strict: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+/// The optimiser of Debian's Swift 6.2.3 ends in an assertion at Gateway's tests when a cross build optimises them.
+let unoptimised: [SwiftSetting] = embeddedGate ? [] : [.unsafeFlags(["-Onone"])]
+
 var targets: [Target] = [
   .systemLibrary(name: "CModbus", pkgConfig: "libmodbus", providers: [.apt(["libmodbus-dev"])]),
   .systemLibrary(name: "CSerialPort", pkgConfig: "libserialport", providers: [.apt(["libserialport-dev"])]),
@@ -82,7 +85,8 @@ var targets: [Target] = [
   .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore"], swiftSettings: strict),
   .testTarget(name: "FieldBusTests", dependencies: ["FieldBus", "CLinux", "TestSupport"], swiftSettings: strict),
   .testTarget(name: "StoreTests", dependencies: ["Store", "FieldBus", "CFaultVFS"], swiftSettings: strict),
-  .testTarget(name: "GatewayTests", dependencies: ["Gateway", "CZlib", "TestSupport"], swiftSettings: strict),
+  .testTarget(
+    name: "GatewayTests", dependencies: ["Gateway", "CZlib", "TestSupport"], swiftSettings: strict + unoptimised),
   .testTarget(
     name: "KerbTests", dependencies: ["kerb", "Gateway", "FieldBus", "StreamCore", "CLinux"], swiftSettings: strict),
   .testTarget(

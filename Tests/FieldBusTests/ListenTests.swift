@@ -94,7 +94,7 @@ import Testing
       if sample.series == 1 { cards.append(Array(batch.text(of: sample))) }
       if sample.series == 2 { counts.append(sample) }
     }
-    #expect(cards.count == 3)
+    try #require(cards.count == 3)
     #expect(cards[0] == cards[1] && cards[1] != cards[2])
     #expect(cards.allSatisfy { $0.count == Limits.pseudonymBytes })
     // 70000 is no u16: no value, rather than another one.
