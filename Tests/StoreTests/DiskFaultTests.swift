@@ -213,7 +213,14 @@ struct DiskFaultTests {
     #expect(isStuck)
     // Not a byte more: nothing is left to anybody.
     disk.fill(512, pages: 1 << 16)
-    await #expect { try await site.flush() } throws: { ($0 as? StoreFailure)?.isFull == true }
+    let isRefused = await eventually {
+      await course.put(3, into: site)
+      do {
+        try await site.flush()
+        return false
+      } catch { return (error as? StoreFailure)?.isFull == true }
+    }
+    #expect(isRefused)
     for _ in 0..<50 { await course.raise(site) }
     #expect(await site.report().durable.alarms == course.events)
     #expect(try await site.read().events.count == 50)

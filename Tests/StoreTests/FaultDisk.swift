@@ -70,8 +70,9 @@ final class SmallDisk {
     guard Self.mountAt(folder.path, bytes: bytes) else { return nil }
   }
 
+  /// Beside what fills it already: not for a moment is there more room than before.
   func fill(_ pageBytes: Int, pages: Int) {
-    guard let file = fopen(folder.file("ballast"), "w") else { return }
+    guard let file = fopen(folder.file("ballast"), "a") else { return }
     let part = [UInt8](repeating: 1, count: pageBytes)
     for _ in 0..<pages where fwrite(part, 1, part.count, file) < part.count { break }
     fclose(file)
@@ -120,8 +121,8 @@ struct Course {
   }
 }
 
-/// Asks until it is so. Each question makes the store thread go round.
-func eventually(_ seconds: Int64 = 30, _ isSo: () async -> Bool) async -> Bool {
+/// Asks until it is so. Each question makes the store thread go round. Only what fails waits that long.
+func eventually(_ seconds: Int64 = 120, _ isSo: () async -> Bool) async -> Bool {
   let deadline = kerb_monotonic_ns() + seconds * 1_000_000_000
   while !(await isSo()) {
     guard kerb_monotonic_ns() < deadline else { return false }

@@ -160,7 +160,7 @@ struct ReserveCourseTests {
     // Something newer, so that no block is the one that is being filled.
     await site.put([numbered(1_001)])
     try await site.flush()
-    let isSwept = await eventually(20) {
+    let isSwept = await eventually {
       _ = try? await site.flush()
       return await site.report().losses.retention == served.missing
     }

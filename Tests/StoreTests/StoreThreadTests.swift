@@ -52,7 +52,7 @@ struct StoreThreadTests {
     kerb_gate_lock(store.wake)
     kerb_gate_signal(store.wake)
     kerb_gate_unlock(store.wake)
-    #expect(durable.wait(seconds: 10) == Position(alarms: 1, telemetry: 0))
+    #expect(durable.wait(seconds: 120) == Position(alarms: 1, telemetry: 0))
     store.stop()
 
     let site = try Site(configuration(folder, alarmNames: ["new/alarm", "hall-2/smoke"]))
