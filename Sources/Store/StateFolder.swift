@@ -12,7 +12,7 @@ import StreamCore
 struct StateFolder: ~Copyable {
   let path: String
   private let lock: Int32
-  private let moved = MovedSets()
+  private let moved: MovedSets
 
   static let telemetry = "telemetry.db"
   static let alarms = "alarm.db"
@@ -43,6 +43,7 @@ struct StateFolder: ~Copyable {
     }
     self.path = path
     lock = descriptor
+    moved = MovedSets()
     give(file)
   }
 
