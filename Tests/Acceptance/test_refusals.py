@@ -223,6 +223,8 @@ def test_an_agent_without_its_state_waits_says_so_to_everybody_and_begins_by_its
     else:
         (state / "box.key").chmod(0o600)
     poll(lambda: "the state is there now" in box.agent.log, "it has tried again", seconds=20)
+    # In between its doors are exchanged for those of an agent that works.
+    poll(lambda: "running buses=1" in box.agent.log, "it has begun")
     box.runs()
     assert [each for each in box.agent.status()["troubles"] if each["code"] == "state-unusable"] == []
     box.agent.stop()
