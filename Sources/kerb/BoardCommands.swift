@@ -218,14 +218,14 @@ enum BoardFinder {
     let names = found.best.map(\.name).joined(separator: ", ")
     return CommandFailure(
       found.best.isEmpty
-        ? Messages.either(
+        ? Phrase(
           "this machine ({0}) is no board that Kerb knows: `kerb boards` lists them; name one with board = \"…\" "
             + "under [gateway], or write your own: /etc/kerb/boards/NAME/board.toml",
           "本机（{0}）不是已知主板：`kerb boards` 可列出；请在 [gateway] 写 board = \"…\"，或自建 "
-            + "/etc/kerb/boards/名称/board.toml", machine.title)
-        : Messages.either(
+            + "/etc/kerb/boards/名称/board.toml")(machine.title)
+        : Phrase(
           "this machine ({0}) could be {1}: name one with board = \"…\" under [gateway]",
-          "本机（{0}）可能是 {1}：请在 [gateway] 写 board = \"…\" 指定", machine.title, names),
+          "本机（{0}）可能是 {1}：请在 [gateway] 写 board = \"…\" 指定")(machine.title, names),
       exitCode: CommandFailure.unavailable)
   }
 }

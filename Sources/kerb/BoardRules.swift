@@ -63,9 +63,9 @@ enum BoardInstall {
     for arguments in [["control", "--reload"], trigger, ["settle", "-t", "5"]] {
       guard Tool.run("udevadm", arguments).status == 0 else {
         complain(
-          Messages.either(
+          Phrase(
             "udev did not take the rules over; they are in force after: udevadm control --reload, or a restart",
-            "udev 未重新加载规则；执行 udevadm control --reload 或重启后生效"))
+            "udev 未重新加载规则；执行 udevadm control --reload 或重启后生效")())
         return
       }
     }
@@ -82,7 +82,7 @@ enum BoardInstall {
     do { try TextFile.write(Array(text.utf8), to: path) } catch {
       throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
     }
-    complain(Messages.either("written: {0}", "已写入：{0}", path))
+    complain(Phrase("written: {0}", "已写入：{0}")(path))
   }
 
   private static func refused(_ code: Int32, _ path: String) -> CommandFailure {

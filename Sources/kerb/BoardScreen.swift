@@ -19,16 +19,16 @@ struct BoardScreen {
     let steps = board.flashing[Language.current.code] ?? []
     let numbered = (steps.isEmpty ? board.flashing["en"] ?? [] : steps).enumerated().map { "  \($0 + 1). \($1)" }
     let head = [Colour.bold.apply("\(board.name)  \(board.title.inLanguage)"), proof]
-    let flashing = [Messages.either("Flashing:", "烧录：")] + numbered
-    let sources = [Messages.either("Sources:", "来源：")] + board.sources.map { "  \($0)" }
+    let flashing = [Phrase("Flashing:", "烧录：")()] + numbered
+    let sources = [Phrase("Sources:", "来源：")()] + board.sources.map { "  \($0)" }
     return head + table.lines() + facts + flashing + sources
   }
 
   private var proof: String {
     switch board.verified {
-    case .none: return Messages.either("read in documents; not yet seen on hardware", "依据文档，尚未在实物上核实")
-    case .emulated: return Messages.either("tried on an emulated box", "已在仿真机上验证")
-    case .hardware: return Messages.either("tried on hardware", "已在实物上验证")
+    case .none: return Phrase("read in documents; not yet seen on hardware", "依据文档，尚未在实物上核实")()
+    case .emulated: return Phrase("tried on an emulated box", "已在仿真机上验证")()
+    case .hardware: return Phrase("tried on hardware", "已在实物上验证")()
     }
   }
 
@@ -36,21 +36,22 @@ struct BoardScreen {
     var lines: [String] = []
     if let watchdog = board.watchdog {
       let most = Shown.span(seconds: Double(watchdog.timeoutMaxNs) / 1e9)
-      lines.append(Messages.either("Watchdog  {0}, {1} at most", "看门狗  {0}，最长 {1}", watchdog.driver, most))
+      lines.append(Phrase("Watchdog  {0}, {1} at most", "看门狗  {0}，最长 {1}")(watchdog.driver, most))
     }
     if let rtc = board.rtc {
       lines.append(
         rtc.chips.isEmpty
-          ? Messages.either("Clock     none: wall time comes from a time server", "时钟    无：时间来自时间服务器")
-          : Messages.either(
-            "Clock     {0}, {1}", "时钟    {0}，{1}", rtc.chips.joined(separator: "/"),
-            rtc.isBacked ? Messages.either("runs without power", "掉电运行") : Messages.either("no battery", "无电池")))
+          ? Phrase("Clock     none: wall time comes from a time server", "时钟    无：时间来自时间服务器")()
+          : Phrase(
+            "Clock     {0}, {1}", "时钟    {0}，{1}")(
+              rtc.chips.joined(separator: "/"),
+              rtc.isBacked ? Phrase("runs without power", "掉电运行")() : Phrase("no battery", "无电池")()))
     }
     if let storage = board.storage {
       let capacity = storage.capacityBytes.map { Shown.bytes(Int64($0)) }
       let endurance = storage.enduranceTBW.map { "\(Shown.tenths($0)) TBW" }
       let words = [storage.kind.rawValue, capacity, endurance].compactMap { $0 }
-      lines.append(Messages.either("Storage   {0}", "存储    {0}", words.joined(separator: ", ")))
+      lines.append(Phrase("Storage   {0}", "存储    {0}")(words.joined(separator: ", ")))
     }
     return lines
   }

@@ -50,7 +50,7 @@ struct Check: ParsableCommand {
     let numbers = counts(configuration).map { "\($0.count)" }
     show(Messages.text(.good, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]))
     for problem in configuration.boardProblems {
-      let note = Messages.either("runs all the same, without the board: {0}", "仍可运行，但没有主板信息：{0}", problem.text)
+      let note = Phrase("runs all the same, without the board: {0}", "仍可运行，但没有主板信息：{0}")(problem.text)
       show(Colour.yellow.apply(note))
     }
   }

@@ -44,9 +44,9 @@ struct Commission: ParsableCommand {
     }
     guard isatty(0) == 1 else {
       throw CommandFailure(
-        Messages.either(
+        Phrase(
           "nobody can be asked here: give a file with --from, or run this on a console",
-          "此处无法提问：请用 --from 指定文件，或在控制台上运行"),
+          "此处无法提问：请用 --from 指定文件，或在控制台上运行")(),
         exitCode: CommandFailure.usage)
     }
     var talk = CommissionTalk(files)
@@ -54,11 +54,11 @@ struct Commission: ParsableCommand {
       talk.commissioning.forgetSecrets()
       if talk.isWritten {
         throw CommandFailure(
-          Messages.either(
+          Phrase(
             "ended: the box is set up; tokens are not shown again (kerb consumer rotate NAME makes another)",
-            "已结束：本机已开通；令牌不再显示（kerb consumer rotate 名称 可另发）"), exitCode: CommandFailure.usage)
+            "已结束：本机已开通；令牌不再显示（kerb consumer rotate 名称 可另发）")(), exitCode: CommandFailure.usage)
       }
-      throw CommandFailure(Messages.either("ended: nothing was written", "已结束：未写入"), exitCode: CommandFailure.usage)
+      throw CommandFailure(Phrase("ended: nothing was written", "已结束：未写入")(), exitCode: CommandFailure.usage)
     } catch {
       talk.commissioning.forgetSecrets()
       throw error

@@ -25,7 +25,7 @@ struct CommissionFromFile {
     let digest = Hexadecimal.text(Sodium.sha256(Array("\(Version.text)\n\(box.text)\n\(text)".utf8)))
     if !again, isDone(digest) {
       return show(
-        Messages.either("nothing to do: this box was set up by {0} as it stands", "无需操作：本机已按 {0} 开通", path))
+        Phrase("nothing to do: this box was set up by {0} as it stands", "无需操作：本机已按 {0} 开通")(path))
     }
     do { try apply(text, box, digest, &commissioning) } catch let failure as CommandFailure {
       throw refused(failure, digest: digest, &commissioning)
@@ -41,14 +41,15 @@ struct CommissionFromFile {
     result(problems, commissioning.notes)
     return CommandFailure(
       failure.text + "\n"
-        + Messages.either(
+        + Phrase(
           "{0}: the box was not set up, and is as it was; put that right, then: kerb commission --from {0}",
-          "{0}：本机未开通，保持原状；请改正后执行 kerb commission --from {0}", path), exitCode: failure.exitCode)
+          "{0}：本机未开通，保持原状；请改正后执行 kerb commission --from {0}")(path), exitCode: failure.exitCode)
   }
 
   /// Not if what it made has gone since, a certificate for one.
   private func isDone(_ digest: String) -> Bool {
-    guard let record = CommissionRecord.read(statePath: files.statePath), record.isGood, record.digest == digest else {
+    guard let record = CommissionRecord.read(statePath: files.statePath), record.isGood, record.digest == digest
+    else {
       return false
     }
     return CommissionFiles(configuration: files.path).present != nil && access(files.path, F_OK) == 0
@@ -74,7 +75,8 @@ struct CommissionFromFile {
     let draft = try commissioning.configuration(early)
     for (bus, place) in provision.scan where !draft.buses.contains(where: { $0.name == bus }) {
       throw CommandFailure(
-        "\(place.text): commission.scan: \(PointName.noBus(bus, draft.buses))", exitCode: CommandFailure.configuration)
+        "\(place.text): commission.scan: \(PointName.noBus(bus, draft.buses))", exitCode: CommandFailure.configuration
+      )
     }
     if let board = draft.board { commissioning.rules(board) }
     if provision.certificate == .selfSigned { try commissioning.certificate(&table, name: draft.gatewayID) }
@@ -84,8 +86,8 @@ struct CommissionFromFile {
         let found = try commissioning.search(bus, table, to: provision.scanTo, everySetting: false)
         let count = try commissioning.take(found, on: bus, &table)
         show(
-          Messages.either(
-            "{0}: {1} devices found, {2} added", "{0}：找到 {1} 台，加入 {2} 台", bus, "\(found.count)", "\(count)"))
+          Phrase(
+            "{0}: {1} devices found, {2} added", "{0}：找到 {1} 台，加入 {2} 台")(bus, "\(found.count)", "\(count)"))
       } catch let failure as CommandFailure {
         commissioning.notes.append("\(bus): \(failure.text)")
       }
@@ -98,7 +100,7 @@ struct CommissionFromFile {
     result([], commissioning.notes + [CommissionScreen(configuration, notes: []).identity])
     show(CommissionScreen(configuration, notes: commissioning.notes).lines)
     if hasChanged, (try? Agent(options: files).clientIfRunning()) != nil {
-      show(Messages.either("in force after: systemctl restart kerb", "执行 systemctl restart kerb 后生效"))
+      show(Phrase("in force after: systemctl restart kerb", "执行 systemctl restart kerb 后生效")())
     }
   }
 

@@ -47,24 +47,25 @@ struct CommissionScreen {
     var lines = [Colour.bold.apply(Table.cut(configuration.gatewayID, to: room - 1))]
     func add(_ text: String) { lines.append(Table.cut(text, to: room - 1)) }
     if let board = configuration.board { add(board.name) }
-    if let keyID { add(Messages.either("key  {0}", "密钥 {0}", keyID)) }
+    if let keyID { add(Phrase("key  {0}", "密钥 {0}")(keyID)) }
     if let fingerprint {
-      add(Messages.either("certificate, SHA-256:", "证书 SHA-256："))
+      add(Phrase("certificate, SHA-256:", "证书 SHA-256：")())
       let digits = Array(Hexadecimal.text(fingerprint))
       for start in stride(from: 0, to: digits.count, by: 32) {
         add(" " + String(digits[start..<Swift.min(start + 32, digits.count)]))
       }
     }
-    for address in configuration.listen.prefix(3) { add(Messages.either("pull {0}", "拉取 {0}", address.text)) }
+    for address in configuration.listen.prefix(3) { add(Phrase("pull {0}", "拉取 {0}")(address.text)) }
     for bus in configuration.buses.prefix(4) {
       let count = configuration.devices.count { configuration.buses[$0.bus].name == bus.name }
       let isThere = bus.serialPath.map { access($0, F_OK) == 0 } ?? true
       add(
-        Messages.either("{0}: {1} devices{2}", "{0}：{1} 台设备{2}", bus.name, "\(count)",
-          isThere ? "" : Messages.either(", no adapter!", "，缺转换器！")))
+        Phrase("{0}: {1} devices{2}", "{0}：{1} 台设备{2}")(
+          bus.name, "\(count)",
+          isThere ? "" : Phrase(", no adapter!", "，缺转换器！")()))
     }
     let consumers = configuration.consumers.map(\.name)
-    if !consumers.isEmpty { add(Messages.either("for {0}", "平台 {0}", consumers.joined(separator: ", "))) }
+    if !consumers.isEmpty { add(Phrase("for {0}", "平台 {0}")(consumers.joined(separator: ", "))) }
     for note in notes { lines += Self.folded("! \(note)", to: room - 1) }
     return Array(lines.prefix(Self.linesMax))
   }

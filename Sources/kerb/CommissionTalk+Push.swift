@@ -9,13 +9,13 @@ import StreamCore
 extension CommissionTalk {
   mutating func pushes() throws {
     while true {
-      let question = Messages.either(
-        "Name of a platform that the box sends to (Enter for no more)", "本机主动推送的平台名称（回车结束）")
+      let question = Phrase(
+        "Name of a platform that the box sends to (Enter for no more)", "本机主动推送的平台名称（回车结束）")()
       let configuration = try commissioning.configuration(table)
       let taken = Set(configuration.pushes.map(\.name) + configuration.consumers.map(\.name))
       let name = try Dialogue.line(question) { text in
         if text.isEmpty { return nil }
-        return taken.contains(text) ? Messages.either("it is there already", "已存在") : nameProblem(text)
+        return taken.contains(text) ? Phrase("it is there already", "已存在")() : nameProblem(text)
       }
       if name.isEmpty { return }
       try push(name)
@@ -25,10 +25,10 @@ extension CommissionTalk {
   private mutating func push(_ name: String) throws {
     let kinds = [("http://", "http"), ("https://", "http"), ("mqtt://", "mqtt"), ("mqtts://", "mqtt")]
     let url = try Dialogue.line(
-      Messages.either("Its address: https://…, or mqtts://… for a broker", "地址：https://…，消息代理用 mqtts://…")
+      Phrase("Its address: https://…, or mqtts://… for a broker", "地址：https://…，消息代理用 mqtts://…")()
     ) { text in
       kinds.contains { text.hasPrefix($0.0) }
-        ? nil : Messages.either("it begins with https:// or mqtts://", "须以 https:// 或 mqtts:// 开头")
+        ? nil : Phrase("it begins with https:// or mqtts://", "须以 https:// 或 mqtts:// 开头")()
     }
     var push = TomlTable(place: table.place)
     let kind = kinds.first { url.hasPrefix($0.0) }?.1 ?? "http"
@@ -36,12 +36,12 @@ extension CommissionTalk {
     push.set("kind", kind)
     push.set("url", url)
     if kind == "http" {
-      try secret(Messages.either("Its token (not shown; Enter for none)", "令牌（不显示；回车表示没有）"), "token_file", &push, name)
+      try secret(Phrase("Its token (not shown; Enter for none)", "令牌（不显示；回车表示没有）")(), "token_file", &push, name)
     } else {
-      let user = try Dialogue.line(Messages.either("User name at the broker (Enter for none)", "用户名（回车表示没有）"))
+      let user = try Dialogue.line(Phrase("User name at the broker (Enter for none)", "用户名（回车表示没有）")())
       if !user.isEmpty {
         push.set("username", user)
-        try secret(Messages.either("Its password (not shown)", "密码（不显示）"), "password_file", &push, name)
+        try secret(Phrase("Its password (not shown)", "密码（不显示）")(), "password_file", &push, name)
       }
     }
     let before = table
@@ -49,7 +49,7 @@ extension CommissionTalk {
     do throws(CommandFailure) { _ = try commissioning.configuration(table) } catch {
       table = before
       show(error.text)
-      show(Messages.either("{0} is left out.", "{0} 未加入。", name))
+      show(Phrase("{0} is left out.", "{0} 未加入。")(name))
     }
   }
 

@@ -41,23 +41,23 @@ struct CommissionTalk {
   private mutating func begin() throws {
     let output = CommissionFiles(configuration: files.path)
     show(
-      Messages.either(
-        "Enter takes the answer in brackets; Ctrl-C ends without a change.", "回车采用方括号内的答案；Ctrl-C 退出，不作更改。"))
+      Phrase(
+        "Enter takes the answer in brackets; Ctrl-C ends without a change.", "回车采用方括号内的答案；Ctrl-C 退出，不作更改。")())
     guard let old = output.present else { return }
-    let question = Messages.either(
+    let question = Phrase(
       "This box was commissioned before ({0}). Keep what it has, and go through it again?",
-      "本机已开通过（{0}）。保留现有设置并重新检查？", output.path)
+      "本机已开通过（{0}）。保留现有设置并重新检查？")(output.path)
     if try Dialogue.yes(question, usual: true),
       let found = TomlFile.parse(old, file: output.path, into: Diagnostics())
     {
       table = found
     } else {
-      show(Messages.either("The old file will be kept as {0}.", "旧文件将保留为 {0}。", output.oldPath))
+      show(Phrase("The old file will be kept as {0}.", "旧文件将保留为 {0}。")(output.oldPath))
     }
   }
 
   private mutating func name() throws {
-    Dialogue.heading(Messages.either("1  The box", "1  设备名称"))
+    Dialogue.heading(Phrase("1  The box", "1  设备名称")())
     var gateway = table.table("gateway")
     var usual = "kerb-box"
     if case .string(let id)? = gateway["id"]?.item.value {
@@ -65,7 +65,7 @@ struct CommissionTalk {
     } else if case .success(let made) = BoxIdentity(machine).name(from: "kerb-{machine}") {
       usual = made
     }
-    let id = try Dialogue.line(Messages.either("Name of this box, as platforms see it", "本机名称（平台可见）"), usual: usual) {
+    let id = try Dialogue.line(Phrase("Name of this box, as platforms see it", "本机名称（平台可见）")(), usual: usual) {
       nameProblem($0)
     }
     gateway.set("id", id)
@@ -76,15 +76,15 @@ struct CommissionTalk {
     let boards = BoardFinder.all
     let found = BoardDetection(boards, on: machine)
     var gateway = table.table("gateway")
-    let question = Messages.either("Which board is it", "是哪种主板")
+    let question = Phrase("Which board is it", "是哪种主板")()
     if let best = found.board,
       try Dialogue.yes(
-        Messages.either("This is a {0} ({1}). Right?", "本机是 {0}（{1}），对吗？", best.title.inLanguage, machine.title),
+        Phrase("This is a {0} ({1}). Right?", "本机是 {0}（{1}），对吗？")(best.title.inLanguage, machine.title),
         usual: true)
     {
       board = best
     } else {
-      let none = Messages.either("none of these", "都不是")
+      let none = Phrase("none of these", "都不是")()
       let number = try Dialogue.choice(
         question, boards.map { "\($0.name)  \($0.title.inLanguage)" } + [none], usual: boards.count)
       board = number < boards.count ? boards[number] : nil
@@ -102,12 +102,12 @@ struct CommissionTalk {
   // MARK: Lines
 
   private mutating func lines() throws {
-    Dialogue.heading(Messages.either("2  Lines and devices", "2  线路与设备"))
+    Dialogue.heading(Phrase("2  Lines and devices", "2  线路与设备")())
     for port in board?.ports ?? [] {
       let isThere = !machine.ports(port).isEmpty
-      let label = "\(port.name) (\(port.label.inLanguage)\(isThere ? "" : Messages.either(", empty", "，空")))"
+      let label = "\(port.name) (\(port.label.inLanguage)\(isThere ? "" : Phrase(", empty", "，空")()))"
       let usual = isThere || lineNames.contains(port.name)
-      let question = Messages.either("Is a line connected to {0}?", "{0} 接有线路吗？", label)
+      let question = Phrase("Is a line connected to {0}?", "{0} 接有线路吗？")(label)
       if try Dialogue.yes(question, usual: usual) {
         try line(port.name, port.device, port)
       } else {
@@ -115,13 +115,13 @@ struct CommissionTalk {
       }
     }
     while true {
-      let question = Messages.either("Another port (its path, or Enter for none)", "其他端口（输入路径，回车表示没有）")
+      let question = Phrase("Another port (its path, or Enter for none)", "其他端口（输入路径，回车表示没有）")()
       let path = try Dialogue.line(question) { text in
-        text.isEmpty || text.hasPrefix("/") ? nil : Messages.either("a path begins with /", "路径以 / 开头")
+        text.isEmpty || text.hasPrefix("/") ? nil : Phrase("a path begins with /", "路径以 / 开头")()
       }
       if path.isEmpty { return }
       let usual = "line-\(lineNames.count + 1)"
-      let name = try Dialogue.line(Messages.either("Its name", "名称"), usual: usual) { nameProblem($0) }
+      let name = try Dialogue.line(Phrase("Its name", "名称")(), usual: usual) { nameProblem($0) }
       try line(name, path, nil)
     }
   }
@@ -143,16 +143,16 @@ struct CommissionTalk {
 
   private mutating func line(_ name: String, _ path: String, _ port: BoardPort?) throws {
     if lineNames.contains(name),
-      try Dialogue.yes(Messages.either("Keep {0} and its devices as they are?", "保留 {0} 及其设备不变？", name), usual: true)
+      try Dialogue.yes(Phrase("Keep {0} and its devices as they are?", "保留 {0} 及其设备不变？")(name), usual: true)
     {
       return
     }
     drop(name)
     let protocols: [(word: String, text: String)] = [
-      ("modbus-rtu", "Modbus RTU"), ("dlt645", Messages.either("electricity meters, DL/T 645", "电表 DL/T 645")),
-      ("cjt188", Messages.either("water, gas and heat meters, CJ/T 188", "水、气、热表 CJ/T 188")),
+      ("modbus-rtu", "Modbus RTU"), ("dlt645", Phrase("electricity meters, DL/T 645", "电表 DL/T 645")()),
+      ("cjt188", Phrase("water, gas and heat meters, CJ/T 188", "水、气、热表 CJ/T 188")()),
     ]
-    let kind = try Dialogue.choice(Messages.either("What is spoken on it", "使用的协议"), protocols.map(\.text), usual: 0)
+    let kind = try Dialogue.choice(Phrase("What is spoken on it", "使用的协议")(), protocols.map(\.text), usual: 0)
     var bus = TomlTable(place: table.place)
     bus.set("name", name)
     bus.set("protocol", protocols[kind].word)
@@ -163,7 +163,7 @@ struct CommissionTalk {
     table.append(bus, to: "bus")
     do throws(CommandFailure) { _ = try commissioning.configuration(table) } catch {
       show(error.text)
-      show(Messages.either("{0} is left out.", "{0} 未加入。", name))
+      show(Phrase("{0} is left out.", "{0} 未加入。")(name))
       return drop(name)
     }
     try search(name, everySetting: isSearched, isMeter: kind > 0)
@@ -174,16 +174,16 @@ struct CommissionTalk {
     let usual = isMeter ? "2400" : "9600"
     let speeds = ConfigurationReader.bauds.map(String.init)
     let speed = try Dialogue.line(
-      Messages.either("Its speed in baud, or ? to find it by trying", "波特率（输入 ? 表示自动查找）"), usual: usual
+      Phrase("Its speed in baud, or ? to find it by trying", "波特率（输入 ? 表示自动查找）")(), usual: usual
     ) { text in
       text == "?" || text == "？" || speeds.contains(text)
-        ? nil : Messages.either("one of {0}, or ?", "可选 {0}，或 ?", speeds.joined(separator: ", "))
+        ? nil : Phrase("one of {0}, or ?", "可选 {0}，或 ?")(speeds.joined(separator: ", "))
     }
     guard let baud = Int64(speed) else { return true }
     bus.set("baud", .integer(baud))
     let parities = Parity.allCases.map(\.rawValue)
     let parity = try Dialogue.line(
-      Messages.either("Parity: none, even or odd", "校验：none、even 或 odd"), usual: isMeter ? "even" : "none"
+      Phrase("Parity: none, even or odd", "校验：none、even 或 odd")(), usual: isMeter ? "even" : "none"
     ) { parities.contains($0) ? nil : TableReader.unknownWord($0, among: parities) }
     bus.set("parity", parity)
     return false
@@ -194,12 +194,12 @@ struct CommissionTalk {
   private mutating func search(_ name: String, everySetting: Bool, isMeter: Bool) throws {
     var last = 0
     if isMeter {
-      guard try Dialogue.yes(Messages.either("Search {0} for meters now?", "现在搜索 {0} 上的表计？", name), usual: true) else {
+      guard try Dialogue.yes(Phrase("Search {0} for meters now?", "现在搜索 {0} 上的表计？")(name), usual: true) else {
         return
       }
     } else {
       last = try Dialogue.number(
-        Messages.either("Search {0} for devices up to which address (0: don't)", "搜索 {0} 到哪个地址（0 表示不搜索）", name),
+        Phrase("Search {0} for devices up to which address (0: don't)", "搜索 {0} 到哪个地址（0 表示不搜索）")(name),
         usual: 32, in: 0...247)
       if last == 0 { return }
     }
@@ -212,10 +212,10 @@ struct CommissionTalk {
     if found.isEmpty { return show(Messages.text(.nothingFound, name)) }
     if everySetting { adopt(found, name) }
     showFound(found)
-    guard try Dialogue.yes(Messages.either("Take these into the configuration?", "加入配置？"), usual: true) else { return }
+    guard try Dialogue.yes(Phrase("Take these into the configuration?", "加入配置？")(), usual: true) else { return }
     let notesBefore = commissioning.notes.count
     let count = try commissioning.take(found, on: name, &table)
-    show(Messages.either("{0}: {1} devices added.", "{0}：已加入 {1} 台设备。", name, "\(count)"))
+    show(Phrase("{0}: {1} devices added.", "{0}：已加入 {1} 台设备。")(name, "\(count)"))
     for note in commissioning.notes[notesBefore...] { show("  \(note)") }
     commissioning.notes.removeSubrange(notesBefore...)
   }
@@ -234,7 +234,7 @@ struct CommissionTalk {
       return entry
     }
     table.set("bus", tables: buses)
-    show(Messages.either("{0} runs at {1}.", "{0} 的参数为 {1}。", name, format.text))
+    show(Phrase("{0} runs at {1}.", "{0} 的参数为 {1}。")(name, format.text))
   }
 
   private func showFound(_ found: [Sweep.Found]) {
@@ -252,25 +252,25 @@ struct CommissionTalk {
   // MARK: Platforms
 
   private mutating func platforms() throws {
-    Dialogue.heading(Messages.either("3  Platforms", "3  平台"))
+    Dialogue.heading(Phrase("3  Platforms", "3  平台")())
     let ways = [
-      Messages.either("platforms pull over the network, with TLS", "平台经网络拉取（TLS）"),
-      Messages.either("only programs on this box pull", "仅本机程序拉取"),
+      Phrase("platforms pull over the network, with TLS", "平台经网络拉取（TLS）")(),
+      Phrase("only programs on this box pull", "仅本机程序拉取")(),
     ]
     let hasTLS = table.table("pull")["certificate"] != nil
     let way = try Dialogue.choice(
-      Messages.either("How is data handed over", "数据交付方式"), ways, usual: hasTLS || table["pull"] == nil ? 0 : 1)
+      Phrase("How is data handed over", "数据交付方式")(), ways, usual: hasTLS || table["pull"] == nil ? 0 : 1)
     guard way == 0 else { return table.remove("pull") }
-    if hasTLS, try Dialogue.yes(Messages.either("Keep the certificate?", "保留现有证书？"), usual: true) { return }
+    if hasTLS, try Dialogue.yes(Phrase("Keep the certificate?", "保留现有证书？")(), usual: true) { return }
     table.remove("pull")
     let kinds = [
-      Messages.either("one that the box signs itself; platforms know it by its fingerprint", "自签名证书，平台按指纹识别"),
-      Messages.either("files that I name", "使用已有文件"),
+      Phrase("one that the box signs itself; platforms know it by its fingerprint", "自签名证书，平台按指纹识别")(),
+      Phrase("files that I name", "使用已有文件")(),
     ]
-    if try Dialogue.choice(Messages.either("Which certificate", "使用哪种证书"), kinds, usual: 0) == 0 {
+    if try Dialogue.choice(Phrase("Which certificate", "使用哪种证书")(), kinds, usual: 0) == 0 {
       do throws(CommandFailure) { try commissioning.certificate(&table, name: gatewayID) } catch {
         show(error.text)
-        show(Messages.either("Only programs on this box can pull for now.", "目前仅本机程序可拉取。"))
+        show(Phrase("Only programs on this box can pull for now.", "目前仅本机程序可拉取。")())
       }
     } else {
       try certificateFiles()
@@ -286,12 +286,12 @@ struct CommissionTalk {
     while true {
       var pull = table.table("pull")
       for (key, question) in [
-        ("certificate", Messages.either("Path of the certificate (PEM)", "证书路径（PEM）")),
-        ("key", Messages.either("Path of its key", "密钥路径")),
+        ("certificate", Phrase("Path of the certificate (PEM)", "证书路径（PEM）")()),
+        ("key", Phrase("Path of its key", "密钥路径")()),
       ] {
         pull.set(
           key,
-          try Dialogue.line(question) { $0.hasPrefix("/") ? nil : Messages.either("a path begins with /", "路径以 / 开头") })
+          try Dialogue.line(question) { $0.hasPrefix("/") ? nil : Phrase("a path begins with /", "路径以 / 开头")() })
       }
       pull.set("listen", texts: ["0.0.0.0:\(Limits.tlsPortUsual)", "127.0.0.1:\(Limits.pullPortDefault)"])
       table.set("pull", .table(pull))
@@ -301,7 +301,7 @@ struct CommissionTalk {
       } catch {
         show(error.text)
         table.remove("pull")
-        guard try Dialogue.yes(Messages.either("Try other files?", "换其他文件？"), usual: true) else { return }
+        guard try Dialogue.yes(Phrase("Try other files?", "换其他文件？")(), usual: true) else { return }
       }
     }
   }
@@ -311,11 +311,11 @@ struct CommissionTalk {
     var names: [String] = []
     let known = Set(try commissioning.configuration(table).consumers.map(\.name))
     while true {
-      let question = Messages.either(
-        "Name of a platform that may pull (Enter for no more)", "可拉取数据的平台名称（回车结束）")
+      let question = Phrase(
+        "Name of a platform that may pull (Enter for no more)", "可拉取数据的平台名称（回车结束）")()
       let name = try Dialogue.line(question) { text in
         if text.isEmpty { return nil }
-        if known.contains(text) || names.contains(text) { return Messages.either("it is there already", "已存在") }
+        if known.contains(text) || names.contains(text) { return Phrase("it is there already", "已存在")() }
         return nameProblem(text)
       }
       if name.isEmpty { return names }
@@ -326,15 +326,16 @@ struct CommissionTalk {
   // MARK: The end
 
   private mutating func write(_ configuration: Configuration) throws {
-    Dialogue.heading(Messages.either("4  Write", "4  写入"))
+    Dialogue.heading(Phrase("4  Write", "4  写入")())
     let output = CommissionFiles(configuration: files.path)
     let counts = ["\(configuration.buses.count)", "\(configuration.devices.count)"]
     show(
-      Messages.either(
-        "{0}: {1} lines, {2} devices, to {3}.", "{0}：{1} 条线路，{2} 台设备，写入 {3}。", configuration.gatewayID, counts[0],
-        counts[1], output.path))
-    guard try Dialogue.yes(Messages.either("Write it?", "写入？"), usual: true) else {
-      throw CommandFailure(Messages.either("nothing was written", "未写入"), exitCode: CommandFailure.usage)
+      Phrase(
+        "{0}: {1} lines, {2} devices, to {3}.", "{0}：{1} 条线路，{2} 台设备，写入 {3}。")(
+          configuration.gatewayID, counts[0],
+          counts[1], output.path))
+    guard try Dialogue.yes(Phrase("Write it?", "写入？")(), usual: true) else {
+      throw CommandFailure(Phrase("nothing was written", "未写入")(), exitCode: CommandFailure.usage)
     }
     _ = try commissioning.write(table)
     isWritten = true
@@ -349,7 +350,7 @@ struct CommissionTalk {
       do { try add.run() } catch let failure as CommandFailure { complain(failure.text) }
     }
     if !names.isEmpty {
-      _ = try Dialogue.line(Messages.either("Write the tokens down, then Enter", "请抄下令牌，然后回车"))
+      _ = try Dialogue.line(Phrase("Write the tokens down, then Enter", "请抄下令牌，然后回车")())
     }
     let configuration = try commissioning.configuration(table)
     show(CommissionScreen(configuration, notes: commissioning.notes).lines)
@@ -359,7 +360,7 @@ struct CommissionTalk {
   /// Where systemd runs the agent.
   private func start() throws {
     guard geteuid() == 0, access("/run/systemd/system", F_OK) == 0 else { return }
-    guard try Dialogue.yes(Messages.either("Start the agent with this now?", "现在启动代理？"), usual: true) else { return }
+    guard try Dialogue.yes(Phrase("Start the agent with this now?", "现在启动代理？")(), usual: true) else { return }
     for arguments in [["enable", "kerb"], ["restart", "kerb"]] {
       let tool = Tool.run("systemctl", arguments)
       if tool.status != 0 { complain(tool.said) }

@@ -35,7 +35,7 @@ struct Commissioning {
   mutating func rules(_ board: Board) {
     guard geteuid() == 0, access("/run/udev/control", F_OK) == 0 else {
       notes.append(
-        Messages.either("rules not installed: kerb board udev --install", "规则未安装：kerb board udev --install"))
+        Phrase("rules not installed: kerb board udev --install", "规则未安装：kerb board udev --install")())
       return
     }
     do throws(CommandFailure) { try BoardInstall.rules(board, root: "/") } catch { notes.append(error.text) }
@@ -80,7 +80,7 @@ struct Commissioning {
     let (was, becomes) = (tokens(before), tokens(table))
     for name in becomes.keys.sorted() where was[name] != nil && was[name] != becomes[name] {
       notes.append(
-        Messages.either("{0}: another token than before, the file's", "{0}：令牌与之前不同，以文件为准", name))
+        Phrase("{0}: another token than before, the file's", "{0}：令牌与之前不同，以文件为准")(name))
     }
   }
 
@@ -169,9 +169,10 @@ struct Commissioning {
       guard let fit = each.unit.fits.first, fit.confidence >= ScanFile.confidenceMin, each.unit.format == spec.format
       else {
         notes.append(
-          Messages.either(
-            "{0}: unit {1} at {2} fits no profile", "{0}：{2} 的单元 {1} 无匹配配置", bus, each.unit.addressText,
-            each.unit.format.text))
+          Phrase(
+            "{0}: unit {1} at {2} fits no profile", "{0}：{2} 的单元 {1} 无匹配配置")(
+              bus, each.unit.addressText,
+              each.unit.format.text))
         continue
       }
       var device = TomlTable(place: table.place)

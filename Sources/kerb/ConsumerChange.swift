@@ -60,7 +60,8 @@ struct ConsumerAdd: ParsableCommand {
       throw CommandFailure("\(Messages.text(.consumerBadName, name)) \(problem)", exitCode: CommandFailure.usage)
     }
     let configuration = try files.read()
-    if let other = (configuration.consumers + configuration.pushes.map(\.consumer)).first(where: { $0.name == name }) {
+    if let other = (configuration.consumers + configuration.pushes.map(\.consumer)).first(where: { $0.name == name })
+    {
       let place = "\(other.place.file):\(other.place.line)"
       throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: CommandFailure.usage)
     }
@@ -186,9 +187,9 @@ struct ConsumerRemove: ParsableCommand {
     sayWhen(files)
     if ConsumerFile.isCommissioned(path) {
       complain(
-        Messages.either(
+        Phrase(
           "It comes back when the box is commissioned again by a file that names it: take it out of there, too",
-          "若再次用含有它的文件开通，它会恢复：请同时从该文件中删除"))
+          "若再次用含有它的文件开通，它会恢复：请同时从该文件中删除")())
     }
   }
 }
@@ -241,9 +242,9 @@ struct ConsumerRotate: ParsableCommand {
     sayWhen(files)
     if ConsumerFile.isCommissioned(path) {
       complain(
-        Messages.either(
+        Phrase(
           "Commissioning by a file that names it brings the old token back: write there token_sha256 = \"{0}\"",
-          "若再次用含有它的文件开通，旧令牌会恢复：请在该文件中写 token_sha256 = \"{0}\"", hash))
+          "若再次用含有它的文件开通，旧令牌会恢复：请在该文件中写 token_sha256 = \"{0}\"")(hash))
     }
   }
 

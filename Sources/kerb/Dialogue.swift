@@ -89,10 +89,10 @@ enum Dialogue {
   }
 
   static func yes(_ question: String, usual: Bool) throws(EndOfInput) -> Bool {
-    let words = Messages.either("y/n", "y/n")
+    let words = Phrase("y/n", "y/n")()
     let answer = try line("\(question) (\(words))", usual: usual ? "y" : "n") { text in
       ["y", "n", "yes", "no", "是", "否"].contains(text.lowercased())
-        ? nil : Messages.either("type y or n", "请输入 y 或 n")
+        ? nil : Phrase("type y or n", "请输入 y 或 n")()
     }
     return ["y", "yes", "是"].contains(answer.lowercased())
   }
@@ -102,7 +102,7 @@ enum Dialogue {
     for (index, option) in options.enumerated() { show("  \(index + 1)  \(option)") }
     let answer = try line(question, usual: "\(usual + 1)") { text in
       if let number = Int(text), (1...options.count).contains(number) { return nil }
-      return Messages.either("type a number from 1 to {0}", "请输入 1 到 {0} 的数字", "\(options.count)")
+      return Phrase("type a number from 1 to {0}", "请输入 1 到 {0} 的数字")("\(options.count)")
     }
     return (Int(answer) ?? usual + 1) - 1
   }
@@ -110,8 +110,8 @@ enum Dialogue {
   static func number(_ question: String, usual: Int, in allowed: ClosedRange<Int>) throws(EndOfInput) -> Int {
     let answer = try line(question, usual: "\(usual)") { text in
       if let number = Int(text), allowed.contains(number) { return nil }
-      return Messages.either(
-        "type a number from {0} to {1}", "请输入 {0} 到 {1} 的数字", "\(allowed.lowerBound)", "\(allowed.upperBound)")
+      return Phrase(
+        "type a number from {0} to {1}", "请输入 {0} 到 {1} 的数字")("\(allowed.lowerBound)", "\(allowed.upperBound)")
     }
     return Int(answer) ?? usual
   }

@@ -212,9 +212,11 @@ enum Message {
         "no agent runs, and bus {0} is no serial Modbus line that could be listened to",
         "没有代理运行，且总线 {0} 不是可监听的串行 Modbus 线路"
       )
-    case .listening: return ("no agent runs: listening on {1} to what others say on bus {0}", "没有代理运行：在 {1} 上监听总线 {0}")
+    case .listening:
+      return ("no agent runs: listening on {1} to what others say on bus {0}", "没有代理运行：在 {1} 上监听总线 {0}")
     case .framesMissed: return ("{0} frames passed too fast and are not shown", "有 {0} 帧过快，未显示")
-    case .bufferHeld: return ("Held     {0} samples and {1} alarm events, since {2}", "存有     {0} 个采样、{1} 条报警事件，最早 {2}")
+    case .bufferHeld:
+      return ("Held     {0} samples and {1} alarm events, since {2}", "存有     {0} 个采样、{1} 条报警事件，最早 {2}")
     case .bufferSpace:
       return ("Space    {0}, {1} of {2} in use, {3} samples not yet on disk", "空间     {0}，已用 {1} / {2}，{3} 个采样尚未写盘")
     case .bufferGone: return ("Gone     {0} samples {1}", "丢失     {0} 个采样{1}")
@@ -268,7 +270,8 @@ enum Message {
       )
     case .portForbidden:
       return (
-        "{0}: you may not open it; run this as root or as a member of group dialout", "{0}：无权打开；请用 root 或 dialout 组成员运行"
+        "{0}: you may not open it; run this as root or as a member of group dialout",
+        "{0}：无权打开；请用 root 或 dialout 组成员运行"
       )
     case .portMissing:
       return ("{0}: {1}; is it plugged in? `kerb ports` lists what is there", "{0}：{1}；是否已插好？`kerb ports` 列出现有端口")
@@ -346,7 +349,8 @@ enum Message {
     case .badValue: return ("{0} takes {1}", "{0} 可接受：{1}")
     case .badRange:
       return (
-        "addresses run from 0 to {0}, units from 0 to 255, and a count is 1 or more", "地址范围 0 到 {0}，单元 0 到 255，数量至少为 1"
+        "addresses run from 0 to {0}, units from 0 to 255, and a count is 1 or more",
+        "地址范围 0 到 {0}，单元 0 到 255，数量至少为 1"
       )
     case .pointWritten: return ("{0} was {1}, is {2} now", "{0} 原为 {1}，现为 {2}")
     case .writeNeedsYes:
@@ -364,11 +368,6 @@ enum Messages {
   /// `{0}`, `{1}`… filled in.
   static func text(_ message: Message, _ values: String..., language: Language = .current) -> String {
     filled(message.text(in: language), values)
-  }
-
-  /// A text that only one command has.
-  static func either(_ english: String, _ chinese: String, _ values: String...) -> String {
-    filled(Language.current == .chinese ? chinese : english, values)
   }
 
   /// The heads of a table's columns.

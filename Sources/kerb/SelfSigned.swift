@@ -18,9 +18,9 @@ struct SelfSigned {
     if access(certificate, F_OK) == 0 {
       if hasKey { return false }
       throw CommandFailure(
-        Messages.either(
-          "{0} is there, but not {1}: put its key there, or move the certificate away", "有 {0} 而没有 {1}：请补上密钥，或移走证书",
-          certificate, key), exitCode: CommandFailure.configuration)
+        Phrase(
+          "{0} is there, but not {1}: put its key there, or move the certificate away", "有 {0} 而没有 {1}：请补上密钥，或移走证书")(
+            certificate, key), exitCode: CommandFailure.configuration)
     }
     try checkClock()
     if mkdir(folder, 0o750) != 0, errno != EEXIST {
@@ -46,10 +46,10 @@ struct SelfSigned {
       let reason = made.said.split(separator: "\n").last.map(String.init) ?? ""
       throw CommandFailure(
         made.status == 127
-          ? Messages.either(
+          ? Phrase(
             "there is no openssl to make a certificate with: apt install openssl, or name files of your own",
-            "没有 openssl，无法生成证书：请 apt install openssl，或使用自己的证书文件")
-          : Messages.either("openssl made no certificate: {0}", "openssl 未能生成证书：{0}", reason),
+            "没有 openssl，无法生成证书：请 apt install openssl，或使用自己的证书文件")()
+          : Phrase("openssl made no certificate: {0}", "openssl 未能生成证书：{0}")(reason),
         exitCode: CommandFailure.unavailable)
     }
     if !hasKey { try put(drafts.key, at: key, mode: 0o640) }
@@ -85,9 +85,9 @@ struct SelfSigned {
       time(nil) < facts.st_mtim.tv_sec - 86_400
     else { return }
     throw CommandFailure(
-      Messages.either(
+      Phrase(
         "the box believes that it is {0}: set its clock (timedatectl set-time), or connect it to a time server, and "
-          + "commission it again", "本机时间为 {0}：请先校时（timedatectl set-time）或连接时间服务器，再重新开通",
-        Shown.time(unix: Double(time(nil)))), exitCode: CommandFailure.tryAgain)
+          + "commission it again", "本机时间为 {0}：请先校时（timedatectl set-time）或连接时间服务器，再重新开通")(
+          Shown.time(unix: Double(time(nil)))), exitCode: CommandFailure.tryAgain)
   }
 }

@@ -77,11 +77,11 @@ struct StatusScreen {
 
   /// Why the last commissioning changed nothing, and what to do.
   static func commission(_ record: CommissionRecord) -> [String] {
-    let head = Messages.either(
+    let head = Phrase(
       "Commissioning by {0} was refused, and changed nothing; correct it, then: kerb commission --from {0}",
-      "按 {0} 开通被拒绝，未作更改；请改正后执行：kerb commission --from {0}", record.source)
+      "按 {0} 开通被拒绝，未作更改；请改正后执行：kerb commission --from {0}")(record.source)
     let more = record.problems.count - 3
-    let rest = more > 0 ? [Messages.either("  and {0} more", "  另有 {0} 处", "\(more)")] : []
+    let rest = more > 0 ? [Phrase("  and {0} more", "  另有 {0} 处")("\(more)")] : []
     return [Colour.red.apply(head)] + record.problems.prefix(3).map { "  \($0)" } + rest
   }
 
@@ -101,7 +101,9 @@ struct StatusScreen {
     for bus in status["buses"]?.array ?? [] {
       let state = bus["state"]?.string ?? ""
       let colour: Colour = state == "running" ? .green : state == "lost" ? .red : .yellow
-      let counts = ["good", "timeouts", "crc_errors", "exceptions", "late_replies"].map { Cell(Shown.integer(bus[$0])) }
+      let counts = ["good", "timeouts", "crc_errors", "exceptions", "late_replies"].map {
+        Cell(Shown.integer(bus[$0]))
+      }
       let name = bus["name"]?.string ?? ""
       table.rows.append(
         [
@@ -174,7 +176,8 @@ struct StatusScreen {
   private var memory: String {
     let memory = status["memory"]
     return Messages.text(
-      .memoryLine, Shown.bytes(memory?["private_bytes"]?.integer ?? 0), Shown.bytes(memory?["rss_bytes"]?.integer ?? 0),
+      .memoryLine, Shown.bytes(memory?["private_bytes"]?.integer ?? 0),
+      Shown.bytes(memory?["rss_bytes"]?.integer ?? 0),
       Shown.bytes(memory?["arena_bytes"]?.integer ?? 0), Shown.integer(status["threads"]))
   }
 }
