@@ -79,7 +79,7 @@ class Updates:
 
     def broken(self):
         """An agent that ends at once. Each start waits for a good sample, here half a minute, and starts again."""
-        agent, patience = self.folder / "agent", self.folder / "patience"
+        agent, patience = self.folder / "broken-agent", self.folder / "broken-patience"
         agent.write_text("#!/bin/sh\necho broken on purpose >&2\nexit 1\n")
         patience.write_text("[Service]\nEnvironment=KERB_HEALTHY_SECONDS=30\n")
         self.install(self.bundle("broken", self.signed, [
