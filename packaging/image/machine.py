@@ -221,6 +221,9 @@ class Platform:
                     return []
                 page = json.load(answer)
         except urllib.error.HTTPError as error:
+            # It waits for its state: what it says of that is looked at where it is wanted.
+            if error.code == 503:
+                return None
             raise Failed(f"the box answers {error.code}: {error.read()[:300]}") from None
         except (OSError, ssl.SSLError):
             return None

@@ -1,9 +1,11 @@
 """A box in QEMU whose partition `state` is full, damaged or missing."""
 
+import contextlib
 import hashlib
+import os
 import subprocess
 
-from machine import BOOT_S, Failed, Machine, Platform, partition, poll, say, sparse_copy
+from machine import BOOT_S, Failed, Machine, Platform, mounted, partition, poll, say, sparse_copy
 
 
 class Partition:
@@ -17,19 +19,43 @@ class Partition:
                    "dd if=/dev/zero of=/state/filler/rest bs=64k 2>/dev/null; sync -f /state")
         self.restart()
         self.boot()
-        told = self.shell("kerb status")
-        say("kerb status says:\n" + told)
-        if "full" not in told:
-            raise Failed("`kerb status` does not say that the partition is full")
+        self.figure("state: with a full partition a box that has its room prepared starts and serves as before; no sequence missing")
         self.shell("rm -r /state/filler")
         self.restart()
-        self.boot()
-        if "full" in self.shell("kerb status"):
-            raise Failed("`kerb status` says that the partition is full, and it is not any more")
-        self.machine.cut()
-        self.figure("state: with a full partition the box starts, measures and serves, and says so; no sequence missing")
+        self.full()
         self.without("damaged", "can't be mounted")
         self.without("missing", "has no partition")
+
+    def full(self):
+        """No room for a buffer that has to be made: nothing is read, and whoever asks is told, until there is room."""
+        say("state: the partition is full before there is a buffer")
+        disk = self.folder / "full.img"
+        sparse_copy(self.disk, disk)
+        with mounted(disk, "state", self.folder) as state:
+            for file in (state / "kerb").glob("*.db*"):
+                file.unlink()
+            with open(state / "filler", "wb") as filler:
+                room = os.statvfs(state)
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(filler.fileno(), 0, room.f_bfree * room.f_frsize - (8 << 20))
+                with contextlib.suppress(OSError):
+                    while filler.seek(0, 2) >= 0:
+                        filler.write(bytes(4096))
+                        filler.flush()
+        machine = self.machine = Machine(disk, self.site, self.folder)
+        poll("what the box says of it", lambda: machine.said("full"), BOOT_S, machine.must_live)
+        told = self.shell("kerb status")
+        say("the console says: " + machine.said("full"))
+        if "full" not in told:
+            raise Failed(f"`kerb status` does not say it: {told}")
+        self.shell("rm /state/filler")
+        new = Platform(self.platform.token)
+        poll("records once there is room", lambda: new.pull(machine.port), BOOT_S, machine.must_live)
+        if "full" in self.shell("kerb status"):
+            raise Failed("`kerb status` says that the partition is full, and it is not any more")
+        machine.cut()
+        disk.unlink()
+        self.figure("state: with no room for a buffer the box says so, waits, and measures as soon as there is room")
 
     def without(self, how, words):
         """From memory, by the file on the boot partition, until a person has mended it; what is on the card is not touched."""
