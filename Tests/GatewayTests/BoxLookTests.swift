@@ -1,5 +1,7 @@
 import FieldBus
 import Gateway
+import Store
+import StreamCore
 import Testing
 
 /// What is wrong with a box keeps only its own part from work, and is said with what to do.
@@ -69,7 +71,8 @@ struct BoxLookTests {
     let troubles = try Self.troubles(fake, Self.bus("a", "rs485-1") + Self.bus("b", "rs485-2"))
     #expect(troubles.map(\.code) == ["port-missing", "port-missing"])
     #expect(troubles[0].text.contains("ttyUSB3 is at") && troubles[0].text.contains("kerb board udev --install"))
-    #expect(troubles[1].text.contains("there is no adapter at USB port 2") && troubles[1].text.contains("plug one in"))
+    #expect(
+      troubles[1].text.contains("there is no adapter at USB port 2") && troubles[1].text.contains("plug one in"))
   }
 
   @Test("says of a port of another driver than the board's that it is one")
@@ -100,5 +103,21 @@ struct StateRoomTests {
     #expect(StateRoom.text(0) == "0 B" && StateRoom.text(1_023) == "1023 B")
     #expect(StateRoom.text(1_536) == "1.5 KiB" && StateRoom.text(13 << 20) == "13.0 MiB")
     #expect(StateRoom.text(3 << 30) == "3.0 GiB")
+  }
+
+  @Test("is told although the buffer has its room and goes on")
+  func tight() throws {
+    var report = StoreReport()
+    report.state = .good
+    func trouble(_ freeBytes: Int64) -> Trouble? {
+      StateRoom("/state", freeBytes: freeBytes, totalBytes: 64 << 20).trouble(report)
+    }
+    #expect(trouble(Limits.stateRoomBytesMin) == nil)
+    let tight = try #require(trouble(Limits.stateRoomBytesMin - 1))
+    #expect(tight.code == "state-tight" && tight.subject == "/state")
+    #expect(tight.text.contains("as good as full (/state: 1023.9 KiB of 64.0 MiB free)"))
+    #expect(tight.text.contains("du -shx /state/*") && tight.chineseText.contains("1023.9 KiB"))
+    report.state = .full
+    #expect(trouble(0)?.code == "state-full")
   }
 }

@@ -3,6 +3,7 @@
 
 import Glibc
 import Store
+import StreamCore
 
 package struct StateRoom: Sendable {
   package let path: String
@@ -18,6 +19,12 @@ package struct StateRoom: Sendable {
     totalBytes = Int64(room.f_blocks) * Int64(room.f_frsize)
   }
 
+  package init(_ path: String, freeBytes: Int64, totalBytes: Int64) {
+    self.path = path
+    self.freeBytes = freeBytes
+    self.totalBytes = totalBytes
+  }
+
   private var figures: String {
     guard let freeBytes, let totalBytes else { return "" }
     return "\(Self.text(freeBytes)) of \(Self.text(totalBytes)) free"
@@ -31,16 +38,24 @@ package struct StateRoom: Sendable {
   /// "12.5 MiB"
   package static func text(_ bytes: Int64) -> String {
     for (size, unit) in [(Int64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] where bytes >= size {
-      let tenths = bytes / (size / 10)
+      let tenths = bytes / size * 10 + bytes % size * 10 / size
       return "\(tenths / 10).\(tenths % 10) \(unit)"
     }
     return "\(bytes) B"
   }
 
-  /// Nil: the store is well.
+  /// Nil: the store is well, and there is room beside it.
   package func trouble(_ report: StoreReport) -> Trouble? {
     switch report.state {
-    case .good: return nil
+    case .good:
+      guard let freeBytes, freeBytes < Limits.stateRoomBytesMin else { return nil }
+      return Trouble(
+        "state-tight", path,
+        "the state partition is as good as full (\(path): \(figures)): the buffer has its room and goes on; "
+          + "backups, changes of platforms and restores find none; free some space: du -shx \(path)/* shows "
+          + "what takes it",
+        "状态分区几乎已满（\(path)：\(chineseFigures)）：缓存的空间已预留，继续运行；备份、平台变更和恢复则没有空间；"
+          + "请清理空间：du -shx \(path)/* 可查看占用")
     case .full:
       return Trouble(
         "state-full", path,
