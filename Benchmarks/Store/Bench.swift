@@ -12,6 +12,9 @@ func configuration(_ folder: String, telemetryBytes: Int, commitNs: Int64, serie
 }
 
 /// A store with two buses that nobody polls.
+/// A store that does not answer for so long is broken.
+let patienceNs: Int64 = 600_000_000_000
+
 final class Bench {
   let store: StoreThread
   let channels: [BatchChannel]
@@ -31,16 +34,16 @@ final class Bench {
   }
 
   func report() -> StoreReport {
-    let answer = Answer()
-    store.report { answer.set($0) }
-    return answer.wait()
+    let answered = Answered<StoreReport>()
+    store.report { answered.set($0) }
+    return answered.wait(ns: patienceNs) ?? StoreReport()
   }
 
   /// Until everything is durable.
   func flush() {
-    let answer = Answer()
-    store.flush { _ in answer.set(StoreReport()) }
-    _ = answer.wait()
+    let answered = Answered<Bool>()
+    store.flush { _ in answered.set(true) }
+    _ = answered.wait(ns: patienceNs)
   }
 
   /// All of them seen at once by the store.
@@ -55,24 +58,5 @@ final class Bench {
     for channel in channels { _ = channel.handOver() }
     kerb_gate_signal(store.wake)
     kerb_gate_unlock(store.wake)
-  }
-}
-
-final class Answer: @unchecked Sendable {
-  // Unchecked: the gate guards the report.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var report: StoreReport?
-  deinit { kerb_gate_free(gate) }
-  func set(_ report: StoreReport) {
-    kerb_gate_lock(gate)
-    self.report = report
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-  func wait() -> StoreReport {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    while report == nil { _ = kerb_gate_wait_until(gate, kerb_monotonic_ns() + 1_000_000_000) }
-    return report ?? StoreReport()
   }
 }

@@ -268,11 +268,11 @@ func start(folder: String, bytes: Int) throws {
         Sample(
           at: Instant(milliseconds: Int64(round * 600 + $0)), raw: Int64($0), series: UInt16($0 % 300), quality: .good)
       }, of: repeatElement(0, count: 600))
-    let settled = Answer()
+    let settled = Answered<Bool>()
     bench.store.read(
       ReadRequest(after: Position(), alarms: true, telemetry: true, recordsMax: 1_000), for: "platform"
-    ) { _ in settled.set(StoreReport()) }
-    _ = settled.wait()
+    ) { _ in settled.set(true) }
+    _ = settled.wait(ns: patienceNs)
   }
   print(
     "{\"ring_bytes\":\(bytes),\"stored_blocks\":\(report.storedSamples),\"start_ms\":\(rounded(startMs)),"

@@ -81,29 +81,9 @@ func fill(_ path: String, profiles: String, count: Int) throws {
     }
   }
   handOver()
-  let done = Gate()
-  store.flush { _ in store.report { done.open($0.storedSamples) } }
-  let stored = done.wait()
+  let done = Answered<Int64>()
+  store.flush { _ in store.report { done.set($0.storedSamples) } }
+  let stored = done.wait(ns: 600_000_000_000) ?? 0
   store.stop()
   print("{\"stored\":\(stored)}")
-}
-
-final class Gate: @unchecked Sendable {
-  // Unchecked: behind the gate.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var value: Int64?
-
-  func open(_ value: Int64) {
-    kerb_gate_lock(gate)
-    self.value = value
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  func wait() -> Int64 {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    while value == nil { _ = kerb_gate_wait_until(gate, .max) }
-    return value ?? 0
-  }
 }

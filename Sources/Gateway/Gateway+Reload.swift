@@ -70,30 +70,3 @@ extension Gateway {
     return true
   }
 }
-
-/// One answer of another thread, waited for.
-private final class Answered<Value: Sendable>: @unchecked Sendable {
-  // Unchecked: the gate guards the value.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var value: Value?
-
-  deinit { kerb_gate_free(gate) }
-
-  func set(_ value: Value) {
-    kerb_gate_lock(gate)
-    self.value = value
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  /// Nil: it did not come in time.
-  func wait(ns span: Int64) -> Value? {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    let deadline = kerb_monotonic_ns() + span
-    while value == nil {
-      if kerb_gate_wait_until(gate, deadline) == 0 { break }
-    }
-    return value
-  }
-}

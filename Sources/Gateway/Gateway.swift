@@ -260,14 +260,14 @@ package final class Gateway {
       account.lost += field.bus(bus).lost
     }
     account.produced += (alarms?.house.produced ?? 0) + (pull?.commandsLogged ?? 0)
-    let settled = Settled()
+    let settled = Answered<StoreReport>()
     // Twice: what the box's own alarms had on its way at the first time is with the store at the second.
     alarms?.house.handOver(to: store)
     store.flush { [store, house = alarms?.house] _ in
       house?.handOver(to: store)
       store.flush { _ in store.report { settled.set($0) } }
     }
-    account.store = settled.wait()
+    account.store = settled.wait(ns: Limits.stallNsMax) ?? StoreReport()
     stopServers()
     store.stop()
     try? group.syncShutdownGracefully()
@@ -340,31 +340,5 @@ private final class DurableBell: @unchecked Sendable {
     let answer = answer
     kerb_gate_unlock(gate)
     answer?(position)
-  }
-}
-
-/// Waits for one report of the store thread.
-private final class Settled: @unchecked Sendable {
-  // Unchecked: the gate guards the report.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var report: StoreReport?
-
-  deinit { kerb_gate_free(gate) }
-
-  func set(_ report: StoreReport) {
-    kerb_gate_lock(gate)
-    self.report = report
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  func wait() -> StoreReport {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    let deadline = kerb_monotonic_ns() + Limits.stallNsMax
-    while report == nil {
-      if kerb_gate_wait_until(gate, deadline) == 0 { break }
-    }
-    return report ?? StoreReport()
   }
 }

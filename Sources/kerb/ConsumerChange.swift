@@ -123,7 +123,7 @@ struct ConsumerAdd: ParsableCommand {
   }
 
   private func report(_ token: String, _ configuration: Configuration) {
-    if json { return showToken(token, of: name, file: path, isInForce: reload(files)) }
+    if json { return showChange(of: name, token: token, file: path, isInForce: reload(files)) }
     // What is not the token goes to stderr: `kerb consumer add x > token` has the token alone.
     complain(Messages.text(.consumerAdded, name, path))
     complain(Messages.text(.consumerToken))
@@ -175,14 +175,7 @@ struct ConsumerRemove: ParsableCommand {
     } else {
       try replace(path, Array(rest.joined(separator: "\n").utf8))
     }
-    if json {
-      let isInForce = reload(files)
-      return show(
-        JSONValue.object([
-          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(path)),
-          JSONMember(name: "in_force", value: .bool(isInForce)),
-        ]))
-    }
+    if json { return showChange(of: name, file: path, isInForce: reload(files)) }
     complain(Messages.text(.consumerRemoved, name, path))
     sayWhen(files)
     if ConsumerFile.isCommissioned(path) {
@@ -235,7 +228,7 @@ struct ConsumerRotate: ParsableCommand {
     }
     let at = parts[0].utf8.count
     try replace(path, Array(bytes[..<at]) + Array(hash.utf8) + Array(bytes[(at + hash.utf8.count)...]))
-    if json { return showToken(token, of: name, file: path, isInForce: reload(files)) }
+    if json { return showChange(of: name, token: token, file: path, isInForce: reload(files)) }
     complain(Messages.text(.consumerRotated, name, path))
     complain(Messages.text(.consumerToken))
     show(token)
@@ -267,14 +260,7 @@ struct ConsumerRotate: ParsableCommand {
       throw CommandFailure(Messages.text(.consumerElsewhere, name, path), exitCode: CommandFailure.usage)
     }
     try replace(path, Array(lines.joined(separator: "\n").utf8))
-    if json {
-      let isInForce = reload(files)
-      return show(
-        JSONValue.object([
-          JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(path)),
-          JSONMember(name: "in_force", value: .bool(isInForce)),
-        ]))
-    }
+    if json { return showChange(of: name, file: path, isInForce: reload(files)) }
     complain(Messages.text(.consumerOtherPseudonyms, name, path))
     sayWhen(files)
   }
@@ -316,12 +302,12 @@ private func refused(_ code: Int32, _ path: String) -> CommandFailure {
     exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
 }
 
-private func showToken(_ token: String, of name: String, file: String, isInForce: Bool) {
+private func showChange(of name: String, token: String? = nil, file: String, isInForce: Bool) {
   show(
-    JSONValue.object([
-      JSONMember(name: "name", value: .string(name)), JSONMember(name: "token", value: .string(token)),
-      JSONMember(name: "file", value: .string(file)), JSONMember(name: "in_force", value: .bool(isInForce)),
-    ]))
+    JSONValue.object(
+      [JSONMember(name: "name", value: .string(name))]
+        + (token.map { [JSONMember(name: "token", value: .string($0))] } ?? [])
+        + [JSONMember(name: "file", value: .string(file)), JSONMember(name: "in_force", value: .bool(isInForce))]))
 }
 
 /// True: a running agent has taken it over.

@@ -8,33 +8,8 @@ import subprocess
 
 import pytest
 
+from lamp_line import BUS, LINE
 from running import REPOSITORY, poll, run
-
-LINE = """
-[[line]]
-name = "{name}"
-protocol = "modbus-rtu"
-link = "{link}"
-baud = 115200
-[[device]]
-name = "lamp-{name}"
-line = "{name}"
-address = 3
-profile = "streetlight/generic"
-"""
-
-BUS = """
-[[bus]]
-name = "{name}"
-protocol = "modbus-rtu"
-port = "{link}"
-baud = 115200
-[[device]]
-name = "lamp-{name}"
-bus = "{name}"
-address = 3
-profile = "streetlight/generic"
-"""
 
 
 def test_an_adapter_that_is_missing_at_the_start_is_named_and_comes_in_when_it_is_plugged_in(house):

@@ -8,33 +8,8 @@ import subprocess
 import pytest
 
 from client import Client
+from lamp_line import BUS, LINE
 from running import Consumer, poll, run
-
-LINE = """
-[[line]]
-name = "{name}"
-protocol = "modbus-rtu"
-link = "{link}"
-baud = 115200
-[[device]]
-name = "lamp-{name}"
-line = "{name}"
-address = 3
-profile = "streetlight/generic"
-"""
-
-BUS = """
-[[bus]]
-name = "{name}"
-protocol = "modbus-rtu"
-port = "{link}"
-baud = 115200
-[[device]]
-name = "lamp-{name}"
-bus = "{name}"
-address = 3
-profile = "streetlight/generic"
-"""
 
 
 class Box:

@@ -40,7 +40,7 @@ struct StoreThreadTests {
   @Test("An alarm is durable without waiting for the telemetry, and its state is found after a restart")
   func alarms() async throws {
     let folder = Folder()
-    let durable = Latch()
+    let durable = Answered<Position>()
     let memory = UnsafeMutableRawPointer.allocate(byteCount: BatchChannel.bytes, alignment: 64)
     defer { memory.deallocate() }
     let channel = BatchChannel(memory: memory, bus: 0)
@@ -52,7 +52,7 @@ struct StoreThreadTests {
     kerb_gate_lock(store.wake)
     kerb_gate_signal(store.wake)
     kerb_gate_unlock(store.wake)
-    #expect(durable.wait(seconds: 120) == Position(alarms: 1, telemetry: 0))
+    #expect(durable.wait(ns: 120_000_000_000) == Position(alarms: 1, telemetry: 0))
     store.stop()
 
     let site = try Site(configuration(folder, alarmNames: ["new/alarm", "hall-2/smoke"]))
@@ -296,29 +296,5 @@ struct StoreThreadTests {
       if case .closed = $0 as? StoreFailure { return true } else { return false }
     }
     #expect(await site.position(of: "platform") == nil)
-  }
-}
-
-/// Waits for the first position that is told.
-final class Latch: @unchecked Sendable {
-  // Unchecked: `position` is touched with the gate locked only.
-  private let gate = kerb_gate_new()
-  private var position: Position?
-
-  deinit { kerb_gate_free(gate) }
-
-  func set(_ position: Position) {
-    kerb_gate_lock(gate)
-    if self.position == nil { self.position = position }
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  func wait(seconds: Int64) -> Position? {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    let deadline = kerb_monotonic_ns() + seconds * 1_000_000_000
-    while position == nil, kerb_gate_wait_until(gate, deadline) == 1 {}
-    return position
   }
 }

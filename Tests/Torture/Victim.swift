@@ -155,9 +155,9 @@ final class Victim: @unchecked Sendable {
   }
 
   private func wait<Answer: Sendable>(_ ask: (@escaping @Sendable (Answer) -> Void) -> Void) -> Answer? {
-    let box = Box<Answer>()
-    ask { box.set($0) }
-    return box.wait(until: kerb_monotonic_ns() + 20_000_000_000)
+    let answered = Answered<Answer>()
+    ask { answered.set($0) }
+    return answered.wait(ns: 20_000_000_000)
   }
 
   private func verify() {
@@ -217,27 +217,5 @@ final class Victim: @unchecked Sendable {
       }
       self.isReading.store(false, ordering: .releasing)
     }
-  }
-}
-
-private final class Box<Answer>: @unchecked Sendable {
-  // Unchecked: `answer` is touched with the gate locked.
-  private let gate = kerb_gate_new()
-  private var answer: Answer?
-
-  deinit { kerb_gate_free(gate) }
-
-  func set(_ answer: Answer) {
-    kerb_gate_lock(gate)
-    self.answer = answer
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  func wait(until deadline: Int64) -> Answer? {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    while answer == nil, kerb_gate_wait_until(gate, deadline) == 1 {}
-    return answer
   }
 }

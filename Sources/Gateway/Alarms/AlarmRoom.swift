@@ -48,9 +48,7 @@ package final class AlarmRoom {
       certificateExpires: certificateExpires, hasKey: access(keyPath, F_OK) == 0,
       isPushFailing: isPushFailing)
     let report = heard.take()
-    if let report, let line = news.hear(report) {
-      logger.log(level: line.isTrouble ? .error : .notice, "store: \(line.text)")
-    }
+    if let text = report.flatMap({ news.hear($0) }) { logger.error("store: \(text)") }
     if let report { lastReport = report }
     house.look(watch.look(sight, report), at: sight.now)
     house.handOver(to: store)

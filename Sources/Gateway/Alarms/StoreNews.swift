@@ -1,30 +1,22 @@
-// What the journal says of the store: what fails when it begins to fail, and that it works again. Pure.
+// What the journal says of the store beside its troubles: damage that it met and dealt with, and goes on. What keeps it
+// from its work stands among the box's troubles, with what to do (`StateRoom`). Pure.
 
 import Store
 
 package struct StoreNews {
-  package struct Line: Equatable {
-    package var isTrouble: Bool
-    package var text: String
-  }
-
   private var failures: Int64 = 0
-  private var state = StoreState.good
   private var said = ""
 
   package init() {}
 
   /// Nil: nothing new. A failure that is met again every second is said once.
-  package mutating func hear(_ report: StoreReport) -> Line? {
-    let isTrouble = report.failures > failures || report.state != .good
-    let isNew = report.lastFailure != said || report.state != state
-    defer { (failures, state) = (report.failures, report.state) }
-    if isTrouble {
-      said = report.lastFailure
-      return isNew ? Line(isTrouble: true, text: report.lastFailure) : nil
+  package mutating func hear(_ report: StoreReport) -> String? {
+    defer { failures = report.failures }
+    guard report.state == .good, report.failures > failures else {
+      said = ""
+      return nil
     }
-    guard state != .good else { return nil }
-    said = ""
-    return Line(isTrouble: false, text: "the store works again")
+    defer { said = report.lastFailure }
+    return report.lastFailure == said ? nil : report.lastFailure
   }
 }

@@ -163,9 +163,10 @@ final class Box {
   }
 
   func account() -> Account {
-    let box = Mailbox()
-    store.report { box.put($0) }
-    return Account(made: Position(alarms: events, telemetry: samples), report: box.take())
+    let answered = Answered<StoreReport>()
+    store.report { answered.set($0) }
+    let report = answered.wait(ns: 10_000_000_000) ?? StoreReport()
+    return Account(made: Position(alarms: events, telemetry: samples), report: report)
   }
 
   func stop() {
@@ -179,28 +180,4 @@ final class Box {
 private final class Bell: Sendable {
   let office = Mutex<PushOffice?>(nil)
   func ring(_ position: Position) { office.withLock { $0 }?.durable(position) }
-}
-
-/// Waits for one report of a store thread.
-private final class Mailbox: @unchecked Sendable {
-  // Unchecked: the gate guards the report.
-  private let gate: OpaquePointer = kerb_gate_new()
-  private var report: StoreReport?
-
-  deinit { kerb_gate_free(gate) }
-
-  func put(_ report: StoreReport) {
-    kerb_gate_lock(gate)
-    self.report = report
-    kerb_gate_signal(gate)
-    kerb_gate_unlock(gate)
-  }
-
-  func take() -> StoreReport {
-    kerb_gate_lock(gate)
-    defer { kerb_gate_unlock(gate) }
-    let deadline = kerb_monotonic_ns() + 10_000_000_000
-    while report == nil, kerb_gate_wait_until(gate, deadline) != 0 {}
-    return report ?? StoreReport()
-  }
 }
