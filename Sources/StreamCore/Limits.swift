@@ -268,7 +268,7 @@ package enum Limits {
   package static let stateRetryNs: Int64 = 5_000_000_000
   /// Beside a buffer that has its room: for the files that change with the configuration, each written anew before the
   /// old one goes. Below it a person is told.
-  package static let stateRoomBytesMin: Int64 = 1 << 20
+  package static let stateRoomBytesMin: Int64 = 1_048_576
   /// A look at the system's rules and ports takes some milliseconds; what is missing is seen every second.
   package static let boxLookNs: Int64 = 60_000_000_000
   /// A paragraph in each of two languages.
