@@ -112,8 +112,14 @@ enum Restoring {
       let count = Glibc.read(source, &part, part.count)
       guard count >= 0 else { throw .noBackup(path: from, code: -errno) }
       if count == 0 { break }
-      guard Glibc.write(target, part, count) == count else { throw .unusable(path: path, code: -errno) }
+      var written = 0
+      // The last write before a disk is full takes a part, and only the next one says why.
+      while written < count {
+        let more = part.withUnsafeBytes { Glibc.write(target, $0.baseAddress.map { $0 + written }, count - written) }
+        guard more > 0 else { throw StateFolder.failure(path, errno) }
+        written += more
+      }
     }
-    guard fsync(target) == 0 else { throw .unusable(path: path, code: -errno) }
+    guard fsync(target) == 0 else { throw StateFolder.failure(path, errno) }
   }
 }

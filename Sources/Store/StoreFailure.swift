@@ -50,7 +50,7 @@ extension StoreFailure: CustomStringConvertible {
       return "\(path) was written by a newer kerb (format \(version)). Install that version again, or "
         + "move the file away."
     case .full:
-      return "The disk or its quota is full. Telemetry waits in memory; free some space."
+      return "The disk or its quota is full; free some space. A running agent keeps telemetry in memory until then."
     case .io(let code):
       return "Reading or writing the store failed (\(Self.text(of: code))). It is opened again by itself; if this "
         + "stays, the storage medium is failing: replace it."

@@ -57,6 +57,32 @@ struct RestoringTests {
     #expect(try Site(configuration(folder)).opening.storeID == id)
   }
 
+  @Test(
+    "Where there is no room for the copy, that is what is said; the store stays as it was",
+    .enabled(if: SmallDisk.isPossible))
+  func fullDisk() async throws {
+    let (_, copy, _) = try await backedUp()
+    let disk = try #require(SmallDisk(bytes: 8 << 20))
+    let site = try Site(configuration(disk.folder))
+    site.stop()
+    let before = names(disk.folder.path)
+    disk.fill(4_096, pages: 1 << 16)
+    let ballast = disk.folder.file("ballast")
+    var filled = stat()
+    stat(ballast, &filled)
+    // Room for a part of one write: the disk takes it, and says that it is full at the next.
+    truncate(ballast, filled.st_size - 5 * 4_096)
+    do throws(StoreFailure) {
+      _ = try StoreAtRest.restore(from: copy.path, configuration(disk.folder))
+      Issue.record("it was taken")
+    } catch {
+      guard case .full = error else { throw error }
+    }
+    disk.free()
+    #expect(names(disk.folder.path) == before)
+    #expect(try Site(configuration(disk.folder)).opening.storeID == site.opening.storeID)
+  }
+
   @Test("Files that were copied with their logs come back with what only the logs have")
   func logs() async throws {
     let folder = Folder()
