@@ -8,7 +8,7 @@ import StreamCore
 func configuration(_ folder: String, telemetryBytes: Int, commitNs: Int64, series: Int) -> StoreConfiguration {
   StoreConfiguration(
     statePath: folder, telemetryBytes: telemetryBytes, alarmBytes: 1 << 20, commitNs: commitNs, catalogue: [1, 2, 3],
-    seriesCount: series, alarmNames: ["a/b"], consumers: ["platform"])
+    seriesCount: series, alarmNames: ["a/b"], consumers: [CursorOwner(name: "platform")])
 }
 
 /// A store with two buses that nobody polls.

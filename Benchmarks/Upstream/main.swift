@@ -50,7 +50,7 @@ func fill(_ path: String, profiles: String, count: Int) throws {
       statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
       alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: catalogue.encoded(),
       seriesCount: catalogue.series.count, alarmNames: catalogue.alarms.map(catalogue.alarmName),
-      consumers: configuration.consumers.map(\.name)),
+      consumers: configuration.cursorOwners),
     channels: [channel], onDurable: { _ in })
   _ = try store.start()
   store.clockKnown(offsetNs: kerb_realtime_ns() - kerb_monotonic_ns())

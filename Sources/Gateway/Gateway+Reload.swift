@@ -47,7 +47,7 @@ extension Gateway {
   /// The store makes room for their cursors, then they are let in. Not nil: what is wrong with the store.
   private func admit(_ new: Configuration) -> String? {
     let done = Answered<StoreFailure?>()
-    store.serve(new.cursorNames) { done.set($0) }
+    store.serve(new.cursorOwners) { done.set($0) }
     let failure = done.wait(ns: Limits.controlWaitNs / 2)
     pull?.admit(new.consumers)
     push?.admit(new.pushes)

@@ -33,7 +33,7 @@ extension AlarmLog {
       version = try addCatalogue(opening)
       try forget(opening, epoch: epoch, version: version)
       try settleAlarms(configuration.alarmNames)
-      try settleConsumers(configuration.consumers)
+      try settleConsumers(configuration.consumers.map(\.name))
       try set("mark", Int64(opening.mark))
       try set("gateway", configuration.gateway)
       // Updated in place at a stop on a full disk: the row must be there.

@@ -124,24 +124,28 @@ final class Buffer {
       seriesCount: configuration.seriesCount, place: ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion))
     cursorsDueNs = .max
     for (name, cursor) in try log.cursors() { cursors[name] = cursor }
+    for owner in configuration.consumers { cursors[owner.name]?.belong(to: owner) }
     self.ring = ring
     self.log = log
   }
 
   /// A consumer that was never seen holds everything from before: no gap is made of what was gone when it came.
   private static func cursors(
-    _ names: [String], _ files: BufferFiles
+    _ owners: [CursorOwner], _ files: BufferFiles
   ) throws(StoreFailure) -> [String: Cursor] {
     let stored = try files.log.cursors()
     let oldest = try files.ring.oldest()?.firstSequence ?? files.place.firstSequence
     let fresh = Position(alarms: files.log.oldestSequence - 1, telemetry: oldest - 1)
     var cursors: [String: Cursor] = [:]
-    for name in names { cursors[name] = (stored[name] ?? nil) ?? Cursor(held: fresh) }
+    for owner in owners {
+      cursors[owner.name] = (stored[owner.name] ?? nil) ?? Cursor(held: fresh)
+      cursors[owner.name]?.belong(to: owner)
+    }
     return cursors
   }
 
   /// These may pull from now on. What the others hold is written first, and found again when they come back.
-  func serve(_ names: [String]) throws(StoreFailure) {
+  func serve(_ owners: [CursorOwner]) throws(StoreFailure) {
     guard let log, let ring else { throw unavailable }
     try log.keep(cursors, durable: highWater)
     for name in cursors.keys { cursors[name]?.committed() }
@@ -149,7 +153,11 @@ final class Buffer {
     let oldest = try ring.oldest()?.firstSequence ?? durable.telemetry + 1
     let fresh = Position(alarms: log.oldestSequence - 1, telemetry: oldest - 1)
     var served: [String: Cursor] = [:]
-    for name in names { served[name] = cursors[name] ?? (stored[name] ?? nil) ?? Cursor(held: fresh) }
+    for owner in owners {
+      let name = owner.name
+      served[name] = cursors[name] ?? (stored[name] ?? nil) ?? Cursor(held: fresh)
+      served[name]?.belong(to: owner)
+    }
     cursors = served
   }
 

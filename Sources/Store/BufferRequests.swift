@@ -216,10 +216,11 @@ extension Buffer {
     report.lastFailure = lastFailure?.description ?? ""
     report.isPrepared = isPrepared
     report.consumers = cursors.sorted { $0.key < $1.key }.map { name, cursor in
-      let lag = max(0, durable.alarms - cursor.held.alarms) + max(0, durable.telemetry - cursor.held.telemetry)
+      let reach = cursor.reach(durable: durable)
+      let lag = max(0, durable.alarms - reach.alarms) + max(0, durable.telemetry - reach.telemetry)
       var told = ConsumerReport(
         name: name, held: cursor.held, lagRecords: lag, gapRecords: cursor.gapRecords, lastSeen: cursor.lastSeen)
-      told.oldestUnread = oldestUnread(after: cursor.held.telemetry)
+      told.oldestUnread = oldestUnread(after: reach.telemetry)
       return told
     }
     return report

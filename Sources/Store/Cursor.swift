@@ -4,6 +4,7 @@
 //  1. It moves only forwards, and only when the consumer has said that it holds everything before.
 //  2. It is never past what is durable, whatever the consumer claims.
 //  3. A gap is counted once, when the consumer has acknowledged it.
+//  4. Of a lane that the consumer may not see nothing waits for it; what it holds of it stays, for when it may.
 
 import StreamCore
 
@@ -12,6 +13,9 @@ struct Cursor {
   private(set) var gapRecords: Int64 = 0
   private(set) var lastSeen: Instant?
   private(set) var isChanged = true
+  /// The lanes that the consumer may see. The configuration says so at every start: the row doesn't.
+  private var seesAlarms = true
+  private var seesTelemetry = true
   private var alarmGaps: [ClosedRange<Int64>] = []
   private var telemetryGaps: [ClosedRange<Int64>] = []
   /// Where it reads on.
@@ -20,6 +24,18 @@ struct Cursor {
   init(held: Position, gapRecords: Int64 = 0) {
     self.held = held
     self.gapRecords = gapRecords
+  }
+
+  mutating func belong(to owner: CursorOwner) {
+    seesAlarms = owner.alarms
+    seesTelemetry = owner.telemetry
+  }
+
+  /// What lies behind this waits for it.
+  func reach(durable: Position) -> Position {
+    Position(
+      alarms: seesAlarms ? held.alarms : max(held.alarms, durable.alarms),
+      telemetry: seesTelemetry ? held.telemetry : max(held.telemetry, durable.telemetry))
   }
 
   mutating func told(alarmGaps: [Gap], telemetryGaps: [Gap]) {

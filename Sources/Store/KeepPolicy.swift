@@ -68,8 +68,8 @@ extension Buffer {
     StrideRules(
       rules: { [self] version in policy.rules(version) { catalogue($0) } },
       offsetNs: { [self] epoch in (try? log?.clock(of: epoch).offsetNs) ?? 0 },
-      heldByAll: cursors.values.map(\.held.telemetry).min() ?? 0, isThinning: policy.isThinning, age: ageRule,
-      seriesCount: policy.seriesCount)
+      heldByAll: cursors.values.map { $0.reach(durable: durable).telemetry }.min() ?? 0,
+      isThinning: policy.isThinning, age: ageRule, seriesCount: policy.seriesCount)
   }
 
   /// Nil: everything is kept as long as there is room.

@@ -6,7 +6,7 @@ import StreamCore
 package final class StoreAtRest {
   private let buffer: Buffer
 
-  /// `configuration`: nothing of it but the folder and the quotas matters.
+  /// `configuration`: nothing of it but the folder, the quotas and the consumers' lanes matters.
   package init(_ configuration: StoreConfiguration) throws(StoreFailure) {
     do throws(StoreFailure) { buffer = try Buffer(atRest: configuration) } catch {
       guard case .corrupt(let code) = error else { throw error }

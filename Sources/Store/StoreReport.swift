@@ -5,7 +5,7 @@ import StreamCore
 package struct ConsumerReport: Sendable {
   package var name: String
   package var held: Position
-  /// Records behind the newest durable one, both lanes.
+  /// Records behind the newest durable one, of the lanes that it may see.
   package var lagRecords: Int64
   /// Sequences that were reported to it as gaps, and are acknowledged.
   package var gapRecords: Int64

@@ -204,7 +204,7 @@ package final class StoreThread: @unchecked Sendable {
   }
 
   /// These may pull from now on. Who goes keeps its cursor for when it comes back. Calls with what went wrong, or nil.
-  package func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
+  package func serve(_ consumers: [CursorOwner], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
     ask(
       { buffer in
         do throws(StoreFailure) {

@@ -2,6 +2,19 @@
 
 import StreamCore
 
+/// Whose a cursor is, and which lanes of it that one may see.
+package struct CursorOwner: Sendable, Equatable {
+  package var name: String
+  package var alarms: Bool
+  package var telemetry: Bool
+
+  package init(name: String, alarms: Bool = true, telemetry: Bool = true) {
+    self.name = name
+    self.alarms = alarms
+    self.telemetry = telemetry
+  }
+}
+
 package struct StoreConfiguration: Sendable {
   /// Folder of telemetry.db and alarm.db; it exists and is ours.
   package var statePath: String
@@ -14,8 +27,8 @@ package struct StoreConfiguration: Sendable {
   package var seriesCount: Int
   /// "device/alarm" by alarm number: an alarm's state outlives a change of its number.
   package var alarmNames: [String]
-  /// Names of the consumers; each gets its cursors.
-  package var consumers: [String]
+  /// Each gets its cursors.
+  package var consumers: [CursorOwner]
   /// SQLite's file system of that name; nil: its own. Tests put their faults there.
   package var vfs: String?
   /// Of `telemetryBytes`: the part for what outlives the ring; 0: there is none.
@@ -33,7 +46,7 @@ package struct StoreConfiguration: Sendable {
 
   package init(
     statePath: String, telemetryBytes: Int, alarmBytes: Int, commitNs: Int64, catalogue: [UInt8], seriesCount: Int,
-    alarmNames: [String], consumers: [String], vfs: String? = nil
+    alarmNames: [String], consumers: [CursorOwner], vfs: String? = nil
   ) {
     self.statePath = statePath
     self.telemetryBytes = telemetryBytes

@@ -5,6 +5,7 @@ import io
 import json
 import time
 
+from client import Client
 from running import Consumer, free_port, poll, run
 from small_site import BUS, SITE
 
@@ -52,6 +53,45 @@ def test_buffer_is_shown_checked_exported_copied_and_put_back(house, tmp_path):
     restored = json.loads(tool("buffer", "restore", copy, "--json"))
     assert restored["store"] != at_rest["store"] and restored["samples"] >= buffer["held"]["samples"]
     assert json.loads(tool("buffer", "verify", "--json"))["damaged_blocks"] == []
+
+
+def test_nothing_waits_for_a_platform_on_a_lane_that_it_may_not_see(house):
+    """Nowhere: status, buffer, /metrics, /v1/status; at a reload that widens its lanes all that is stored does."""
+    port = free_port()
+    house.site(SITE.replace("{port}", str(port)))
+    brigade, meters = Consumer("brigade", lanes=["alarms"]), Consumer("meters", lanes=["telemetry"])
+    agent = house.agent(BUS.replace("{port}", str(port)), [brigade, meters])
+    poll(lambda: agent.ask("flush")["telemetry"] >= 13, "every point is stored once")
+    poll(lambda: agent.ask("flush")["alarms"] >= 1, "the cover's alarm is stored")
+
+    def consumer(name, *command):
+        answer = json.loads(agent.command(*command, "--json").stdout)
+        return next(each for each in answer["consumers"] if each["name"] == name)
+
+    client = Client(agent.port, brigade.token)
+    assert consumer("brigade", "buffer")["oldest_unread"] is None
+    assert 1 <= consumer("brigade", "status")["lag_records"] < 13 <= consumer("meters", "status")["lag_records"]
+    client.pull_all()
+    assert consumer("brigade", "buffer")["lag_records"] == 0 == consumer("brigade", "status")["lag_records"]
+    assert client.get("/v1/status").json["you"]["lag_records"] == 0
+    assert 'kerb_consumer_lag_records{consumer="brigade"} 0' in client.get("/metrics").body.decode()
+    held = consumer("brigade", "buffer")["held_telemetry"]
+
+    text = agent.configuration.read_text()
+    agent.configuration.write_text(text.replace('lanes = ["alarms"]', 'lanes = ["alarms", "telemetry"]'))
+    applied = json.loads(agent.command("reload", "--json").stdout)["applied"]
+    assert applied == ["consumer brigade: another scope: lanes alarms telemetry"]
+    wide = consumer("brigade", "buffer")
+    assert wide["lag_records"] >= 13 and wide["oldest_unread"] is not None and wide["held_telemetry"] == held
+    first = next(batch for batch in client.pull()["batches"] if batch["lane"] == "telemetry")
+    assert f".telemetry.{held + 1}-" in first["id"], "from where it stood"
+
+    agent.stop()
+    at_rest = json.loads(run("buffer", "--json", *agent.files).stdout)
+    waiting = {each["name"]: each["oldest_unread"] is not None for each in at_rest["consumers"]}
+    assert waiting == {"brigade": True, "meters": True}
+    agent.configuration.write_text(text)
+    assert consumer("brigade", "buffer")["lag_records"] <= 1, "at rest, too: one alarm may have come since"
 
 
 def test_an_export_has_pseudonyms_only_for_who_asks_and_may(house):

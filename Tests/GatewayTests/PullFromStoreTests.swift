@@ -39,7 +39,7 @@ private final class House {
       configuration: StoreConfiguration(
         statePath: state, telemetryBytes: Limits.telemetryBytesMin, alarmBytes: Limits.alarmBytesMin,
         commitNs: Limits.commitNsMin, catalogue: catalogue.encoded(), seriesCount: catalogue.series.count,
-        alarmNames: catalogue.alarms.map(catalogue.alarmName), consumers: ["all", "lift"]),
+        alarmNames: catalogue.alarms.map(catalogue.alarmName), consumers: configuration.cursorOwners),
       channels: [channel], onDurable: { bell.ring($0) })
     opening = try store.start()
     server = PullServer(

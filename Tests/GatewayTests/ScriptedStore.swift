@@ -101,7 +101,7 @@ final class ScriptedStore: BatchSource {
     }
   }
 
-  func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
+  func serve(_ consumers: [CursorOwner], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
     onThread { completion($0.failure) }
   }
 

@@ -25,7 +25,7 @@ enum Worth {
   }
 
   static func configuration(
-    _ folder: Folder, isThinning: Bool = true, consumers: [String] = ["platform"], retentionNs: Int64? = nil,
+    _ folder: Folder, isThinning: Bool = true, consumers: [CursorOwner] = ["platform"], retentionNs: Int64? = nil,
     telemetryBytes: Int = 1 << 20, reserveBytes: Int = 256 << 10, vfs: String? = nil, samplesPerBlock: Int = 64
   ) -> StoreConfiguration {
     var configuration = StoreTests.configuration(

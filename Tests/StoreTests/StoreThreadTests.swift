@@ -152,7 +152,7 @@ struct StoreThreadTests {
     await site.put(numbered(1..<10))
     try await site.flush()
     site.store.acknowledge(Position(alarms: 0, telemetry: 4), by: "platform", at: Instant(milliseconds: 7))
-    func serve(_ names: [String]) async -> StoreFailure? {
+    func serve(_ names: [CursorOwner]) async -> StoreFailure? {
       await withCheckedContinuation { done in site.store.serve(names) { done.resume(returning: $0) } }
     }
     #expect(await serve(["other", "new"]) == nil)

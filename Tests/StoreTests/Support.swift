@@ -73,8 +73,13 @@ func copyStore(from: Folder, to: Folder) {
   }
 }
 
+/// One that sees both lanes.
+extension CursorOwner: ExpressibleByStringLiteral {
+  public init(stringLiteral name: String) { self.init(name: name) }
+}
+
 func configuration(
-  _ folder: Folder, telemetryBytes: Int = 1 << 20, alarmBytes: Int = 1 << 20, consumers: [String] = ["platform"],
+  _ folder: Folder, telemetryBytes: Int = 1 << 20, alarmBytes: Int = 1 << 20, consumers: [CursorOwner] = ["platform"],
   catalogue: [UInt8] = Array("first".utf8), alarmNames: [String] = ["manhole-1/cover-open", "hall-2/smoke"],
   vfs: String? = nil, samplesPerBlock: Int = Limits.samplesPerBlockMax
 ) -> StoreConfiguration {

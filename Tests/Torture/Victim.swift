@@ -125,7 +125,8 @@ final class Victim: @unchecked Sendable {
     reading = Verifier(after: order.held)
     var configuration = StoreConfiguration(
       statePath: order.path, telemetryBytes: order.telemetryBytes, alarmBytes: 1 << 20, commitNs: order.commitNs,
-      catalogue: Array("torture".utf8), seriesCount: 64, alarmNames: ["a/one", "a/two"], consumers: ["platform"])
+      catalogue: Array("torture".utf8), seriesCount: 64, alarmNames: ["a/one", "a/two"],
+      consumers: [CursorOwner(name: "platform")])
     // Small blocks: the ring comes round within a few lives, and gives what is worth it to the reserve.
     configuration.samplesPerBlock = 24
     configuration.reserveBytes = order.reserveBytes

@@ -104,9 +104,6 @@ package struct Configuration: Sendable {
 }
 
 extension Configuration {
-  /// Who has a cursor in the store: who pulls, and what pushes.
-  package var cursorNames: [String] { consumers.map(\.name) + pushes.map(\.name) }
-
   /// Those of a bus, in the order of the file: what numbers them on their bus.
   package func devices(on bus: Int) -> [DeviceSpec] { devices.filter { $0.bus == bus } }
 

@@ -12,7 +12,7 @@ extension StoreConfiguration {
       statePath: configuration.statePath, telemetryBytes: configuration.telemetryBytes,
       alarmBytes: configuration.alarmBytes, commitNs: configuration.commitNs, catalogue: catalogue?.encoded() ?? [],
       seriesCount: catalogue?.series.count ?? 0, alarmNames: catalogue.map { $0.alarms.map($0.alarmName) } ?? [],
-      consumers: catalogue == nil ? [] : configuration.cursorNames)
+      consumers: configuration.cursorOwners)
     reserveBytes = configuration.reserveBytes
     isThinning = configuration.isThinning
     retentionNs = configuration.personalNs
@@ -23,6 +23,13 @@ extension StoreConfiguration {
 }
 
 extension Configuration {
+  /// Who has a cursor in the store: who pulls, and what pushes.
+  package var cursorOwners: [CursorOwner] {
+    (consumers + pushes.map(\.consumer)).map {
+      CursorOwner(name: $0.name, alarms: $0.lanes.contains(.alarms), telemetry: $0.lanes.contains(.telemetry))
+    }
+  }
+
   /// Of the telemetry's file.
   package var reserveBytes: Int {
     if let reserve { return reserve }

@@ -13,7 +13,7 @@ package protocol BatchSource: Sendable {
   /// `consumer` holds everything up to `position`. Monotone: an older position changes nothing.
   func acknowledge(_ position: Position, by consumer: String, at: Instant)
   /// These may pull from now on. Who goes keeps its cursor for when it comes back. Calls with what went wrong, or nil.
-  func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void)
+  func serve(_ consumers: [CursorOwner], _ completion: @escaping @Sendable (StoreFailure?) -> Void)
   /// Nil: no such consumer, or the store doesn't run.
   func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void)
   func catalogue(version: UInt32, _ completion: @escaping @Sendable ([UInt8]?) -> Void)

@@ -22,7 +22,9 @@ struct ClosedStore: BatchSource {
   }
 
   func acknowledge(_ position: Position, by consumer: String, at: Instant) {}
-  func serve(_ consumers: [String], _ completion: @escaping @Sendable (StoreFailure?) -> Void) { completion(closed) }
+  func serve(_ consumers: [CursorOwner], _ completion: @escaping @Sendable (StoreFailure?) -> Void) {
+    completion(closed)
+  }
   func position(of consumer: String, _ completion: @escaping @Sendable (Position?) -> Void) { completion(nil) }
   func catalogue(version: UInt32, _ completion: @escaping @Sendable ([UInt8]?) -> Void) { completion(nil) }
   func clocks(of epochs: [UInt32], _ completion: @escaping @Sendable ([EpochClock]) -> Void) { completion([]) }

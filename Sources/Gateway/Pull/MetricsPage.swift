@@ -134,7 +134,7 @@ struct MetricsPage {
     writer.counter("kerb_buffer_commits_total", "Commits since start.", report.commits)
     writer.counter("kerb_buffer_failures_total", "Failed commits, reads and openings.", report.failures)
     let shown = report.consumers.filter { seesOthers || $0.name == consumer.name }
-    writer.family("kerb_consumer_lag_records", .gauge, "Durable and not yet acknowledged.") {
+    writer.family("kerb_consumer_lag_records", .gauge, "Durable, not yet acknowledged, of a lane that it may see.") {
       for each in shown { $0.sample(Double(each.lagRecords), ("consumer", each.name)) }
     }
     writer.family("kerb_consumer_gap_records_total", .counter, "Reported as gaps and acknowledged.") {

@@ -29,7 +29,7 @@ package struct FlashPlan: Sendable {
     let day = 86_400.0
     bytesPerDay = day * 1e9 / Double(configuration.commitNs) * Self.bytesPerCommit
     bytesPerDay += samplesPerSecond * day * Self.bytesPerSample
-    if !configuration.cursorNames.isEmpty {
+    if !configuration.cursorOwners.isEmpty {
       bytesPerDay += day * 1e9 / Double(Limits.cursorCommitNs) * Self.bytesPerCursors
     }
     enduranceTBW = configuration.enduranceTBW

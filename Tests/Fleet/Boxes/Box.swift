@@ -46,7 +46,7 @@ final class Box {
       configuration: StoreConfiguration(
         statePath: state, telemetryBytes: configuration.telemetryBytes, alarmBytes: configuration.alarmBytes,
         commitNs: configuration.commitNs, catalogue: catalogue.encoded(), seriesCount: catalogue.series.count,
-        alarmNames: catalogue.alarms.map(catalogue.alarmName), consumers: configuration.cursorNames),
+        alarmNames: catalogue.alarms.map(catalogue.alarmName), consumers: configuration.cursorOwners),
       channels: [channel], onDurable: { bell.ring($0) })
     let opening: StoreOpening, keys: BoxKey
     do {
