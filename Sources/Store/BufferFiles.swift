@@ -152,9 +152,7 @@ struct BufferFiles {
     let logID = try log.storeID()
     if let ring = found, let logID {
       if ringID == logID { return (ring, logID) }
-      // A cut in the middle of the first start, or of giving both a new id.
-      let adopting = try log.text("adopting")
-      if try log.number("paired") != 1, ringID == nil || ringID == adopting {
+      if try belongs(ringID, to: log) {
         try ring.adopt(storeID: logID)
         try ring.connection.bringHome()
         try log.set("paired", 1)
@@ -169,6 +167,15 @@ struct BufferFiles {
     let ring: TelemetryRing
     if let found { ring = found } else { ring = try openRing(folder, configuration, log, interruption) }
     return (ring, try renew(log, ring))
+  }
+
+  /// Whether a ring of this id goes with the log, or is about to: a cut in the middle of the first start, or of giving
+  /// both a new id.
+  static func belongs(_ ringID: String?, to log: AlarmLog) throws(StoreFailure) -> Bool {
+    if let ringID, ringID == (try log.storeID()) { return true }
+    guard try log.number("paired") != 1 else { return false }
+    guard let ringID else { return true }
+    return ringID == (try log.text("adopting"))
   }
 
   /// A new id for both, the log first: until the ring has it too, `paired` says that the ring is still to come.

@@ -9,6 +9,8 @@
 //  2. What takes the store's place has a new id before it does: ids that were given out since the backup must not come
 //     again with other content.
 //  3. After a cut there is the old store or the restored one, and never a part of each.
+//  4. Both files of a backup are of one store: of two boxes' files none is taken, or the new id would hide whose they
+//     were. Nobody writes them meanwhile.
 
 import CSQLite
 import Glibc
@@ -24,12 +26,13 @@ enum Restoring {
   static func restore(
     from backup: String, _ configuration: StoreConfiguration
   ) throws(StoreFailure) -> StoreReport {
+    let source = try BackupSource(backup, for: configuration.statePath)
     let folder = try StateFolder(path: configuration.statePath)
     try conclude(folder)
     let draft = draft(in: folder)
     let report: StoreReport
     do throws(StoreFailure) {
-      try copy(backup, to: draft, folder)
+      try copy(source.path, to: draft, folder)
       report = try renew(draft, of: backup, configuration)
       // The lock and the logs of the look at it: the databases have everything.
       for name in ["lock"] + names.map({ $0 + "-wal" }) { unlink("\(draft)/\(name)") }
@@ -74,7 +77,13 @@ enum Restoring {
     var source = configuration
     source.statePath = draft
     do throws(StoreFailure) {
+      for name in names {
+        guard let strange = StateFolder.foreignLog(draft, name, vfs: configuration.vfs) else { continue }
+        throw .mixedBackup(
+          path: backup, "\(name)-wal of store \(strange.log)", "\(name) of store \(strange.database)")
+      }
       let restored = try Buffer(atRest: source)
+      if let strange = try restored.strangers() { throw .mixedBackup(path: backup, strange.log, strange.ring) }
       try restored.renew()
       return restored.report()
     } catch {

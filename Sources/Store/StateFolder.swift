@@ -26,10 +26,10 @@ struct StateFolder: ~Copyable {
     guard descriptor >= 0 else { throw Self.failure(file, isReadOnly ? EROFS : errno) }
     let outcome = kerb_fd_flock(descriptor)
     guard outcome == 0 else {
-      let holder = Self.content(of: descriptor)
+      let holder = Self.holder(descriptor)
       close(descriptor)
       guard outcome == -EWOULDBLOCK else { throw .unusable(path: file, code: outcome) }
-      throw .held(by: holder.isEmpty ? "another process" : holder)
+      throw .held(by: holder)
     }
     var name = "kerb run, process \(getpid())\n"
     let isWritten = name.withUTF8 { bytes in
@@ -70,10 +70,12 @@ struct StateFolder: ~Copyable {
     }
   }
 
-  private static func content(of descriptor: Int32) -> String {
+  /// Who says in the lock's file that he has it.
+  static func holder(_ lock: Int32) -> String {
     var bytes = [UInt8](repeating: 0, count: 128)
-    let count = pread(descriptor, &bytes, bytes.count, 0)
-    return String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
+    let count = pread(lock, &bytes, bytes.count, 0)
+    let name = String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0x0A }, as: UTF8.self)
+    return name.isEmpty ? "another process" : name
   }
 
   /// Moves the databases away, into a numbered folder of `quarantine`; the newest has the highest number. The answer:

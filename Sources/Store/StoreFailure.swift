@@ -73,6 +73,12 @@ extension StoreFailure: CustomStringConvertible {
     case .noBackup(let path, let code):
       return "\(path) is no whole backup (\(Self.text(of: code))). Nothing was changed. Name a folder that "
         + "`kerb buffer backup` has finished."
+    case .mixedBackup(let path, let one, let other):
+      return "\(path) holds files of two stores: \(one), \(other). Nothing was changed. Name a folder whose files were "
+        + "made by one `kerb buffer backup`."
+    case .liveBackup(let path, let holder):
+      return "\(path) is the store of a running agent (\(holder)), which writes it meanwhile. Nothing was changed. "
+        + "`kerb buffer backup FOLDER` makes a copy of it that can be restored."
     case .busy: return "Too many requests wait for the store. Try again in a moment."
     case .stateless(let why): return "The agent waits for its state: \(why)."
     case .closed: return "The store is closing down. Try again when kerb runs again."

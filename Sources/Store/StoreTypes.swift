@@ -94,6 +94,10 @@ package enum StoreFailure: Error, Sendable {
   case damaged(path: String, code: Int32)
   /// What should take the place of the store is none. `code` as above.
   case noBackup(path: String, code: Int32)
+  /// The same, since its two files are of two stores: each with its name.
+  case mixedBackup(path: String, String, String)
+  /// The same, since it is the folder of a running agent.
+  case liveBackup(path: String, holder: String)
   /// What could not be trusted was moved there, and the store goes on.
   case movedAway(to: String)
   /// Deleted or replaced under the running agent. `isThere`: there is another one in its place.

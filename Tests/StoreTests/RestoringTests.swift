@@ -43,10 +43,12 @@ struct RestoringTests {
     #expect(!names(folder.path).contains { $0.hasPrefix("restor") })
   }
 
-  @Test("A backup that is not whole is refused, and said to be that; nothing is left of the attempt")
-  func torn() async throws {
+  @Test(
+    "A backup that is not whole is refused, and said to be that; nothing is left of the attempt",
+    arguments: [0, 3 * 4_096])
+  func torn(_ bytes: Int) async throws {
     let (folder, copy, id) = try await backedUp()
-    truncate(copy.file("telemetry.db"), 3 * 4_096)
+    truncate(copy.file("telemetry.db"), bytes)
     do throws(StoreFailure) {
       _ = try StoreAtRest.restore(from: copy.path, configuration(folder))
       Issue.record("it was taken")
@@ -55,6 +57,63 @@ struct RestoringTests {
     }
     #expect(!names(folder.path).contains { $0.hasPrefix("restor") || $0 == "quarantine" })
     #expect(try Site(configuration(folder)).opening.storeID == id)
+  }
+
+  private func backUp(_ site: Site, to copy: Folder) async throws {
+    _ = try await withCheckedContinuation { c in site.store.backUp(to: copy.path) { c.resume(returning: $0) } }.get()
+  }
+
+  @Test(
+    "Files of two boxes are refused whole, and both stores are named",
+    arguments: ["alarm.db", "telemetry.db", "alarm.db-wal"])
+  func mixed(_ name: String) async throws {
+    let (folder, copy, id) = try await backedUp()
+    let otherFolder = Folder()
+    var itsConfiguration = configuration(otherFolder)
+    itsConfiguration.gateway = "box-of-the-other"
+    let other = try Site(itsConfiguration)
+    await other.put(numbered(1..<31))
+    await other.raise(event(0, .unacknowledged, at: 77))
+    try await other.flush()
+    let itsCopy = Folder()
+    if name.hasSuffix("-wal") {
+      copyStore(from: otherFolder, to: itsCopy)
+    } else {
+      try await backUp(other, to: itsCopy)
+    }
+    write(bytes(of: itsCopy.file(name)), to: copy.file(name))
+    do throws(StoreFailure) {
+      _ = try StoreAtRest.restore(from: copy.path, configuration(folder))
+      Issue.record("it was taken")
+    } catch {
+      guard case .mixedBackup = error else { throw error }
+      #expect("\(error)".contains(id) && "\(error)".contains(other.opening.storeID))
+      if !name.hasSuffix("-wal") { #expect("\(error)".contains("box-of-the-other")) }
+    }
+    #expect(!names(folder.path).contains { $0.hasPrefix("restor") || $0 == "quarantine" })
+    #expect(try Site(configuration(folder)).opening.storeID == id)
+  }
+
+  @Test("The folder of a running agent is no backup, and is left as it is; of one that has ended it is")
+  func live() async throws {
+    let (folder, _, id) = try await backedUp()
+    let otherFolder = Folder()
+    let other = try Site(configuration(otherFolder))
+    await other.put(numbered(1..<31))
+    try await other.flush()
+    do throws(StoreFailure) {
+      _ = try StoreAtRest.restore(from: otherFolder.path, configuration(folder))
+      Issue.record("it was taken")
+    } catch {
+      guard case .liveBackup(_, let holder) = error else { throw error }
+      #expect(holder == "kerb run, process \(getpid())")
+    }
+    #expect(!names(folder.path).contains { $0.hasPrefix("restor") || $0 == "quarantine" })
+    other.stop()
+    #expect(try StoreAtRest.restore(from: otherFolder.path, configuration(folder)).storedSamples == 30)
+    #expect(try Site(configuration(folder)).opening.storeID != id)
+    // Back into its own place: the lock is the restore's own.
+    #expect(try StoreAtRest.restore(from: otherFolder.path, configuration(otherFolder)).storedSamples == 30)
   }
 
   @Test(

@@ -18,7 +18,7 @@ package final class BufferAtRest {
 
   private static func refused(_ failure: StoreFailure) -> ControlFailure {
     switch failure {
-    case .damaged, .noBackup: .refused(code: "damaged", message: "\(failure)")
+    case .damaged, .noBackup, .mixedBackup: .refused(code: "damaged", message: "\(failure)")
     default: .refused(code: "unavailable", message: "\(failure)")
     }
   }
