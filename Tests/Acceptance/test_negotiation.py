@@ -10,7 +10,7 @@ import cbor2
 import senml
 
 from client import records
-from running import Consumer, poll
+from running import Consumer, free_port, poll
 
 SITE = """
 [[line]]
@@ -152,3 +152,32 @@ def test_what_can_not_be_served_is_406_with_a_list(house):
             assert error.code == 406 and "application/json" in json.loads(error.read())["detail"]
         else:
             raise AssertionError(f"{accept} for {path} was served")
+
+
+def test_a_window_ends_at_a_whole_second_wherever_it_is_read(house):
+    port = free_port()
+    house.site(
+        f'[[line]]\nname = "line"\nprotocol = "modbus-tcp"\nlisten = "127.0.0.1:{port}"\n'
+        '[[device]]\nname = "hydrant"\nline = "line"\naddress = 1\nprofile = "hydrant/generic"\n')
+    agent = house.agent(
+        f'[[bus]]\nname = "line"\nprotocol = "modbus-tcp"\nhost = "127.0.0.1:{port}"\n'
+        '[[device]]\nname = "hydrant"\nbus = "line"\naddress = 1\n'
+        '[[device.point]]\nname = "pressure"\nread = "input 0"\ntype = "f32"\nevery = "50ms"\nheartbeat = "10m"\n'
+        'windows = [ { every = "1s", stats = ["mean", "count"] } ]\n', [Consumer("json"), Consumer("cbor")])
+
+    def windows(found):
+        return [record["t"] for record in found if "window" in record]
+
+    def exported():
+        return [line.split(",") for line in agent.command("export", "--since", "1h", "--csv").stdout.splitlines()[1:]]
+
+    poll(lambda: agent.ask("flush") and len([each for each in exported() if each[-1] == "1s"]) >= 6, "three seconds of windows", seconds=20)
+    read = {
+        "csv": [float(each[0]) for each in exported() if each[-1] == "1s"],
+        "json": windows(records([json.loads(
+            Puller(agent.port, agent.consumers["json"].token, "application/json").get("/v1/batches")[2])])),
+        "cbor": windows([record for pack in Puller(
+            agent.port, agent.consumers["cbor"].token, "application/senml+cbor").packs() for record in from_cbor(pack)]),
+    }
+    for form, times in read.items():
+        assert len(times) >= 6 and all(t == int(t) for t in times), (form, times)

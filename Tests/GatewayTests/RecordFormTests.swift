@@ -103,6 +103,20 @@ struct RecordFormTests {
     }
   }
 
+  @Test("gives a window's end back as the whole second that it was, wherever the clocks' milliseconds begin")
+  func windowEnd() {
+    let seed = UInt64.random(in: 0 ... .max)
+    var dice = Dice(state: seed)
+    for _ in 0..<10_000 {
+      let end = Int64(1_795_000_000 + dice.next() % 1_000_000) * 1_000_000_000
+      let offsetNs = end - Int64(dice.next() % 4_000_000_000_000)
+      let stored = Instant(milliseconds: Instant(nanoseconds: end - offsetNs).milliseconds)
+      let timeline = Timeline(epoch: 3, now: .zero, clocks: [EpochClock(epoch: 3, offsetNs: offsetNs)])
+      #expect(timeline.unixMs(stored, epoch: 3) == end / 1_000_000, "seed \(seed)")
+    }
+    #expect(Timeline.unixMs(.min) < 0 && Timeline.unixMs(.max) > 0)
+  }
+
   @Test("is left to the other way where it is not simple: a text, a named value, a value that is not good")
   func notSimple() throws {
     let catalogue = Catalogue(configuration())
@@ -137,4 +151,3 @@ struct RecordFormTests {
     }
   }
 }
-

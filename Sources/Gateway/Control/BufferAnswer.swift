@@ -192,7 +192,8 @@ struct ExportRequest {
   var read: ReadRequest {
     var read = ReadRequest(
       after: Position(telemetry: after), alarms: false, telemetry: true, recordsMax: Limits.recordsPerReadMax)
-    read.sinceNs = sinceMs.map { $0.multipliedReportingOverflow(by: 1_000_000).partialValue }
+    // A millisecond earlier: what is stored was cut down to one. The page leaves out what is before.
+    read.sinceNs = sinceMs.map { ($0 &- 1).multipliedReportingOverflow(by: 1_000_000).partialValue }
     return read
   }
 

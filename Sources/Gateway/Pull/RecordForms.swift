@@ -164,7 +164,7 @@ final class RecordForms {
   ) -> Bool {
     let start = blob + Int(form.start)
     pen.put(start, Int(form.headBytes))
-    let ms = Timeline.floorMs((sample.at + offsetNs).nanoseconds)
+    let ms = Timeline.unixMs((sample.at + offsetNs).nanoseconds)
     if isCBOR {
       if ms % 1_000 == 0 { pen.cbor(ms / 1_000) } else { pen.cbor(Double(ms) / 1_000) }
     } else {

@@ -41,7 +41,7 @@ package struct Timeline: Sendable {
 
   /// Unix time in milliseconds, where the epoch's clock is known.
   package func unixMs(_ at: Instant, epoch: UInt32) -> Int64? {
-    offsets[epoch].map { Self.floorMs((at + $0).nanoseconds) }
+    offsets[epoch].map { Self.unixMs((at + $0).nanoseconds) }
   }
 
   /// Writes `t`, and `unsynchronised` where no absolute time is known: then `t` is relative to now in the running
@@ -66,6 +66,11 @@ package struct Timeline: Sendable {
 
   /// From a monotonic instant of `epoch` to Unix time, where it is known.
   package func offsetNs(of epoch: UInt32) -> Int64? { offsets[epoch] }
+
+  /// What is stored was cut down to a whole millisecond of the monotonic clock, whose milliseconds begin at some moment
+  /// of one of the wall's. The next whole one gives a window's end back as the whole second that it is; others are less
+  /// than a millisecond off, as they are in any case.
+  package static func unixMs(_ ns: Int64) -> Int64 { floorMs(ns) + (ns % 1_000_000 == 0 ? 0 : 1) }
 
   package static func floorMs(_ ns: Int64) -> Int64 { ns >= 0 ? ns / 1_000_000 : -((-(ns + 1)) / 1_000_000) - 1 }
 }
