@@ -67,7 +67,7 @@ struct AlarmList: ParsableCommand {
     for alarm in listed { show(Self.lines(alarm, isHistory: which == .history)) }
   }
 
-  private static func lines(_ alarm: JSONValue, isHistory: Bool) -> [String] {
+  static func lines(_ alarm: JSONValue, isHistory: Bool) -> [String] {
     let severity = alarm["severity"]?.string ?? ""
     let isActive = alarm["active"]?.bool == true
     let colour: Colour = !isActive ? .plain : severity == "critical" || severity == "major" ? .red : .yellow
@@ -77,17 +77,24 @@ struct AlarmList: ParsableCommand {
     let message = alarm["message"]?[Language.current.code]?.string ?? alarm["message"]?["en"]?.string
     var lines = ["\(time(alarm, "t"))  \(colour.apply(severity))  \(name)  \(what)\(marks)"]
     if let message, !message.isEmpty { lines.append("  \(Table.cut(message, to: Table.widthMax - 2))") }
-    if alarm["until"] != nil { lines.append("  " + Messages.text(.shelvedUntil, time(alarm, "until"))) }
+    if let until = alarm["until"]?.double { lines.append("  " + shelf(until, alarm)) }
     let said = [alarm["by"]?.string, alarm["note"]?.string].compactMap { $0 }.joined(separator: ": ")
     if !said.isEmpty { lines.append("  \(Table.cut(said, to: Table.widthMax - 2))") }
     return lines
+  }
+
+  private static func shelf(_ until: Double, _ alarm: JSONValue) -> String {
+    guard alarm["unsynchronised"]?.bool == true, until >= 0 else {
+      return Messages.text(.shelvedUntil, time(alarm, "until"))
+    }
+    return Messages.text(.shelvedFor, Shown.span(seconds: until))
   }
 
   /// A relative time is seconds from now; an older start's without a clock is not known.
   private static func time(_ alarm: JSONValue, _ key: String) -> String {
     guard let seconds = alarm[key]?.double else { return "-" }
     guard alarm["unsynchronised"]?.bool == true else { return Shown.time(unix: seconds) }
-    return seconds > 0 ? "+\(Shown.span(seconds: seconds))" : "-\(Shown.span(seconds: -seconds))"
+    return "-\(Shown.span(seconds: -seconds))"
   }
 }
 

@@ -39,7 +39,7 @@ enum Message {
   case personalReply, onlyRead, refusedItem, notSearched, notMeters, crowded, meterScanStarts, meterScanStartsLive,
     badItem,
     metersHaveItems
-  case shelvedUntil, alarmChanged, alarmWasSo, badShelf
+  case shelvedUntil, shelvedFor, alarmChanged, alarmWasSo, badShelf
   case notAskable, computedPoint, personalPoint, notWritable, badValue, badRange, pointWritten, writeNeedsYes
   case writeAsks, writeLeft
 
@@ -103,6 +103,7 @@ enum Message {
       return ("CONSUMER|SEES|LANES|MIN SEVERITY|PERSONAL|COMMANDS", "订阅方|范围|通道|最低级别|个人数据|命令")
     case .allowed: return ("allowed", "允许")
     case .shelvedUntil: return ("until {0}", "至 {0}")
+    case .shelvedFor: return ("for another {0}", "还有 {0}")
     case .alarmChanged: return ("{0} is {1} now", "{0} 现为 {1}")
     case .alarmWasSo: return ("{0} is {1} already: nothing changed", "{0} 已为 {1}：未作更改")
     case .badShelf:

@@ -177,6 +177,28 @@ import Testing
     #expect(again.records.first?["unsynchronised"] == .bool(true))
   }
 
+  @Test("While the clock is unknown, the end of a shelf is told relative to now, before and after it, in every format")
+  func unknownClockAndShelf() throws {
+    let fixture = try PullFixture(clockKnown: false)
+    var event = PullFixture.event(0, .shelved, .critical, at: 990)
+    event.change = .shelved
+    event.until = PullFixture.at(1_008.5)
+    fixture.store.add(event)
+    let shelved = try #require(try fixture.get("/v1/batches").records.first)
+    #expect(shelved["until"] == .number(8.5) && shelved["t"] == .integer(-10) && shelved["since"] == .integer(-12))
+    let senml = try fixture.get("/v1/batches", headers: "Accept: application/senml+json\r\n")
+    #expect(senml.json.array?.first?["until"] == .number(8.5))
+    fixture.clock.at.store(1_020_000_000_000, ordering: .relaxed)
+    #expect(try fixture.get("/v1/batches").records.first?["until"] == .number(-11.5))
+    // An answer that began before its record was made does not date it into the future.
+    fixture.clock.at.store(980_000_000_000, ordering: .relaxed)
+    let early = try #require(try fixture.get("/v1/batches").records.first)
+    #expect(early["t"] == .integer(0) && early["since"] == .integer(0))
+    // Known, it is absolute.
+    fixture.store.change { $0.clocks = [EpochClock(epoch: 3, offsetNs: PullFixture.offsetNs)] }
+    #expect(try fixture.get("/v1/batches").records.first?["until"] == .number(1_795_213_008.5))
+  }
+
   @Test(
     "Old blocks keep the names under which they were written; without their catalogue they are a gap, not silence")
   func oldCatalogue() throws {

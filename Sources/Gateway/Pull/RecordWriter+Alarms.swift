@@ -53,7 +53,9 @@ extension RecordWriter {
       $0.member("active", event.process.isActive)
       $0.member("severity", event.severity.word)
       timeline.writeMember("since", event.since, epoch: stored.epoch, into: &$0)
-      if event.until != .distantFuture { timeline.writeMember("until", event.until, epoch: stored.epoch, into: &$0) }
+      if event.until != .distantFuture {
+        timeline.writeMember("until", event.until, epoch: stored.epoch, isPlanned: true, into: &$0)
+      }
       if event.isSuppressed { $0.member("suppressed", true) }
       if event.isFlood { $0.member("flood", true) }
       if !stored.by.isEmpty { $0.member("by", String(decoding: stored.by, as: UTF8.self)) }

@@ -53,15 +53,21 @@ package struct Timeline: Sendable {
       return
     }
     writer.key(epoch == self.epoch ? "t" : "mono")
-    writer.seconds(milliseconds: epoch == self.epoch ? min(0, Self.floorMs(at - now)) : Self.floorMs(at.nanoseconds))
+    writer.seconds(milliseconds: epoch == self.epoch ? agoMs(at) : Self.floorMs(at.nanoseconds))
     writer.member("unsynchronised", true)
   }
 
-  /// A second time of a record: nothing where neither an absolute nor a relative time can be given.
-  package func writeMember(_ name: String, _ at: Instant, epoch: UInt32, into writer: inout some RecordOutput) {
+  /// What was read while the answer was being made is of now.
+  private func agoMs(_ at: Instant) -> Int64 { min(0, Self.floorMs(at - now)) }
+
+  /// A second time of a record: nothing where neither an absolute nor a relative time can be given. `isPlanned`: it may
+  /// be one to come, and is positive then (RFC 8428, 4.5.3).
+  package func writeMember(
+    _ name: String, _ at: Instant, epoch: UInt32, isPlanned: Bool = false, into writer: inout some RecordOutput
+  ) {
     guard unixMs(at, epoch: epoch) != nil || epoch == self.epoch else { return }
     writer.key(name)
-    writer.seconds(milliseconds: unixMs(at, epoch: epoch) ?? min(0, Self.floorMs(at - now)))
+    writer.seconds(milliseconds: unixMs(at, epoch: epoch) ?? (isPlanned ? Self.floorMs(at - now) : agoMs(at)))
   }
 
   /// From a monotonic instant of `epoch` to Unix time, where it is known.
