@@ -19,8 +19,13 @@ class Partition:
                    "dd if=/dev/zero of=/state/filler/rest bs=64k 2>/dev/null; sync -f /state")
         self.restart()
         self.boot()
+        told = self.shell("kerb status")
+        if "as good as full" not in told:
+            raise Failed(f"`kerb status` does not say that the partition is full: {told}")
+        say("the console says: " + self.machine.said("as good as full"))
         self.figure("state: with a full partition a box that has its room prepared starts and serves as before; no sequence missing")
         self.shell("rm -r /state/filler")
+        poll("the end of that trouble", lambda: "full" not in self.shell("kerb status"), BOOT_S, self.machine.must_live)
         self.restart()
         self.full()
         self.without("damaged", "can't be mounted")
