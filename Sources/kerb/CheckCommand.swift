@@ -32,7 +32,7 @@ struct Check: ParsableCommand {
     if json { report(configuration, diagnostics) } else if let configuration { report(configuration) }
     if configuration != nil { return }
     if json { throw ExitCode(CommandFailure.configuration) }
-    for diagnostic in diagnostics.sorted { print(diagnostic.text) }
+    show(diagnostics.sorted.map(\.text))
     throw CommandFailure(
       Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.configuration)
   }
@@ -66,7 +66,7 @@ struct Check: ParsableCommand {
         for (name, count) in counts(configuration) { root.member(name, count) }
       }
     }
-    print(String(decoding: writer.bytes, as: UTF8.self))
+    show(writer)
   }
 
   private func list(_ key: String, _ diagnostics: [Diagnostic], _ writer: inout JSONWriter) {

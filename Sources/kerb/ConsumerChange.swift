@@ -66,9 +66,12 @@ struct ConsumerAdd: ParsableCommand {
       throw CommandFailure(Messages.text(.consumerExists, name, place), exitCode: CommandFailure.usage)
     }
     let (token, hash) = try newToken()
-    try write(contents(hash: hash))
-    try verify()
-    report(token, configuration)
+    let text = contents(hash: hash)
+    try verify(text)
+    let change = TokenChange(name: name, token: token, path: path, json: json)
+    try letIn(text, change)
+    change.tell(.consumerAdded, files)
+    if !json { complain(Messages.text(.consumerTry, tryLine(configuration))) }
   }
 
   private func contents(hash: String) -> String {
@@ -91,45 +94,41 @@ struct ConsumerAdd: ParsableCommand {
     return String(decoding: writer.bytes, as: UTF8.self)
   }
 
-  /// Never over a file that exists; readable by whoever reads the configuration, and by nobody else.
-  private func write(_ text: String) throws {
-    if mkdir(folder, 0o755) != 0, errno != EEXIST { throw refused(errno, folder) }
-    if access(folder, W_OK) != 0 { throw refused(errno, folder) }
-    // Written beside it, then linked: a power cut leaves the whole file or none, and link() replaces nothing.
-    let draft = "\(path).new"
-    do throws(FileProblem) { try TextFile.write(Array(text.utf8), to: draft, mode: 0o640) } catch {
-      throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
-    }
-    defer { unlink(draft) }
-    var facts = stat()
-    if stat(files.path, &facts) == 0 { _ = chown(draft, uid_t.max, facts.st_gid) }
-    chmod(draft, 0o640)
-    guard link(draft, path) == 0 else {
-      let code = errno
-      if code == EEXIST {
-        throw CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage)
-      }
-      throw refused(code, path)
-    }
-  }
-
-  /// With the new file the configuration must still be right; otherwise it goes again.
-  private func verify() throws {
+  /// With the new file the configuration must still be right.
+  private func verify(_ text: String) throws {
     let diagnostics = Diagnostics()
-    if files.read(into: diagnostics) != nil { return }
-    unlink(path)
+    if let table = TomlFile.parse(text, file: path, into: diagnostics) {
+      let draft = ConfigurationReader.Draft(name: "consumer-\(name).toml", table: table)
+      if files.read(into: diagnostics, draft: draft) != nil { return }
+    }
     for diagnostic in diagnostics.sorted { complain("\(diagnostic.key): \(diagnostic.message)") }
     throw CommandFailure(Messages.text(.wrongConfiguration, "\(diagnostics.count)"), exitCode: CommandFailure.usage)
   }
 
-  private func report(_ token: String, _ configuration: Configuration) {
-    if json { return showChange(of: name, token: token, file: path, isInForce: reload(files)) }
-    // What is not the token goes to stderr: `kerb consumer add x > token` has the token alone.
-    complain(Messages.text(.consumerAdded, name, path))
-    complain(Messages.text(.consumerToken))
-    show(token)
-    sayWhen(files)
-    complain(Messages.text(.consumerTry, tryLine(configuration)))
+  /// Never over a file that exists; readable by whoever reads the configuration, and by nobody else. Whatever fails
+  /// leaves nothing behind.
+  private func letIn(_ text: String, _ change: TokenChange) throws(CommandFailure) {
+    let isNewFolder = mkdir(folder, 0o755) == 0
+    if !isNewFolder, errno != EEXIST { throw refused(errno, folder) }
+    do throws(CommandFailure) {
+      if access(folder, W_OK) != 0 { throw refused(errno, folder) }
+      var facts = stat()
+      if lstat(path, &facts) == 0 { throw taken }
+      let draft = try drafted(Array(text.utf8), for: path, mode: 0o640)
+      defer { draft.drop() }
+      if stat(files.path, &facts) == 0 { _ = chown(draft.draftPath, uid_t.max, facts.st_gid) }
+      chmod(draft.draftPath, 0o640)
+      try change.handOver()
+      let code = draft.putWhereNothingIs()
+      if code != 0 { throw change.isVoid(code == EEXIST ? taken : refused(code, path)) }
+    } catch {
+      if isNewFolder { rmdir(folder) }
+      throw error
+    }
+  }
+
+  private var taken: CommandFailure {
+    CommandFailure(Messages.text(.consumerExists, name, path), exitCode: CommandFailure.usage)
   }
 
   private func tryLine(_ configuration: Configuration) -> String {
@@ -227,13 +226,14 @@ struct ConsumerRotate: ParsableCommand {
       throw CommandFailure(Messages.text(.consumerElsewhere, name, path), exitCode: CommandFailure.usage)
     }
     let at = parts[0].utf8.count
-    try replace(path, Array(bytes[..<at]) + Array(hash.utf8) + Array(bytes[(at + hash.utf8.count)...]))
-    if json { return showChange(of: name, token: token, file: path, isInForce: reload(files)) }
-    complain(Messages.text(.consumerRotated, name, path))
-    complain(Messages.text(.consumerToken))
-    show(token)
-    sayWhen(files)
-    if ConsumerFile.isCommissioned(path) {
+    let fresh = Array(bytes[..<at]) + Array(hash.utf8) + Array(bytes[(at + hash.utf8.count)...])
+    let change = TokenChange(name: name, token: token, path: path, json: json)
+    let draft = try replacement(path, fresh)
+    defer { draft.drop() }
+    try change.handOver()
+    do throws(CommandFailure) { try put(draft, at: path) } catch { throw change.isVoid(error) }
+    change.tell(.consumerRotated, files)
+    if !json, ConsumerFile.isCommissioned(path) {
       complain(
         Phrase(
           "Commissioning by a file that names it brings the old token back: write there token_sha256 = \"{0}\"",
@@ -270,13 +270,28 @@ struct ConsumerRotate: ParsableCommand {
 
 /// Written beside it, then renamed; owner and mode stay.
 private func replace(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) {
+  try put(replacement(path, bytes), at: path)
+}
+
+private func replacement(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) -> FileDraft {
   var facts = stat()
   guard stat(path, &facts) == 0 else { throw refused(errno, path) }
-  do throws(FileProblem) { try TextFile.write(bytes, to: path, mode: facts.st_mode & 0o777) } catch {
+  let draft = try drafted(bytes, for: path, mode: facts.st_mode & 0o777)
+  _ = chown(draft.draftPath, facts.st_uid, facts.st_gid)
+  chmod(draft.draftPath, facts.st_mode & 0o777)
+  return draft
+}
+
+private func drafted(_ bytes: [UInt8], for path: String, mode: mode_t) throws(CommandFailure) -> FileDraft {
+  do throws(FileProblem) { return try FileDraft(bytes, for: path, mode: mode) } catch {
     throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
   }
-  _ = chown(path, facts.st_uid, facts.st_gid)
-  chmod(path, facts.st_mode & 0o777)
+}
+
+private func put(_ draft: FileDraft, at path: String) throws(CommandFailure) {
+  do throws(FileProblem) { try draft.put() } catch {
+    throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
+  }
 }
 
 private func consumer(_ name: String, of files: ConfigurationOptions) throws(CommandFailure) -> ConsumerSpec {
@@ -302,19 +317,19 @@ private func refused(_ code: Int32, _ path: String) -> CommandFailure {
     exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
 }
 
-private func showChange(of name: String, token: String? = nil, file: String, isInForce: Bool) {
+private func showChange(of name: String, file: String, isInForce: Bool) {
   show(
-    JSONValue.object(
-      [JSONMember(name: "name", value: .string(name))]
-        + (token.map { [JSONMember(name: "token", value: .string($0))] } ?? [])
-        + [JSONMember(name: "file", value: .string(file)), JSONMember(name: "in_force", value: .bool(isInForce))]))
+    JSONValue.object([
+      JSONMember(name: "name", value: .string(name)), JSONMember(name: "file", value: .string(file)),
+      JSONMember(name: "in_force", value: .bool(isInForce)),
+    ]))
 }
 
 /// True: a running agent has taken it over.
-private func reload(_ files: ConfigurationOptions) -> Bool {
+func reload(_ files: ConfigurationOptions) -> Bool {
   (try? Agent(options: files).ask("reload")) != nil
 }
 
-private func sayWhen(_ files: ConfigurationOptions) {
+func sayWhen(_ files: ConfigurationOptions) {
   complain(Messages.text(reload(files) ? .consumerInForce : .consumerRestart))
 }

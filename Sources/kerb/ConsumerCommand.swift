@@ -85,6 +85,6 @@ struct ConsumerList: ParsableCommand {
         }
       }
     }
-    print(String(decoding: writer.bytes, as: UTF8.self))
+    show(writer)
   }
 }

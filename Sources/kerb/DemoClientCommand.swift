@@ -101,7 +101,7 @@ final class DemoPuller: Sendable {
       $0.member("missing", ledger.missing)
       ledger.write(&$0)
     }
-    emit(writer)
+    show(writer)
     state.withLock {
       $0.problem = problem
       $0.hasEnded = true
@@ -188,7 +188,7 @@ final class DemoPuller: Sendable {
           $0.key("record")
           $0.value(record)
         }
-        emit(writer)
+        show(writer)
       }
     }
     var writer = JSONWriter()
@@ -199,11 +199,6 @@ final class DemoPuller: Sendable {
       $0.member("records", records)
       $0.member("gaps", answer["gaps"]?.array?.count ?? 0)
     }
-    emit(writer)
-  }
-
-  private func emit(_ writer: JSONWriter) {
-    let line = writer.bytes + [0x0A]
-    _ = write(1, line, line.count)
+    show(writer)
   }
 }

@@ -53,7 +53,7 @@ struct DemoShow {
     emit(writer.bytes + [0x0A])
   }
 
-  private func emit(_ bytes: [UInt8]) { _ = write(1, bytes, bytes.count) }
+  private func emit(_ bytes: [UInt8]) { StandardOutput.write(bytes) }
 
   // MARK: Begin and end
 

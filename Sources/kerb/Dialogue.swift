@@ -12,7 +12,6 @@ enum Dialogue {
 
   private static func asked(_ question: String, _ usual: String, isHidden: Bool) throws(EndOfInput) -> String {
     let prompt = usual.isEmpty ? "\(question): " : "\(question) [\(usual)]: "
-    let bytes = Array(prompt.utf8)
     let typed = interruptibly { (mask: inout sigset_t) -> String? in
       var shown = termios()
       let hides = isHidden && tcgetattr(0, &shown) == 0
@@ -27,9 +26,9 @@ enum Dialogue {
           show("")
         }
       }
-      fflush(nil)
-      _ = Glibc.write(1, bytes, bytes.count)
-      return typedLine(&mask)
+      StandardOutput.write(prompt)
+      // Who can't see a question can't answer it.
+      return StandardOutput.isOpen ? typedLine(&mask) : nil
     }
     guard let typed else { throw EndOfInput() }
     let answer = typed.split(separator: " ", omittingEmptySubsequences: true).joined(separator: " ")

@@ -67,13 +67,14 @@ struct ExportCommand: ParsableCommand {
         }
         isFirst = false
       }
-      guard output.flush() else { return }
+      output.flush()
+      guard StandardOutput.isOpen else { return }
       let next = page["next"]?.integer ?? after
       guard page["more"]?.bool == true, next > after else { break }
       after = next
     }
     if senml { output.put("\n]\n") }
-    _ = output.flush()
+    output.flush()
     if missing > 0 { complain(Messages.text(.exportMissing, "\(missing)")) }
   }
 
@@ -94,20 +95,13 @@ struct ExportCommand: ParsableCommand {
     return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
   }
 
-  /// Stdout, a page at a time; a reader that went away ends it quietly.
+  /// A page at a time.
   private struct Output {
     private var bytes: [UInt8] = []
     mutating func put(_ text: String) { bytes += text.utf8 }
-    mutating func flush() -> Bool {
-      var sent = 0
-      while sent < bytes.count {
-        let count = bytes[sent...].withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-        if count < 0, errno == EINTR { continue }
-        if count <= 0 { return false }
-        sent += count
-      }
+    mutating func flush() {
+      StandardOutput.write(bytes)
       bytes.removeAll(keepingCapacity: true)
-      return true
     }
   }
 }

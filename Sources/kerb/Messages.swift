@@ -134,7 +134,7 @@ enum Message {
     case .consumerBadName: return ("the name {0}", "名称 {0}")
     case .consumerAdded: return ("Consumer {0} added: {1}", "已添加订阅方 {0}：{1}")
     case .consumerToken:
-      return ("Its token, shown only now (the box keeps nothing but its hash):", "令牌只显示这一次（本机只保存其哈希）：")
+      return ("The token of {0}, shown only now (the box keeps nothing but its hash):", "{0} 的令牌只显示这一次（本机只保存其哈希）：")
     case .consumerRestart:
       return (
         "No running agent took it over; it is in force after: kerb reload, or: systemctl restart kerb",

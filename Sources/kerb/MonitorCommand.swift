@@ -120,9 +120,7 @@ struct FrameOutput {
     let unixNs = frame.at.nanoseconds + Self.offsetNs
     try capture?.put(frame, unixNs: unixNs)
     guard json else {
-      show(line.text(frame, unixNs: unixNs))
-      fflush(nil)
-      return
+      return show(line.text(frame, unixNs: unixNs))
     }
     var writer = JSONWriter()
     writer.object {
@@ -130,8 +128,7 @@ struct FrameOutput {
       $0.seconds(milliseconds: unixNs / 1_000_000)
       FrameRecord.write(frame, into: &$0)
     }
-    show(String(decoding: writer.bytes, as: UTF8.self))
-    fflush(nil)
+    show(writer)
   }
 
   func missed(_ count: Int64) { complain(Messages.text(.framesMissed, "\(count)")) }

@@ -25,7 +25,7 @@ struct Plan: ParsableCommand {
     let layouts = Field.layouts(buses: configuration.buses, devices: configuration.devices)
     let memory = MemoryPlan(configuration)
     if json {
-      print(String(decoding: document(configuration, layouts, memory), as: UTF8.self))
+      StandardOutput.write(document(configuration, layouts, memory) + [0x0A])
     } else {
       for layout in layouts { show(layout) }
       show(memory, limit: configuration.memoryLimitBytes)
@@ -39,17 +39,17 @@ struct Plan: ParsableCommand {
 
   private func show(_ layout: BusLayout) {
     let spec = layout.spec
-    print("bus \(spec.name)  \(spec.busProtocol.rawValue)  \(spec.endpoint.text)")
+    say("bus \(spec.name)  \(spec.busProtocol.rawValue)  \(spec.endpoint.text)")
     guard spec.busProtocol.isModbus else {
       if layout.isAsked { return showAsks(layout) }
-      print("  listens; the device speaks when it likes\n")
+      say("  listens; the device speaks when it likes\n")
       return
     }
     for (index, device) in layout.devices.enumerated() {
       for request in layout.plan.requests[layout.plan.requestsOfDevice[index]] {
         let last = request.address + request.count - 1
         let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
-        print(
+        say(
           "  " + column(device.name, 22) + column("\(request.unit)", 5)
             + column("\(request.table) \(request.address)-\(last)", 22) + column(every, 8)
             + column("\(request.reads.count) points", 11)
@@ -57,16 +57,16 @@ struct Plan: ParsableCommand {
       }
     }
     if spec.busProtocol.isRTU {
-      print(
+      say(
         "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
           + "\(tenths(Double(layout.plan.cycleNs) / 1e6)) ms on the wire")
       let dead = (1...Swift.max(1, Swift.min(3, layout.devices.count))).map {
         "\(tenths(Double(layout.plan.cycleNs(dead: $0)) / 1e6)) ms with \($0)"
       }
-      print("  silence before a request: \(silence(layout))")
-      print("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
+      say("  silence before a request: \(silence(layout))")
+      say("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
-    print("")
+    say("")
   }
 
   private func silence(_ layout: BusLayout) -> String {
@@ -81,47 +81,49 @@ struct Plan: ParsableCommand {
     for (index, device) in layout.devices.enumerated() {
       for request in layout.asks.requests[layout.asks.requestsOfDevice[index]] {
         let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
-        print(
+        say(
           "  " + column(device.name, 22) + column(device.addressText, 15) + column(request.title, 22) + column(every, 8)
             + column("\(request.points.count) points", 11) + "\(tenths(Double(request.wireNs) / 1e6)) ms")
       }
     }
-    print(
+    say(
       "  line: \(tenths(layout.asks.utilisation * 100)) % used, a full cycle takes "
         + "\(tenths(Double(layout.asks.cycleNs) / 1e6)) ms on the wire\n")
   }
 
   private func show(_ memory: MemoryPlan, limit: Int) {
-    print("memory, in KiB")
+    say("memory, in KiB")
     for line in memory.lines where line.bytes > 0 {
-      print("  " + column(line.holder, 22) + column(line.part, 12) + right(tenths(Double(line.bytes) / 1_024), 10))
+      say("  " + column(line.holder, 22) + column(line.part, 12) + right(tenths(Double(line.bytes) / 1_024), 10))
     }
-    print(
+    say(
       "  " + column("sum", 34) + right(tenths(Double(memory.totalBytes) / 1_024), 10)
         + "   of \(tenths(Double(limit) / 1_024)) allowed")
   }
 
   private func show(_ flash: FlashPlan) {
     let daily = tenths(flash.bytesPerDay / 1e6)
-    print("\nflash, at the most: \(daily) MB a day, of \(tenths(flash.samplesPerSecond)) samples a second")
+    say("\nflash, at the most: \(daily) MB a day, of \(tenths(flash.samplesPerSecond)) samples a second")
     guard let years = flash.years, let bears = flash.enduranceTBW else {
-      return print("  for the years that it lasts, give [buffer] endurance_tbw")
+      return say("  for the years that it lasts, give [buffer] endurance_tbw")
     }
-    print("  new flash of \(tenths(bears)) TB endurance lasts \(years < 100 ? tenths(years) : "more than 100") years")
+    say("  new flash of \(tenths(bears)) TB endurance lasts \(years < 100 ? tenths(years) : "more than 100") years")
   }
 
   /// What belongs to one device alone, in bytes; `--json` has each point, window and alarm.
   private func show(_ devices: [DeviceMemory]) {
     guard !devices.isEmpty else { return }
-    print("\nof this by device, in bytes")
+    say("\nof this by device, in bytes")
     let parts = RuleMemory.Part.allCases
-    print("  " + column("", 22) + parts.map { right($0.rawValue, 14) }.joined() + right("sum", 10))
+    say("  " + column("", 22) + parts.map { right($0.rawValue, 14) }.joined() + right("sum", 10))
     for device in devices {
-      print(
+      say(
         "  " + column(device.name, 22) + parts.map { right("\(device.bytes($0))", 14) }.joined()
           + right("\(device.bytes)", 10))
     }
   }
+
+  private func say(_ line: String) { StandardOutput.write(line + "\n") }
 
   private func column(_ text: String, _ width: Int) -> String {
     text.count >= width ? text + " " : text + String(repeating: " ", count: width - text.count)

@@ -90,12 +90,6 @@ enum SysExit {
   static let configuration: Int32 = 78
 }
 
-/// A line on standard error.
-func complain(_ text: String) {
-  let line = Array((text + "\n").utf8)
-  _ = write(2, line, line.count)
-}
-
 extension SiteFailure {
   var exitCode: Int32 {
     switch self {

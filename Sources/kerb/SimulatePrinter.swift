@@ -5,14 +5,11 @@ import FieldBus
 import Gateway
 import Glibc
 import StreamCore
-import Synchronization
 import VirtualSite
 
 final class SitePrinter: Sendable {
   private let json: Bool
   private let units: [String: String]
-  /// One line at a time, from whatever thread.
-  private let output = Mutex(())
 
   init(json: Bool, spec: SiteSpec) {
     self.json = json
@@ -43,9 +40,9 @@ final class SitePrinter: Sendable {
           $0.member("devices", count)
           $0.member("started_ns", site.startedAt.nanoseconds)
         }
-        emit(writer)
+        show(writer)
       } else {
-        emit("line \(line.name): \(count) devices, \(line.busProtocol.rawValue) at \(place)\(pace(line))")
+        show("line \(line.name): \(count) devices, \(line.busProtocol.rawValue) at \(place)\(pace(line))")
       }
     }
   }
@@ -60,9 +57,9 @@ final class SitePrinter: Sendable {
     if json {
       var writer = JSONWriter()
       writer.object { object(happening, &$0) }
-      emit(writer)
+      show(writer)
     } else {
-      emit("\(clock(happening.sinceStartNs))  \(happening.target): \(words(happening))")
+      show("\(clock(happening.sinceStartNs))  \(happening.target): \(words(happening))")
     }
   }
 
@@ -121,14 +118,9 @@ final class SitePrinter: Sendable {
   }
 
   func stopped() {
-    if !json { emit("stopped; the links are gone") }
+    if !json { show("stopped; the links are gone") }
   }
 
-  private func emit(_ writer: JSONWriter) { emit(bytes: writer.bytes + [0x0A]) }
-  private func emit(_ text: String) { emit(bytes: Array((text + "\n").utf8)) }
-  private func emit(bytes: [UInt8]) {
-    output.withLock { _ in _ = write(1, bytes, bytes.count) }
-  }
 }
 
 /// "01:07.25" of a time since the start.

@@ -105,19 +105,6 @@ struct Table {
   }
 }
 
-/// Lines on standard output.
-func show(_ lines: String...) { show(lines) }
-func show(_ lines: [String]) {
-  for line in lines { print(line) }
-}
-
-/// JSON on standard output, and a line's end.
-func show(_ value: JSONValue) {
-  var writer = JSONWriter()
-  writer.value(value)
-  print(String(decoding: writer.bytes, as: UTF8.self))
-}
-
 enum Shown {
   /// "1.5 MiB"
   static func bytes(_ count: Int64) -> String {

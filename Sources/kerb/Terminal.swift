@@ -17,17 +17,6 @@ struct Terminal {
 
   static var isThere: Bool { isatty(0) == 1 && isatty(1) == 1 }
 
-  /// At once, whatever the buffer of standard output holds.
-  static func write(_ text: String) {
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-      let count = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress, $0.count) }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { return }
-      bytes = bytes.dropFirst(count)
-    }
-  }
-
   // MARK: Full screen
 
   /// Another screen, no cursor, every key at once.
@@ -36,11 +25,11 @@ struct Terminal {
     var raw = before
     raw.c_lflag &= ~tcflag_t(ICANON | ECHO | ISIG)
     tcsetattr(0, TCSANOW, &raw)
-    Self.write("\u{1B}[?1049h\u{1B}[?25l\u{1B}[2J")
+    StandardOutput.write("\u{1B}[?1049h\u{1B}[?25l\u{1B}[2J")
   }
 
   mutating func leave() {
-    Self.write("\u{1B}[?25h\u{1B}[?1049l")
+    StandardOutput.write("\u{1B}[?25h\u{1B}[?1049l")
     tcsetattr(0, TCSANOW, &before)
   }
 

@@ -86,7 +86,7 @@ struct Top: ParsableCommand {
     for (row, line) in lines.enumerated() where !drawn.indices.contains(row) || drawn[row] != line {
       text += "\u{1B}[\(row + 1);1H\(line)\u{1B}[K"
     }
-    if !text.isEmpty { Terminal.write(text) }
+    if !text.isEmpty { StandardOutput.write(text) }
     drawn = lines
   }
 

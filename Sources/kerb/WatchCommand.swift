@@ -50,7 +50,6 @@ struct Watch: ParsableCommand {
         let isNew = rows[name, default: WatchedPoint()].take(point)
         guard isNew, !inPlace else { continue }
         if json { show(point) } else { show(rows[name]?.change ?? "") }
-        fflush(nil)
       }
       if inPlace { drawn = draw(seen.compactMap { rows[WatchedPoint.name($0)]?.line }, over: drawn) }
       left -= 1
@@ -82,7 +81,7 @@ struct Watch: ParsableCommand {
   private func draw(_ lines: [String], over before: Int) -> Int {
     var text = before > 0 ? "\u{1B}[\(before)A" : ""
     for line in lines { text += "\u{1B}[2K\(line)\n" }
-    Terminal.write(text)
+    StandardOutput.write(text)
     return lines.count
   }
 

@@ -22,15 +22,20 @@ struct Kerb: ParsableCommand {
     ])
 }
 
-// A reader that went away (kerb status | head) is no reason to die with a signal.
+// A reader that went away (kerb status | head) is an end in good order, and no reason to die with a signal.
 signal(SIGPIPE, SIG_IGN)
+StandardOutput.claimChannels()
+var status: Int32 = 0
 do {
   var command = try Kerb.parseAsRoot()
   try command.run()
 } catch let failure as CommandFailure {
-  let line = Array((failure.text + "\n").utf8)
-  if !failure.text.isEmpty { _ = write(STDERR_FILENO, line, line.count) }
-  exit(failure.exitCode)
+  if !failure.text.isEmpty { complain(failure.text) }
+  status = failure.exitCode
 } catch {
-  Kerb.exit(withError: error)
+  // Help and wrong usage. What was asked for is output like any other.
+  status = Kerb.exitCode(for: error).rawValue
+  let text = Kerb.fullMessage(for: error)
+  if !text.isEmpty { status == 0 ? show(text) : complain(text) }
 }
+exit(StandardOutput.end(status))

@@ -45,28 +45,7 @@ package enum TextFile {
 
   /// Replaces the file: written beside it, then renamed, so that a reader sees the old one or the new one whole.
   package static func write(_ bytes: [UInt8], to path: String, mode: mode_t = 0o644) throws(FileProblem) {
-    let draft = "\(path).\(getpid())"
-    let descriptor = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-    if descriptor < 0 { throw unwritten(errno) }
-    var written = 0
-    var code: Int32 = 0
-    while written < bytes.count, code == 0 {
-      let count = bytes.withUnsafeBytes {
-        Glibc.write(descriptor, $0.baseAddress.map { $0 + written }, bytes.count - written)
-      }
-      if count > 0 { written += count } else if errno != EINTR { code = errno == 0 ? EIO : errno }
-    }
-    if code == 0, fsync(descriptor) != 0 { code = errno }
-    close(descriptor)
-    if code == 0, rename(draft, path) != 0 { code = errno }
-    if code != 0 {
-      unlink(draft)
-      throw unwritten(code)
-    }
-  }
-
-  private static func unwritten(_ code: Int32) -> FileProblem {
-    FileProblem(message: "can't be written: \(String(cString: strerror(code)))", isAbsent: false)
+    try FileDraft(bytes, for: path, mode: mode).put()
   }
 
   /// Names in a folder, sorted; an absent folder is empty.

@@ -1,0 +1,47 @@
+// A file that is written whole, and not yet in its place: it comes there by one step of the file system, so that a
+// reader sees the old one or the new one, whatever cuts it off.
+
+import Glibc
+
+package struct FileDraft: Sendable {
+  private let path: String
+  /// Where it is until then; whoever must give it to somebody does so here.
+  package let draftPath: String
+
+  /// Beside the place, and on the disk.
+  package init(_ bytes: [UInt8], for path: String, mode: mode_t) throws(FileProblem) {
+    self.path = path
+    draftPath = "\(path).\(getpid())"
+    let descriptor = open(draftPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+    if descriptor < 0 { throw Self.unwritten(errno) }
+    var code = WholeWrite.bytes(bytes, to: descriptor)
+    if code == 0, fsync(descriptor) != 0 { code = errno }
+    close(descriptor)
+    if code != 0 {
+      drop()
+      throw Self.unwritten(code)
+    }
+  }
+
+  /// In the place of what is there.
+  package func put() throws(FileProblem) {
+    if rename(draftPath, path) == 0 { return }
+    let code = errno
+    drop()
+    throw Self.unwritten(code)
+  }
+
+  /// Where nothing is yet: errno, EEXIST if something is.
+  package func putWhereNothingIs() -> Int32 {
+    // link() replaces nothing.
+    let code = link(draftPath, path) == 0 ? 0 : errno
+    drop()
+    return code
+  }
+
+  package func drop() { unlink(draftPath) }
+
+  private static func unwritten(_ code: Int32) -> FileProblem {
+    FileProblem(message: "can't be written: \(String(cString: strerror(code)))", isAbsent: false)
+  }
+}

@@ -1,0 +1,34 @@
+// What to do when something can't be written: a step that fits the cause.
+
+import Glibc
+
+enum WriteStep {
+  static func text(_ code: Int32, in language: Language = .current) -> String {
+    phrase(code).text(in: language)
+  }
+
+  private static func phrase(_ code: Int32) -> Phrase {
+    switch code {
+    case EACCES, EPERM:
+      return Phrase("run this as root, or as the owner of the place", "请用 root 或该位置的所有者运行")
+    case EROFS:
+      return Phrase("it is mounted read-only: name another place, or mount it writable", "该处以只读方式挂载：请换一个位置，或以可写方式挂载")
+    case ENOSPC, EDQUOT:
+      return Phrase("make room there, or name another place", "请清理空间，或换一个位置")
+    case EFBIG:
+      return Phrase("a file may not be that large here (ulimit -f): name another place", "文件超过大小上限（ulimit -f）：请换一个位置")
+    case ENOENT, ENOTDIR:
+      return Phrase("its folder is not there: make it, or name another place", "所在文件夹不存在：请先创建，或换一个位置")
+    case EISDIR:
+      return Phrase("that is a folder: name a file", "那是一个文件夹：请指定文件")
+    case EIO:
+      return Phrase("the medium fails: name another place, and look with dmesg", "存储介质出错：请换一个位置，并用 dmesg 查看")
+    case EBADF:
+      return Phrase("it is closed: name a place for it", "该通道已关闭：请指定输出位置")
+    case EPIPE:
+      return Phrase("its reader has gone: run this again with one that stays", "读取方已退出：请换一个保持读取的程序重试")
+    default:
+      return Phrase("name another place", "请换一个位置")
+    }
+  }
+}

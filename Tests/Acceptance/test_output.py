@@ -1,0 +1,108 @@
+"""What a command prints arrives, or the command says that it did not: full disks, closed channels, and readers that go away."""
+
+import json
+import os
+import resource
+import subprocess
+
+import pytest
+
+from client import Client
+from running import KERB, Consumer, free_port, poll, run
+from small_site import BUS, SITE
+
+FULL = "/dev/full"
+PATIENCE = 20
+
+
+@pytest.fixture
+def agent(house):
+    port = free_port()
+    house.site(SITE.replace("{port}", str(port)))
+    agent = house.agent(BUS.replace("{port}", str(port)), [Consumer("city")])
+    poll(lambda: agent.status()["points"]["good"] == 13, "every point is read")
+    return agent
+
+
+def printed_to(target, *arguments, **how):
+    """One command with its standard output in a file of that name."""
+    with open(target, "w") as output:
+        return subprocess.run(
+            [str(KERB), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, text=True,
+            timeout=PATIENCE, env={**os.environ, "LANG": "C.UTF-8"}, **how)
+
+
+def assert_no_room(answer):
+    assert answer.returncode == 74, answer.stderr
+    [line] = [line for line in answer.stderr.splitlines() if line.startswith("stdout: ")]
+    assert line.startswith("stdout: No space left on device; ") and "make room there" in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["version", "version --json", "--help", "status --help", "boards", "boards --json", "profiles", "profiles --json"])
+def test_a_full_disk_is_told_by_commands_that_need_nothing(command):
+    assert_no_room(printed_to(FULL, *command.split()))
+
+
+def test_a_full_disk_is_told_by_commands_that_ask_the_agent(agent):
+    agent.ask("flush")
+    for command in (
+        "check", "plan", "plan --json", "status", "status --json", "points", "points --json", "devices", "alarms --all",
+        "buffer", "buffer --json", "buffer verify", "consumer list", "consumer list --json", "doctor", "doctor --json",
+        "export --since 1h --csv", "export --since 1h --senml", "watch cover-1 --count 1", "watch cover-1 --count 1 --json",
+        "monitor line --seconds 0", "monitor line --seconds 0 --json", "read cover-1 tilt", "reload", "reload --json",
+    ):
+        answer = printed_to(FULL, *command.split(), *agent.files)
+        assert answer.returncode == 74, (command, answer.stderr)
+        assert_no_room(answer)
+
+
+def test_a_part_of_the_output_is_not_taken_for_all_of_it(tmp_path):
+    whole = run("profiles", "--json").stdout
+    assert len(whole) > 1_000
+    part = tmp_path / "part.json"
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    # SIGXFSZ stays ignored, as Python has it: a write then takes what fits, and the next one says why no more.
+    answer = printed_to(part, "profiles", "--json", preexec_fn=small, restore_signals=False)
+    assert answer.returncode == 74 and answer.stderr.startswith("stdout: File too large"), answer.stderr
+    assert part.read_bytes() == whole.encode()[:500], "what fits is there"
+
+
+def test_a_closed_channel_is_told_and_never_becomes_a_file(agent):
+    for command in (["version"], ["status", *agent.files], ["consumer", "add", "fire", *agent.files]):
+        answer = subprocess.run(
+            ["sh", "-c", '"$0" "$@" >&-', KERB, *command], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            timeout=PATIENCE)
+        assert answer.returncode == 74 and "stdout: Bad file descriptor" in answer.stderr, (command, answer.stderr)
+    assert not (agent.folder / "conf.d").exists()
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_token_that_nobody_saw_changes_nothing(agent, form):
+    def devices(token):
+        return Client(agent.port, token).get("/v1/devices").status
+
+    before = agent.configuration.read_bytes()
+    added = printed_to(FULL, "consumer", "add", "fire", *form, *agent.files)
+    assert_no_room(added)
+    assert "nothing was changed" in added.stderr and "added" not in added.stderr
+    assert not (agent.folder / "conf.d").exists(), "nothing is left behind"
+    rotated = printed_to(FULL, "consumer", "rotate", "city", *form, *agent.files)
+    assert_no_room(rotated)
+    assert "nothing was changed" in rotated.stderr and "another token" not in rotated.stderr
+    assert agent.configuration.read_bytes() == before
+    assert agent.command("reload").returncode == 0
+    assert devices(agent.consumers["city"].token) == 200, "the old token stays"
+    assert sorted(path.name for path in agent.folder.glob("*.toml*")) == ["kerb.toml"], "no draft is left"
+
+    # Where there is room all is as ever, the token on the disk before the change.
+    there = agent.folder / "token"
+    assert printed_to(there, "consumer", "rotate", "city", *form, *agent.files).returncode == 0
+    text = there.read_text()
+    told = json.loads(text) if form else {"token": text.strip(), "in_force": True}
+    assert told["in_force"] is True and devices(told["token"]) == 200
+    assert devices(agent.consumers["city"].token) == 401
