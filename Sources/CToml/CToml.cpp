@@ -1,11 +1,26 @@
 #include "CToml.h"
 
-#include <toml++/toml.h>
-
+#include <cstring>
 #include <deque>
 #include <sstream>
 #include <string>
 #include <vector>
+
+#ifdef NDEBUG
+#error "toml++ then takes what it asserts for true, and a wrong file is undefined behaviour"
+#endif
+
+// What toml++ believes of a text and does not find is a mistake of the file, and no reason to end the program. One
+// such belief is wrong itself: a [header] may begin with anything, which the lines behind the assertion refuse with its
+// place.
+struct kerb_disbelief {};
+static void kerb_disbelieved(const char *belief) {
+  if (std::strcmp(belief, "is_bare_key_character(*cp) || is_string_delimiter(*cp)") == 0) return;
+  throw kerb_disbelief{};
+}
+#define TOML_ASSERT(...) ((__VA_ARGS__) ? void() : kerb_disbelieved(#__VA_ARGS__))
+
+#include <toml++/toml.h>
 
 struct kerb_toml_document {
   std::vector<kerb_toml_node> nodes;
@@ -67,6 +82,29 @@ struct kerb_toml_document {
   }
 };
 
+static bool disbelieves(std::string_view text) {
+  try {
+    static_cast<void>(toml::parse(text));
+  } catch (const kerb_disbelief &) {
+    return true;
+  } catch (const std::exception &) {
+  }
+  return false;
+}
+
+// Disbelief knows no place: it is the end of the shortest beginning that is met with it. `text` as a whole is.
+static size_t disbelieved_at(std::string_view text) {
+  size_t believed = 0, disbelieved = text.size();
+  const auto is_inside = [&](size_t at) { return at < text.size() && (text[at] & 0xC0) == 0x80; };
+  while (disbelieved - believed > 1) {
+    size_t middle = believed + (disbelieved - believed) / 2;
+    while (middle > believed && is_inside(middle)) middle--;
+    if (middle == believed) break;
+    (disbelieves(text.substr(0, middle)) ? disbelieved : believed) = middle;
+  }
+  return believed;
+}
+
 kerb_toml_document *kerb_toml_parse(const char *text, size_t length) {
   auto *document = new kerb_toml_document;
   try {
@@ -76,6 +114,18 @@ kerb_toml_document *kerb_toml_parse(const char *text, size_t length) {
     document->error = std::string(failure.description());
     document->error_line = failure.source().begin.line;
     document->error_column = failure.source().begin.column;
+  } catch (const kerb_disbelief &) {
+    document->error = "unexpected character";
+    document->error_line = document->error_column = 1;
+    const std::string_view whole(text, length);
+    for (const char each : whole.substr(0, disbelieved_at(whole))) {
+      if (each == '\n') {
+        document->error_line++;
+        document->error_column = 1;
+      } else if ((each & 0xC0) != 0x80) {
+        document->error_column++;
+      }
+    }
   } catch (const std::exception &failure) {
     document->error = failure.what();
   }
