@@ -20,7 +20,7 @@ help:
 	@echo 'make brokers  mosquitto killed under a box that pushes to it (KILLS=100)'
 	@echo 'make month    a month of the demo community in virtual time, twice, and the two alike (DAYS=N)'
 	@echo 'make fleet    $(or $(BOXES),200) boxes push into a RabbitMQ cluster, and a node of it is killed (BOXES=N SECONDS=N)'
-	@echo 'make fuzz     every decoder of bytes from a line, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
+	@echo 'make fuzz     every decoder of bytes from a line, and the reader of configuration, fuzzed for $(FUZZ_SECONDS) s in all (SECONDS=N)'
 	@echo 'make test-arm64   the unit tests, built for 64-bit ARM and run under qemu-user (as root; 15 min)'
 	@echo 'make deb      Debian packages for amd64 and arm64      make deb-test  install, upgrade, remove, purge in a chroot'
 	@echo 'make hostile  slow heads, malformed requests and guessed tokens (SLOW=500 MALFORMED=100000 GUESSES=10000)'
@@ -128,7 +128,7 @@ hostile: setup-test $(VENV)/ready
 	  $(VENV)/bin/python -m pytest -v -s Tests/Acceptance/test_hostile.py
 
 fuzz: setup
-	scripts/fuzz $$(($(FUZZ_SECONDS) / 9 + 1))
+	scripts/fuzz $$(($(FUZZ_SECONDS) / 10 + 1))
 
 # The rules of every board, made from boards/.
 udev: setup

@@ -33,6 +33,7 @@ struct kerb_toml_document {
     return {strings.back().data(), strings.back().size()};
   }
 
+  // Recurses by level, as toml++ itself does: who calls has bounded the levels (kerb_toml_parse).
   void add(const toml::node &node, int32_t parent, const toml::key *key) {
     kerb_toml_node flat{};
     flat.parent = parent;

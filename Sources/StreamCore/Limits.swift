@@ -32,6 +32,9 @@ package enum Limits {
   /// A thousand devices with their labels take 200 KB; what is larger is not a configuration.
   package static let configurationBytesMax = 4 << 20
   package static let profileBytesMax = 256 << 10
+  /// Tables and arrays of TOML within each other: the deepest setting lies six levels down. What reads such a file
+  /// recurses by level, a few hundred bytes of stack for each.
+  package static let tomlLevelsMax = 16
   /// Where commissioning has platforms pull from over the network.
   package static let tlsPortUsual = 8_443
   /// A record of how the box was set up, with what was wrong: a screen or two.

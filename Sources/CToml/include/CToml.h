@@ -39,7 +39,8 @@ typedef struct {
 
 typedef struct kerb_toml_document kerb_toml_document;
 
-/* Never NULL. On a syntax error the document has no nodes, and an error with its place. */
+/* Only for text whose nesting is bounded: the parser, its tree and the end of both recurse by level. Never NULL. On a
+   syntax error the document has no nodes, and an error with its place. */
 kerb_toml_document *kerb_toml_parse(const char *text, size_t length);
 void kerb_toml_free(kerb_toml_document *document);
 size_t kerb_toml_count(const kerb_toml_document *document);

@@ -1,6 +1,7 @@
 // A TOML file as a tree in which every key and value knows its file, line and column.
 
 import CToml
+import StreamCore
 
 package indirect enum TomlValue: Sendable {
   case table(TomlTable)
@@ -76,6 +77,18 @@ package enum TomlFile {
   /// The root table, or nil after a syntax error (reported).
   package static func parse(_ text: String, file: String, into diagnostics: Diagnostics) -> TomlTable? {
     var text = text
+    let excess = text.withUTF8 { bytes in
+      TomlNesting.excess(in: bytes, levelsMax: Limits.tomlLevelsMax).map {
+        SourcePlace(file: file, offset: $0, in: bytes)
+      }
+    }
+    if let excess {
+      diagnostics.report(
+        excess, "",
+        "tables and arrays lie more than \(Limits.tomlLevelsMax) deep in each other here, and no setting does: look "
+          + "for brackets that are not closed, and for dots in a name that needs quotation marks")
+      return nil
+    }
     let document = text.withUTF8 { bytes in
       bytes.withMemoryRebound(to: CChar.self) { kerb_toml_parse($0.baseAddress, $0.count) }
     }
