@@ -15,8 +15,10 @@ final class AlarmLog {
   private let reading: Statement
   private let filling: Statement
   private let changing: Statement
+  private let asking: Statement
   private let keeping: Statement
   private let alarmNames: [String]
+  let seriesNow: @Sendable ([UInt8], [UInt16]) -> [UInt16?]
   let slots: Int64
   var filled: Int64
   /// The newest durable sequence.
@@ -47,6 +49,7 @@ final class AlarmLog {
     try Schema.alarms.apply(to: connection)
     if let interruption { try connection.quickCheck(interruption, budgetNs: Limits.quickCheckNs) }
     alarmNames = configuration.alarmNames
+    seriesNow = configuration.seriesNow
     let wanted = Self.slots(bytes: configuration.alarmBytes)
     if !isReadOnly { try connection.execute("INSERT OR IGNORE INTO meta VALUES ('slots', \(wanted))") }
     guard let slots = try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'"), slots > 0,
@@ -61,6 +64,7 @@ final class AlarmLog {
     changing = try Statement(
       "INSERT INTO alarm_state(name, record) VALUES (?, ?) ON CONFLICT(name) DO UPDATE SET record = excluded.record",
       on: connection)
+    asking = try Statement("SELECT record FROM alarm_state WHERE name = ?", on: connection)
     keeping = try Statement(
       """
       INSERT INTO cursors(consumer, record) VALUES (?, ?)
@@ -153,13 +157,26 @@ final class AlarmLog {
   }
 
   private func write(_ stored: StoredEvent) throws(StoreFailure) {
+    // An alarm that the configuration does not name has a log, not a state.
+    let number = Int(stored.event.alarm)
+    let name = number < alarmNames.count ? alarmNames[number] : nil
+    var stored = stored
+    if let name {
+      stored.event = try withCausesOfItsRaise(stored.event, name, version: stored.catalogueVersion)
+    }
     record.withUnsafeMutableBytes { AlarmRecord.write(stored, to: $0) }
     writing.bind(1, (stored.sequence - 1) % slots)
     try writing.run(2, bytes: record)
-    // An alarm that the configuration does not name has a log, not a state.
-    guard Int(stored.event.alarm) < alarmNames.count else { return }
-    changing.bind(1, alarmNames[Int(stored.event.alarm)])
+    guard let name else { return }
+    changing.bind(1, name)
     try changing.run(2, bytes: record)
+  }
+
+  /// Nil: it never changed, or the row is damaged.
+  func state(of name: String) throws(StoreFailure) -> StoredEvent? {
+    asking.bind(1, name)
+    let found = try asking.first { (row) throws(StoreFailure) -> StoredEvent? in AlarmRecord.read(row.bytes(0)) }
+    return found ?? nil
   }
 
   var oldestSequence: Int64 { max(0, newest - slots) + 1 }

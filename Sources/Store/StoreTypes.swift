@@ -39,6 +39,11 @@ package struct StoreConfiguration: Sendable {
   package var retentionNs: Int64?
   /// What there is to know of each series of an encoded catalogue; nil: it can't be read.
   package var rules: @Sendable ([UInt8]) -> [SeriesRule]? = { _ in [] }
+  /// Where series of an older catalogue stand in `catalogue`, in the order asked; nil: nowhere, or their numbers mean
+  /// something else.
+  package var seriesNow: @Sendable (_ older: [UInt8], _ series: [UInt16]) -> [UInt16?] = { _, series in
+    series.map { _ in nil }
+  }
   /// The box's name: a file that another box wrote is known by it.
   package var gateway = ""
   /// A block takes no more; fewer than it could only where rings have to come round soon.

@@ -63,6 +63,32 @@ def test_a_platform_acknowledges_and_a_kill_changes_nothing(loop):
     poll(lambda: loop.state() == "normal", "it ends by itself", 30)
 
 
+def test_the_values_that_caused_it_stay_with_an_alarm_until_it_is_over(loop):
+    def tilt():
+        points = loop.client.get("/v1/points", device="cover-1").json["points"]
+        return next(each["v"] for each in points if each["point"] == "tilt")
+
+    raised = loop.cover()
+    text = raised["message"]["en"]
+    assert abs(raised["values"]["tilt"] - 34) < 1 and str(raised["values"]["tilt"]) in text
+    loop.site.happen('device = "cover-1", point = "tilt", value = 28')
+    poll(lambda: abs(tilt() - 28) < 1, "another tilt is read", 15)
+    assert loop.client.post(f"/v1/alarms/{raised['id']}/ack").status == 200
+    known = loop.cover()
+    assert known["state"] == "acknowledged" and (known["values"], known["message"]["en"]) == (raised["values"], text)
+
+    # A configuration with a device more, in front: the point has another number now.
+    loop.agent.stop()
+    before = BUS.split("[[device]]")[2].replace("hydrant-1", "a-hydrant").replace("address = 2", "address = 7")
+    configuration = loop.agent.configuration.read_text()
+    loop.agent.configuration.write_text(configuration.replace("[[device]]", "[[device]]" + before + "[[device]]", 1))
+    loop.agent.start()
+    loop.site.happen('device = "cover-1", point = "tilt", value = 1')
+    poll(lambda: loop.state() == "normal", "it ends by itself", 30)
+    assert [each["event"] for each in loop.history()] == ["raised", "acknowledged", "returned"]
+    assert [(each["values"], each["message"]["en"]) for each in loop.history()] == [(raised["values"], text)] * 3
+
+
 def test_a_person_acknowledges_shelves_and_takes_out_of_service(loop):
     agent = loop.agent
     said = agent.command("ack", "cover-1/cover-open", "--by", "Li", "--note", "seen", "--json")

@@ -56,6 +56,34 @@ struct StoreRulesTests {
     #expect(plan.rules([1, 2, 3]) == nil)
   }
 
+  @Test("A series of an older catalogue is found by its names, and not where its raw numbers mean something else")
+  func places() throws {
+    func catalogue(_ text: String) throws -> Catalogue {
+      let site = try ConfigurationSite("[gateway]\nid = \"box\"\n" + text)
+      #expect(site.problems == [])
+      return Catalogue(try #require(site.configuration))
+    }
+    let older = try catalogue(Self.site)
+    let flow = UInt16(try #require(older.series.firstIndex { $0.point == "flow" && $0.statistic == nil }))
+    let mean = UInt16(try #require(older.series.firstIndex { $0.statistic == .mean && $0.windowNs > 60_000_000_000 }))
+    let before = "[[device]]\nname = \"first\"\nbus = \"one\"\naddress = 9\n[[device.point]]\nname = \"flow\"\n"
+    let pump = "[[device]]\nname = \"pump\""
+    let grown = try catalogue(Self.site.replacing(pump, with: "\(before)read = \"holding 0\"\n\(pump)"))
+    let places = grown.places(of: [flow, mean, 999], in: older)
+    #expect(places.map { $0 == nil } == [false, false, true] && places[0] != flow)
+    for (place, number) in zip(places, [flow, mean]) {
+      let entry = grown.series[Int(try #require(place))]
+      #expect(grown.devices[entry.device].name == "pump" && entry.statistic == older.series[Int(number)].statistic)
+    }
+    let scaled = try catalogue(Self.site.replacing("read = \"holding 0\"", with: "read = \"holding 0\"\nscale = 0.1"))
+    #expect(scaled.places(of: [flow], in: older) == [nil])
+    #expect(grown.places(of: [flow], in: nil) == [nil])
+    // And the store asks exactly this.
+    let site = try ConfigurationSite("[gateway]\nid = \"box\"\n" + Self.site)
+    let plan = StoreConfiguration(try #require(site.configuration), catalogue: older)
+    #expect(plan.seriesNow(older.encoded(), [flow, 999]) == [flow, nil] && plan.seriesNow([1, 2], [flow]) == [nil])
+  }
+
   @Test("A reserve is there when something is worth it, a quarter unless told otherwise")
   func reserve() throws {
     func bytes(_ buffer: String, keep: String) throws -> Int {

@@ -19,6 +19,7 @@ extension StoreConfiguration {
     gateway = configuration.gatewayID
     let keep = configuration.keep
     rules = { bytes in (try? Catalogue(decoding: bytes)).map { $0.rules(keep) } }
+    if let catalogue { seriesNow = { catalogue.places(of: $1, in: try? Catalogue(decoding: $0)) } }
   }
 }
 
@@ -42,6 +43,22 @@ extension Configuration {
 }
 
 extension Catalogue {
+  /// Where series of an older one stand here, if their raw numbers mean the same.
+  func places(of numbers: [UInt16], in older: Catalogue?) -> [UInt16?] {
+    numbers.map { number in
+      guard let older, older.series.indices.contains(Int(number)) else { return nil }
+      let sought = older.series[Int(number)]
+      let device = older.devices[sought.device].name
+      let place = series.firstIndex { entry in
+        var same = entry
+        // The device is known by its name.
+        same.device = sought.device
+        return same == sought && devices[entry.device].name == device
+      }
+      return place.map { UInt16($0) }
+    }
+  }
+
   /// By series. `keep`: by device; devices that are no more are normal.
   func rules(_ keep: [String: KeepClass]) -> [SeriesRule] {
     var buses: [String] = []
