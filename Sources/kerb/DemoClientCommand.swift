@@ -40,7 +40,7 @@ struct DemoClient: ParsableCommand {
     }
     while !puller.hasEnded {
       let signal = kerb_wait_signal(100)
-      if signal == SIGTERM || signal == SIGINT { puller.finish() }
+      if signal == SIGTERM || signal == SIGINT || !StandardOutput.isOpen { puller.finish() }
       puller.endLongPoll()
     }
     thread.join()

@@ -45,7 +45,7 @@ final class DemoRun {
     let until = kerb_monotonic_ns() + Int64(site.seconds) * DemoRun.second
     var watchAt: Int64 = 0
     var killAt = killEveryNs.map { kerb_monotonic_ns() + $0 } ?? .max
-    while kerb_monotonic_ns() < until, !interrupted {
+    while kerb_monotonic_ns() < until, !interrupted, StandardOutput.isOpen {
       turn(until: Swift.min(until, kerb_monotonic_ns() + DemoRun.pollNs))
       for process in [simulator, agent, platform] {
         guard let process, !process.isRunning() else { continue }
@@ -59,6 +59,11 @@ final class DemoRun {
         restartPlatform()
         killAt += every
       }
+    }
+    // An account that nobody would see.
+    guard StandardOutput.isOpen else {
+      stop()
+      return 0
     }
     if let problem = settle() { return failed(problem) }
     stop()

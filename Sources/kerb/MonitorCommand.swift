@@ -56,7 +56,7 @@ struct Monitor: ParsableCommand {
 
   private func follow(_ client: ControlClient, until deadline: Int64, _ out: inout FrameOutput) throws {
     var next: Int64 = 0
-    while out.left > 0 {
+    while out.left > 0, StandardOutput.isOpen {
       let answer = try Agent(options: files).ask(client, "frames", [("bus", bus), ("after", "\(next)")])
       for record in answer["frames"]?.array ?? [] {
         guard let frame = FrameRecord.read(record) else { continue }
@@ -91,7 +91,7 @@ struct Monitor: ParsableCommand {
     let buffer = UnsafeMutablePointer<UInt8>.allocate(capacity: Limits.frameBytesMax)
     defer { buffer.deallocate() }
     complain(Messages.text(.listening, bus, path))
-    while out.left > 0, kerb_monotonic_ns() < deadline {
+    while out.left > 0, StandardOutput.isOpen, kerb_monotonic_ns() < deadline {
       let until = min(splitter.deadline ?? .max, kerb_monotonic_ns() + Self.lookNs, deadline)
       do throws(ReadFailure) {
         let count = try port.read(into: buffer, capacity: Limits.frameBytesMax, until: Instant(nanoseconds: until))

@@ -54,8 +54,8 @@ struct Simulate: ParsableCommand {
   }
 
   private func wait() {
-    while true {
-      let signal = kerb_wait_signal(60_000)
+    while StandardOutput.isOpen {
+      let signal = StandardOutput.waitForSignal(ms: 60_000)
       if signal == SIGTERM || signal == SIGINT { return }
     }
   }

@@ -7,6 +7,7 @@
 //  3. Nothing is lost in silence. The first failure is kept, what comes after it is dropped, and `main` ends with it.
 //  4. A reader that went away wants no more: that is no failure, and is said to nobody.
 
+import CLinux
 import FieldBus
 import Gateway
 import Glibc
@@ -60,6 +61,21 @@ enum StandardOutput {
     fail(EPIPE)
     return false
   }
+
+  /// The number of a signal that came within the time; 0: none, or nobody reads any more, which is looked for.
+  static func waitForSignal(ms: Int64) -> Int32 {
+    let end = kerb_monotonic_ns() + ms * 1_000_000
+    while isOpen {
+      let restMs = (end - kerb_monotonic_ns() + 999_999) / 1_000_000
+      if restMs <= 0 { return 0 }
+      let signal = kerb_wait_signal(Int32(min(restMs, lookMs)))
+      if signal != 0 { return signal }
+    }
+    return 0
+  }
+
+  /// Soon enough for a person, and seldom enough to cost nothing.
+  private static let lookMs: Int64 = 200
 
   private static func fail(_ code: Int32) {
     kept.withLock { if $0 == .open { $0 = State(code: code) } }

@@ -39,7 +39,7 @@ struct Top: ParsableCommand {
     defer { terminal.leave() }
     var drawn: [String] = []
     var lookAt = kerb_monotonic_ns()
-    while true {
+    while StandardOutput.isOpen {
       let now = kerb_monotonic_ns()
       if now >= lookAt {
         screen.before = screen.look

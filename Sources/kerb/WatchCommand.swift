@@ -43,7 +43,7 @@ struct Watch: ParsableCommand {
     var rows: [String: WatchedPoint] = [:]
     var left = count ?? Int.max
     var drawn = 0
-    while left > 0 {
+    while left > 0, StandardOutput.isOpen {
       let seen = try look(agent, client)
       for point in seen {
         let name = WatchedPoint.name(point)
@@ -54,7 +54,7 @@ struct Watch: ParsableCommand {
       if inPlace { drawn = draw(seen.compactMap { rows[WatchedPoint.name($0)]?.line }, over: drawn) }
       left -= 1
       guard left > 0 else { break }
-      let signal = kerb_wait_signal(Int32(every * 1_000))
+      let signal = StandardOutput.waitForSignal(ms: Int64(every * 1_000))
       if signal == SIGINT || signal == SIGTERM || signal == SIGHUP { break }
     }
   }

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from client import Client
-from running import KERB, Consumer, free_port, poll, run
+from running import KERB, PROFILES, Consumer, free_port, poll, run
 from small_site import BUS, SITE
 
 FULL = "/dev/full"
@@ -106,3 +106,71 @@ def test_a_token_that_nobody_saw_changes_nothing(agent, form):
     told = json.loads(text) if form else {"token": text.strip(), "in_force": True}
     assert told["in_force"] is True and devices(told["token"]) == 200
     assert devices(agent.consumers["city"].token) == 401
+
+
+# Readers that go away.
+
+
+def left_alone(house, *arguments, lines=1, environment=None):
+    """A command whose reader takes so many lines and goes; the status that it ends with, and what it said meanwhile."""
+    with open(house.folder / "alone.log", "w+") as log:
+        process = subprocess.Popen(
+            [str(KERB), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+            env={**os.environ, "LANG": "C.UTF-8", **(environment or {})})
+        try:
+            for _ in range(lines):
+                assert process.stdout.readline().endswith(b"\n")
+            process.stdout.close()
+            status = process.wait(timeout=PATIENCE)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        log.seek(0)
+        return status, log.read()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["monitor line", "monitor line --json", "watch cover-1", "watch cover-1 --json", "watch cover-1 --every 3600",
+     "watch cover-1 --every 3600 --json"])
+def test_what_prints_without_an_end_ends_with_its_reader(house, agent, command):
+    status, said = left_alone(house, *command.split(), *agent.files)
+    assert status == 141
+    # Frames that a slow look has missed are told.
+    assert said == "" or command.startswith("monitor") and "stdout" not in said and "ipe" not in said, said
+
+
+def test_a_reader_that_goes_while_nothing_comes_is_noticed_too(house):
+    link = house.folder / "line"
+    site = house.folder / "quiet.toml"
+    site.write_text(
+        f'[[line]]\nname = "line"\nprotocol = "modbus-rtu"\nlink = "{link}"\nbaud = 19200\n'
+        '[[device]]\nname = "cover-1"\nline = "line"\naddress = 1\nprofile = "manhole-cover/generic"\n')
+    assert left_alone(house, "simulate", site, "--json", "--profiles", PROFILES) == (141, "")
+    assert not link.is_symlink(), "its links are gone"
+
+    house.site(site.read_text())
+    agent = house.agent(
+        f'[[bus]]\nname = "line"\nprotocol = "modbus-rtu"\nport = "{link}"\nbaud = 19200\n', start=False)
+    status, said = left_alone(house, "monitor", "line", *agent.files, lines=0)
+    assert status == 141 and "line" in said and "ipe" not in said, "it only listens, and nobody speaks"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_demo_that_nobody_looks_at_ends_and_tidies_up(house, form):
+    status, said = left_alone(
+        house, "demo", "--seconds", "600", "--profiles", PROFILES, *form, environment={"TMPDIR": str(house.folder)})
+    assert (status, said) == (141, "")
+    assert sorted(path.name for path in house.folder.iterdir()) == ["alone.log"]
+
+
+def test_a_command_that_has_failed_keeps_its_status_without_a_reader(house):
+    wrong = house.folder / "wrong.toml"
+    wrong.write_text("[gateway]\nid = 5\nsate = 1\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    answer = subprocess.run(
+        [KERB, "check", "-c", wrong], stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE)
+    os.close(writing)
+    assert answer.returncode == 78
