@@ -48,7 +48,7 @@ var targets: [Target] = [
   .executableTarget(
     name: "kerb",
     dependencies: [
-      "Gateway", "VirtualSite", "FieldBus", "StreamCore", "CLinux", "CQREncode",
+      "Gateway", "VirtualSite", "FieldBus", "Store", "StreamCore", "CLinux", "CQREncode",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
       .product(name: "NIOCore", package: "swift-nio"),
       .product(name: "NIOPosix", package: "swift-nio"),

@@ -49,10 +49,7 @@ extension Gateway {
     if access(keyPath, F_OK) != 0 { isKeyNew = true }
     let key: BoxKey
     do { key = try BoxKey.open(statePath: path) } catch {
-      if case .unusable(_, let code) = error, [EROFS, ENOSPC, EDQUOT].contains(code) {
-        return .failure(StateRefusal(room, code))
-      }
-      return .failure(StateRefusal(text: error.text, chineseText: error.text))
+      return .failure(StateRefusal(text: error.text, chineseText: error.trouble?.chineseText ?? error.text))
     }
     do throws(StoreFailure) {
       return .success(OpenState(key: key, isKeyNew: isKeyNew, opening: try store.start()))
@@ -61,7 +58,7 @@ extension Gateway {
       case .held: throw StartFailure(text: "\(path): \(error)", exitCode: StartFailure.unavailable)
       case .full: return .failure(StateRefusal(room, ENOSPC))
       case .readOnly: return .failure(StateRefusal(room, EROFS))
-      default: return .failure(StateRefusal(text: "\(path): \(error)", chineseText: "\(path)：\(error)"))
+      default: return .failure(StateRefusal(path, error))
       }
     }
   }
@@ -118,6 +115,18 @@ extension Gateway {
 
 extension StateRefusal {
   fileprivate init(_ room: StateRoom, _ code: Int32) { (text, chineseText) = room.refusal(code) }
+
+  /// Goes on after a semicolon, and names the path once.
+  fileprivate init(_ path: String, _ failure: StoreFailure) {
+    if let trouble = failure.pathTrouble {
+      (text, chineseText) = (trouble.text, trouble.chineseText)
+      return
+    }
+    var said = "\(failure)"
+    if said.hasSuffix(".") { said.removeLast() }
+    let isNamed = said.contains(path)
+    (text, chineseText) = (isNamed ? said : "\(path): \(said)", isNamed ? said : "\(path)：\(said)")
+  }
 }
 
 extension ReloadOutcome {

@@ -147,7 +147,7 @@ package struct Connection: ~Copyable {
     let code = sqlite3_open_v2(address, &raw, all, vfs)
     guard code == SQLITE_OK, let raw else {
       sqlite3_close_v2(raw)
-      throw .unusable(path: path, code: code)
+      throw StoreFailure(closed: path, code)
     }
     return Connection(raw: raw, path: path, isReadOnly: flags & SQLITE_OPEN_READONLY != 0)
   }

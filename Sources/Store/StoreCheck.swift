@@ -139,7 +139,7 @@ final class FileCopy {
     let code = sqlite3_open_v2(path, &raw, flags, nil)
     guard code == SQLITE_OK, let raw else {
       sqlite3_close_v2(raw)
-      throw .unusable(path: path, code: code)
+      throw StoreFailure(closed: path, code)
     }
     target = raw
     self.path = path

@@ -11,7 +11,7 @@ extension StoreFailure {
     case SQLITE_CORRUPT, SQLITE_NOTADB: self = .corrupt(code: code)
     case SQLITE_BUSY, SQLITE_LOCKED: self = .held(by: "another program that has \(path) open")
     case SQLITE_READONLY: self = .readOnly(path: path)
-    case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_AUTH: self = .unusable(path: path, code: code)
+    case SQLITE_CANTOPEN, SQLITE_PERM, SQLITE_AUTH: self.init(closed: path, code)
     case SQLITE_IOERR:
       // A quota shows as EDQUOT in a write (SQLITE_IOERR_WRITE, 3), which SQLite does not take for «full».
       let system = sqlite3_system_errno(database)
@@ -21,6 +21,41 @@ extension StoreFailure {
         self = system == EROFS ? .readOnly(path: path) : .io(code: code)
       }
     default: self = .io(code: code)
+    }
+  }
+
+  /// SQLite could not open it, and says no more than that: what the system has against the file, or its WAL, is seen.
+  init(closed path: String, _ code: Int32) {
+    for file in [path, path + "-wal"] {
+      var facts = stat()
+      if stat(file, &facts) != 0, errno == ENOENT { continue }
+      let isFolder = facts.st_mode & S_IFMT == S_IFDIR
+      guard isFolder || access(file, R_OK | W_OK) != 0 else { continue }
+      let found = isFolder ? EISDIR : errno
+      self = found == EROFS ? .readOnly(path: file) : .unusable(path: file, code: -found)
+      return
+    }
+    self = .unusable(path: path, code: code)
+  }
+
+  /// For whoever asked a tool, with no agent: nothing waits, and nothing is opened again by itself.
+  package func text(atRest statePath: String) -> String {
+    switch self {
+    case .readOnly(let path): return PathTrouble(path, EROFS).text
+    case .full: return PathTrouble(statePath, ENOSPC).text
+    case .io(let code):
+      return "reading or writing \(statePath) failed (\(Self.text(of: code))); `dmesg` says more; if this stays, the "
+        + "storage medium is failing: replace it"
+    default: return description
+    }
+  }
+
+  /// What the system has against a path, if that is what it is.
+  package var pathTrouble: PathTrouble? {
+    switch self {
+    case .readOnly(let path): return PathTrouble(path, EROFS)
+    case .unusable(let path, let code) where code < 0: return PathTrouble(path, -code)
+    default: return nil
     }
   }
 
@@ -41,8 +76,9 @@ extension StoreFailure: CustomStringConvertible {
     case .held(let holder):
       return "The store is in use by \(holder). Stop that first, or give this one a state folder of its own."
     case .unusable(let path, let code):
-      return "\(path) can't be opened or written (\(Self.text(of: code))). Check that the folder exists, is on a "
-        + "writable file system and belongs to the user that runs kerb."
+      if code < 0 { return PathTrouble(path, -code).text + "." }
+      return "\(path) can't be opened or written (\(Self.text(of: code))). Look for disk errors in the kernel's log "
+        + "(dmesg)."
     case .readOnly(let path):
       return "\(path) can't be written: its file system is read-only. What is stored is served, new records wait in "
         + "memory. Look for disk errors in the kernel's log (dmesg); a worn medium must be replaced."

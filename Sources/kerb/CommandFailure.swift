@@ -1,6 +1,8 @@
 // How a command ends when it can't do what it was asked: a text for a person, an exit code for a script
 // (sysexits.h). Only `main` prints it and exits.
 
+import Store
+
 struct CommandFailure: Error {
   var text: String
   var exitCode: Int32
@@ -8,6 +10,14 @@ struct CommandFailure: Error {
   init(_ text: String, exitCode: Int32) {
     self.text = text
     self.exitCode = exitCode
+  }
+
+  init(_ trouble: PathTrouble) {
+    self.init(Self.text(trouble), exitCode: trouble.isPermission ? Self.permission : Self.inputOutput)
+  }
+
+  static func text(_ trouble: PathTrouble) -> String {
+    Language.current == .chinese ? trouble.chineseText : trouble.text
   }
 
   static let usage: Int32 = 64

@@ -5,6 +5,7 @@ import ArgumentParser
 import FieldBus
 import Gateway
 import Glibc
+import Store
 import StreamCore
 
 struct ConsumerAdd: ParsableCommand {
@@ -311,10 +312,10 @@ private func newToken() throws(CommandFailure) -> (token: String, hash: String) 
 }
 
 private func refused(_ code: Int32, _ path: String) -> CommandFailure {
-  let isForbidden = code == EACCES || code == EPERM || code == EROFS
+  // Whose the configuration is, is not for the agent's user to say.
+  guard code == EACCES || code == EPERM else { return CommandFailure(PathTrouble(path, code)) }
   return CommandFailure(
-    Messages.text(.cannotWrite, path, String(cString: strerror(code))),
-    exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
+    Messages.text(.cannotWrite, path, String(cString: strerror(code))), exitCode: CommandFailure.permission)
 }
 
 private func showChange(of name: String, file: String, isInForce: Bool) {

@@ -19,6 +19,12 @@ struct Finding: Equatable {
   var values: [String] = []
 
   func text(in language: Language) -> String { text.text(values, in: language) }
+  /// What it is about is named once.
+  func line(in language: Language) -> String {
+    let text = text(in: language)
+    return text.hasPrefix(subject) ? text : "\(subject): \(text)"
+  }
+
   func step(in language: Language) -> String? { step?.text(values, in: language) }
 }
 
@@ -281,7 +287,9 @@ struct Doctor {
 
   private mutating func lookAtBuffer() {
     let state = facts.buffer["state"]?.string ?? facts.status["buffer"]?["state"]?.string ?? "good"
-    if state != "good", let trouble = facts.troubles.first(where: { $0.code.hasPrefix("state-") }) {
+    if state != "good", facts.troubles.contains(where: { $0.code == "state-unusable" }) {
+      // It stands among the troubles: there is no buffer beside it.
+    } else if state != "good", let trouble = facts.troubles.first(where: { $0.code.hasPrefix("state-") }) {
       add(.wrong, "buffer-\(state)", Self.buffer, Phrase("{0}", "{1}"), nil, [trouble.text, trouble.chineseText])
     } else if state != "good" {
       add(

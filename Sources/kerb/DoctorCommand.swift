@@ -67,7 +67,7 @@ struct DoctorCommand: ParsableCommand {
     var lines: [String] = []
     for finding in order.flatMap({ level in doctor.findings.filter { $0.level == level } }) {
       let colour: Colour = finding.level == .wrong ? .red : finding.level == .note ? .yellow : .green
-      let text = "\(finding.subject): \(finding.text(in: .current))"
+      let text = finding.line(in: .current)
       let parts = ProfileText.wrapped(text, width: Table.widthMax - 7)
       for (index, part) in parts.enumerated() {
         let word = index == 0 ? colour.apply(Self.word(finding.level)) : "     "

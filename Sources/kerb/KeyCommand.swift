@@ -32,7 +32,9 @@ struct KeyRotate: ParsableCommand {
     let path = BoxKey.path(statePath: try files.read().statePath)
     guard yes else { throw CommandFailure(Messages.text(.keyNeedsYes, path), exitCode: CommandFailure.usage) }
     do { try BoxKey.rotate(statePath: try files.read().statePath) } catch let failure as BoxKeyFailure {
-      throw CommandFailure(failure.text, exitCode: CommandFailure.permission)
+      throw CommandFailure(
+        failure.trouble.map(CommandFailure.text) ?? failure.text,
+        exitCode: failure.isPermission ? CommandFailure.permission : CommandFailure.inputOutput)
     }
     complain(Messages.text(.keyRotated, path))
   }

@@ -3,6 +3,7 @@ to do, and keeps only its own part from work."""
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -158,7 +159,7 @@ def test_an_agent_without_its_state_waits_says_so_to_everybody_and_begins_by_its
     state = box.agent.state
     words = {
         "no folder": "is its partition mounted (findmnt)?", "a file": "is no folder; move it away",
-        "full": "the state partition is full", "read-only": "its file system is read-only", "open key": "chmod 600",
+        "full": "its partition is full (", "read-only": "its file system is read-only", "open key": "chmod 600",
     }[kind]
     if kind == "no folder":
         box.configure(f'[gateway]\nstate = "{box.agent.folder}/mount/state"\n')
@@ -212,6 +213,48 @@ def test_an_agent_that_waits_for_its_state_ends_when_it_is_asked_to(house):
     refused = box.agent.command("reload")
     assert refused.returncode == 78 and "waits for its state" in refused.stderr
     box.agent.stop()
+
+
+def test_a_folder_in_the_place_of_a_file_of_the_state_is_named_as_what_it_is(house):
+    box = Box(house)
+    strange = box.agent.state / "alarm.db"
+    strange.mkdir(parents=True)
+    said = box.start().trouble("state-unusable")
+    words = f"{strange} is a folder, and a file belongs there; move it away"
+    assert words in said["en"] and ".;" not in said["en"] and "是目录" in said["zh"]
+    [found] = [each for each in re.split(r"\n(?=\S)", box.agent.command("doctor").stdout) if "is a folder" in each]
+    assert found.startswith("WRONG") and found.count(str(box.agent.state)) == 1, "the path is said once"
+    strange.rmdir()
+    poll(lambda: "running buses=1" in box.agent.log, "it has begun", seconds=20)
+
+
+def test_tools_on_a_full_or_read_only_disk_say_what_it_is_and_not_whose_the_folder_is(house):
+    box = Box(house)
+    partition(house, box.agent.state, "8m")
+    box.start().runs()
+    copy = house.folder / "copy"
+    assert box.agent.command("buffer", "backup", copy).returncode == 0
+    junk = box.agent.state / "junk"
+    subprocess.run(["dd", "if=/dev/zero", f"of={junk}", "bs=4k"], capture_output=True)
+    told = box.agent.command("buffer", "backup", box.agent.state / "monday")
+    assert told.returncode == 74 and "partition is full (" in told.stderr and "du -shx" in told.stderr, told.stderr
+    box.agent.stop()
+
+    def refused(*arguments):
+        told = box.agent.command(*arguments)
+        assert told.returncode == 74, (told.returncode, told.stderr)
+        assert "belong" not in told.stderr and "memory" not in told.stderr, told.stderr
+        return told.stderr
+
+    for arguments in (("buffer", "backup", box.agent.state / "monday"), ("key", "rotate", "--yes"),
+                      ("buffer", "restore", copy)):
+        said = refused(*arguments)
+        assert "partition is full (" in said and "du -shx" in said, said
+    junk.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", box.agent.state], check=True)
+    said = refused("buffer", "restore", copy)
+    assert f"{copy} was not put back: " in said and "read-only" in said and "remount,rw" in said
+    assert "read-only" in refused("key", "rotate", "--yes")
 
 
 def test_a_second_agent_on_one_state_ends_and_names_the_first(house):

@@ -93,6 +93,24 @@ struct DoctorTests {
     }
   }
 
+  @Test("names what a finding is about once")
+  func named() {
+    func line(_ subject: String, _ text: String) -> String {
+      Finding(level: .wrong, code: "x", subject: subject, text: Phrase(text, text)).line(in: .english)
+    }
+    #expect(line("/state", "/state/alarm.db is a folder") == "/state/alarm.db is a folder")
+    #expect(line("city", "was here") == "city: was here")
+  }
+
+  @Test("tells of a state folder that can't be used once, and of no buffer beside it")
+  func stateless() throws {
+    var facts = try well()
+    facts.status = try JSONParser.parse(#"{"buffer":{"state":"failing"}}"#)
+    facts.buffer = .null
+    facts.troubles = [Trouble("state-unusable", "/state", "/state is no folder", "/state 不是目录")]
+    #expect(codes(facts, .wrong) == ["state-unusable"])
+  }
+
   @Test("notes what may become an illness, and what hides from this user, without calling it wrong")
   func notes() throws {
     var facts = try well()

@@ -12,15 +12,12 @@ package final class BufferAtRest {
   package init(_ configuration: Configuration) throws(ControlFailure) {
     self.configuration = configuration
     do { store = try StoreAtRest(StoreConfiguration(configuration, catalogue: nil)) } catch {
-      throw Self.refused(error)
+      throw Self.refused(error, configuration)
     }
   }
 
-  private static func refused(_ failure: StoreFailure) -> ControlFailure {
-    switch failure {
-    case .damaged, .noBackup, .mixedBackup: .refused(code: "damaged", message: "\(failure)")
-    default: .refused(code: "unavailable", message: "\(failure)")
-    }
+  private static func refused(_ failure: StoreFailure, _ configuration: Configuration) -> ControlFailure {
+    .refused(code: failure.controlCode, message: failure.text(atRest: configuration.statePath))
   }
 
   /// Of the methods `buffer`, `export`, `verify` and `backup`.
@@ -36,7 +33,7 @@ package final class BufferAtRest {
         BufferAnswer.write(try store.verify(from: from), into: &writer)
       default: try backUp(request["folder"]?.string ?? "", into: &writer)
       }
-    } catch { throw Self.refused(error) }
+    } catch { throw Self.refused(error, configuration) }
     do { return try JSONParser.parse(writer.bytes) } catch { throw .broken("\(error)") }
   }
 
@@ -88,6 +85,30 @@ package final class BufferAtRest {
     do {
       let report = try StoreAtRest.restore(from: folder, StoreConfiguration(configuration, catalogue: nil))
       return (report.storedSamples, report.storedEvents, report.storeID)
-    } catch { throw refused(error) }
+    } catch {
+      guard case .refused(let code, let why) = refused(error, configuration) else { throw .broken("\(error)") }
+      throw .refused(code: code, message: error.isOfBackup ? why : "\(folder) was not put back: \(why)")
+    }
+  }
+}
+
+extension StoreFailure {
+  /// What a refusal is called on the control socket; the tools' exit status follows it.
+  var controlCode: String {
+    switch self {
+    case .unusable(_, let code):
+      code == -EACCES || code == -EPERM ? "forbidden" : code == -EEXIST ? "bad_value" : "storage"
+    case .io, .full, .readOnly, .newer, .missing, .movedAway: "storage"
+    case .corrupt, .damaged, .noBackup, .mixedBackup: "damaged"
+    case .held, .liveBackup, .busy, .closed, .stateless: "unavailable"
+    }
+  }
+
+  /// It names the backup by itself.
+  fileprivate var isOfBackup: Bool {
+    switch self {
+    case .noBackup, .mixedBackup, .liveBackup: true
+    default: false
+    }
   }
 }

@@ -62,7 +62,7 @@ final class BufferDesk: @unchecked Sendable {
   ) {
     switch result {
     case .success(let answer): reply(ControlDesk.result { write(answer, &$0) })
-    case .failure(let failure): reply(ControlDesk.error("unavailable", "\(failure)"))
+    case .failure(let failure): reply(ControlDesk.error(failure.controlCode, "\(failure)"))
     }
   }
 
@@ -121,6 +121,10 @@ final class BufferDesk: @unchecked Sendable {
     }
     guard folder.hasPrefix("/"), mkdir(folder, 0o700) == 0 else {
       let code = errno
+      let failure = StoreFailure.unusable(path: folder, code: -code)
+      if folder.hasPrefix("/"), ![EACCES, EPERM, EROFS, EEXIST].contains(code) {
+        return reply.value(ControlDesk.error(failure.controlCode, "\(failure)"))
+      }
       let reason = folder.hasPrefix("/") ? String(cString: strerror(code)) : "it must begin with /"
       // What the service may not do (docs/install.md) is no mistake in the name.
       let advice =

@@ -8,6 +8,7 @@
 //  2. A file that others can read, or of another size, is refused, never repaired: it may be somebody's only copy.
 
 import Glibc
+import Store
 
 package enum BoxKeyFailure: Error, Sendable, Equatable {
   /// Can't be read or made: errno.
@@ -18,14 +19,28 @@ package enum BoxKeyFailure: Error, Sendable, Equatable {
 
   package var text: String {
     switch self {
-    case .unusable(let path, let code):
-      return "\(path): \(String(cString: strerror(code))); the folder must exist and belong to the agent's user"
+    case .unusable(let path, let code): return PathTrouble(path, code).text
     case .tooOpen(let path, let mode):
       return "\(path): others can read the box's key (mode \(String(mode & 0o777, radix: 8))); run: chmod 600 \(path)"
     case .wrongSize(let path, let bytes):
       return "\(path): \(bytes) bytes, expected \(BoxKey.bytes) or \(2 * BoxKey.bytes); restore it from a backup, "
         + "or move it away: then a new key is made, all pseudonyms change and every platform must begin without `after`"
     case .noRandomness: return "the system has no source of random numbers"
+    }
+  }
+
+  /// What the system has against the file, if that is what it is.
+  package var trouble: PathTrouble? {
+    if case .unusable(let path, let code) = self { return PathTrouble(path, code) }
+    return nil
+  }
+
+  /// Somebody else may do it, or it may be done after a chmod.
+  package var isPermission: Bool {
+    switch self {
+    case .unusable(_, let code): return code == EACCES || code == EPERM
+    case .tooOpen: return true
+    case .wrongSize, .noRandomness: return false
     }
   }
 }

@@ -37,11 +37,7 @@ package struct StateRoom: Sendable {
 
   /// "12.5 MiB"
   package static func text(_ bytes: Int64) -> String {
-    for (size, unit) in [(Int64(1) << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] where bytes >= size {
-      let tenths = bytes / size * 10 + bytes % size * 10 / size
-      return "\(tenths / 10).\(tenths % 10) \(unit)"
-    }
-    return "\(bytes) B"
+    PathTrouble.text(bytes: bytes)
   }
 
   /// Nil: the store is well, and there is room beside it.
@@ -89,12 +85,12 @@ package struct StateRoom: Sendable {
     guard let user = getpwnam("kerb") else {
       return access(path, R_OK | W_OK | X_OK) == 0 ? nil : refusal(errno)
     }
-    return geteuid() == 0 && path.hasPrefix("/var/") && facts.st_uid != user.pointee.pw_uid ? refusal(EACCES) : nil
+    guard geteuid() == 0, path.hasPrefix("/var/") else { return nil }
+    return facts.st_uid != user.pointee.pw_uid || facts.st_mode & 0o700 != 0o700 ? refusal(EACCES) : nil
   }
 
   /// Why the agent can't begin with this folder, and what to do. `code`: what making or entering it said.
   package func refusal(_ code: Int32) -> (text: String, chineseText: String) {
-    let reason = String(cString: strerror(code))
     var facts = stat()
     if stat(path, &facts) == 0, facts.st_mode & S_IFMT != S_IFDIR {
       return (
@@ -102,35 +98,7 @@ package struct StateRoom: Sendable {
         "\(path) 不是目录；请移走它，或在 [gateway] 另设 `state`"
       )
     }
-    switch code {
-    case EROFS:
-      return (
-        "\(path) can't be written: its file system is read-only; mount -o remount,rw makes it writable, `dmesg` says "
-          + "why it is so", "\(path) 无法写入：文件系统只读；mount -o remount,rw 可恢复写入，`dmesg` 有原因"
-      )
-    case ENOSPC, EDQUOT:
-      return (
-        "the state partition is full (\(path): \(figures)); free some space: du -shx \(path)/* shows what takes it",
-        "状态分区已满（\(path)：\(chineseFigures)）；请清理空间：du -shx \(path)/* 可查看占用"
-      )
-    case EACCES, EPERM:
-      return (
-        "\(path): \(reason); give the folder to the agent's user: chown -R \(Self.user) \(path)",
-        "\(path)：\(reason)；请将目录交给代理用户：chown -R \(Self.user) \(path)"
-      )
-    default:
-      return (
-        "\(path): \(reason); is its partition mounted (findmnt)? Make the folder and give it to the agent's user",
-        "\(path)：\(reason)；分区已挂载吗（findmnt）？请创建目录并交给代理用户"
-      )
-    }
-  }
-
-  private static var user: String {
-    guard let found = getpwnam("kerb") ?? getpwuid(geteuid()), let name = found.pointee.pw_name else {
-      return "\(geteuid())"
-    }
-    let text = String(cString: name)
-    return "\(text):\(text)"
+    let trouble = PathTrouble(path, code, isOwn: true)
+    return (trouble.text, trouble.chineseText)
   }
 }
