@@ -35,6 +35,9 @@ package enum Limits {
   /// Tables and arrays of TOML within each other: the deepest setting lies six levels down. What reads such a file
   /// recurses by level, a few hundred bytes of stack for each.
   package static let tomlLevelsMax = 16
+  /// Behind it the place of a mistake inside a text does not count the text's backslashes: nobody writes such lines,
+  /// and a file of one line with 100 000 texts would be walked as often.
+  package static let placeColumnMax = 1_024
   /// Where commissioning has platforms pull from over the network.
   package static let tlsPortUsual = 8_443
   /// A record of how the box was set up, with what was wrong: a screen or two.

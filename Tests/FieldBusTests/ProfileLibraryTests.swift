@@ -107,7 +107,8 @@ struct ProfileLibraryTests {
     try folder.write("hydrant/large.toml", bytes: Array(repeating: 0x20, count: Limits.profileBytesMax + 1))
     let library = ProfileLibrary(searchPaths: [folder.path])
     let start = "kerb.toml:9:11: device.d.profile: the profile \(folder.path)/hydrant"
-    #expect(Self.load("hydrant/binary", from: library).problems == ["\(start)/binary.toml is not UTF-8 text"])
+    let foreign = "is UTF-16 and not UTF-8 text: save it as UTF-8 in the editor"
+    #expect(Self.load("hydrant/binary", from: library).problems == ["\(start)/binary.toml \(foreign)"])
     #expect(Self.load("hydrant/large", from: library).problems == ["\(start)/large.toml is larger than 256KiB"])
   }
 }

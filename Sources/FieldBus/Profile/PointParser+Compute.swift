@@ -12,9 +12,7 @@ extension PointParser {
     do {
       return try ExpressionParser.parse(text)
     } catch {
-      // The text begins behind its quotation mark.
-      var place = reader.valuePlace("compute")
-      place.column += 1 + error.column
+      let place = reader.valuePlace("compute").inside(text, at: error.column)
       reader.diagnostics.report(place, reader.keyPath("compute"), error.message)
       return nil
     }

@@ -7,6 +7,8 @@ package struct SourcePlace: Sendable, Hashable {
   package var file: String
   package var line: Int
   package var column: Int
+  /// Of a text in "…": every quotation mark and backslash in it has a backslash in front.
+  package var hasEscapes = false
   package init(file: String, line: Int, column: Int) {
     self.file = file
     self.line = line

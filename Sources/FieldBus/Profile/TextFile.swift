@@ -7,10 +7,13 @@ package struct FileProblem: Error, Sendable, Hashable {
   package var message: String
   /// There is no such file.
   package var isAbsent: Bool
+  /// It could be read, and what is in it is not what it should be.
+  package var isContent: Bool
 
-  package init(message: String, isAbsent: Bool) {
+  package init(message: String, isAbsent: Bool, isContent: Bool = false) {
     self.message = message
     self.isAbsent = isAbsent
+    self.isContent = isContent
   }
 }
 
@@ -34,13 +37,28 @@ package enum TextFile {
       if count == 0 { break }
       bytes += part[..<count]
       if bytes.count > bytesMax {
-        throw FileProblem(message: "is larger than \(sizeText(bytesMax))", isAbsent: false)
+        throw FileProblem(message: "is larger than \(sizeText(bytesMax))", isAbsent: false, isContent: true)
       }
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw FileProblem(message: "is not UTF-8 text", isAbsent: false)
+      throw FileProblem(message: foreignText(bytes), isAbsent: false, isContent: true)
     }
     return text
+  }
+
+  /// What it is instead, and where that shows.
+  private static func foreignText(_ bytes: [UInt8]) -> String {
+    if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
+      return "is UTF-16 and not UTF-8 text: save it as UTF-8 in the editor"
+    }
+    var parser = Unicode.UTF8.ForwardParser()
+    var rest = bytes.makeIterator()
+    var offset = 0
+    while case .valid(let character) = parser.parseScalar(from: &rest) { offset += character.count }
+    let place = bytes.withUnsafeBufferPointer { SourcePlace(file: "", offset: offset, in: $0) }
+    let byte = offset < bytes.count ? " (byte 0x\(String(bytes[offset], radix: 16, uppercase: true)))" : ""
+    return "is not UTF-8 text at line \(place.line), column \(place.column)\(byte): save it as UTF-8 in the editor, or "
+      + "write that letter anew"
   }
 
   /// Replaces the file: written beside it, then renamed, so that a reader sees the old one or the new one whole.

@@ -18,7 +18,7 @@ package indirect enum TomlValue: Sendable {
     case .array: return "an array"
     case .string: return "a string"
     case .integer: return "an integer"
-    case .float: return "a number"
+    case .float(let value): return value.isFinite ? "a number" : value.isNaN ? "nan" : "an infinite number"
     case .bool: return "true or false"
     case .date: return "a date"
     }
@@ -97,19 +97,22 @@ package enum TomlFile {
     var column: UInt32 = 0
     if let error = kerb_toml_error(document, &line, &column) {
       let place = SourcePlace(file: file, line: Int(line), column: Int(column))
-      diagnostics.report(place, "", "not valid TOML: \(String(cString: error))")
+      let problem = text.withUTF8 { TomlProblem(String(cString: error), at: place, in: $0) }
+      diagnostics.report(problem.place, "", "not valid TOML: \(problem.message)")
       return nil
     }
     let nodes = UnsafeBufferPointer(start: kerb_toml_nodes(document), count: kerb_toml_count(document))
     guard !nodes.isEmpty else { return TomlTable(place: SourcePlace(file: file, line: 1, column: 1)) }
     var children: [[Int]] = Array(repeating: [], count: nodes.count)
     for (index, node) in nodes.enumerated() where node.parent >= 0 { children[Int(node.parent)].append(index) }
-    guard case .table(let root) = build(0, nodes, children, file).value else { return nil }
+    let source = TextLines(text)
+    guard case .table(let root) = build(0, nodes, children, source, file).value else { return nil }
     return root
   }
 
   private static func build(
-    _ index: Int, _ nodes: UnsafeBufferPointer<kerb_toml_node>, _ children: [[Int]], _ file: String
+    _ index: Int, _ nodes: UnsafeBufferPointer<kerb_toml_node>, _ children: [[Int]], _ source: TextLines,
+    _ file: String
   ) -> TomlItem {
     let node = nodes[index]
     let place = SourcePlace(file: file, line: Int(node.line), column: Int(node.column))
@@ -122,13 +125,17 @@ package enum TomlFile {
           TomlMember(
             key: string(member.key),
             keyPlace: SourcePlace(file: file, line: Int(member.key_line), column: Int(member.key_column)),
-            item: build(child, nodes, children, file)))
+            item: build(child, nodes, children, source, file)))
       }
       table.members.sort { ($0.keyPlace.line, $0.keyPlace.column) < ($1.keyPlace.line, $1.keyPlace.column) }
       return TomlItem(value: .table(table), place: place)
     case KERB_TOML_ARRAY:
-      return TomlItem(value: .array(children[index].map { build($0, nodes, children, file) }), place: place)
-    case KERB_TOML_STRING: return TomlItem(value: .string(string(node.string)), place: place)
+      return TomlItem(value: .array(children[index].map { build($0, nodes, children, source, file) }), place: place)
+    case KERB_TOML_STRING:
+      let text = string(node.string)
+      var place = place
+      place.hasEscapes = text.contains { $0 == "\"" || $0 == "\\" } && source.byte(at: place) == UInt8(ascii: "\"")
+      return TomlItem(value: .string(text), place: place)
     case KERB_TOML_INTEGER: return TomlItem(value: .integer(node.integer), place: place)
     case KERB_TOML_FLOAT: return TomlItem(value: .float(node.number), place: place)
     case KERB_TOML_BOOL: return TomlItem(value: .bool(node.boolean), place: place)

@@ -33,13 +33,31 @@ package struct TomlNesting {
     return nil
   }
 
+  /// The first text that has no end, and its quotation marks; nil if all have one.
+  static func unclosedString(in bytes: UnsafeBufferPointer<UInt8>) -> (offset: Int, quotes: String)? {
+    var nesting = TomlNesting(bytes)
+    while nesting.index < bytes.count {
+      let (at, byte) = (nesting.index, bytes[nesting.index])
+      guard byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") else {
+        if byte == UInt8(ascii: "#") { nesting.comment() } else { nesting.index += 1 }
+        continue
+      }
+      let isLong = nesting.quotes(byte) >= 3
+      if !nesting.string(byte) {
+        return (at, String(repeating: Character(Unicode.Scalar(byte)), count: isLong ? 3 : 1))
+      }
+    }
+    return nil
+  }
+
   private mutating func step() {
     let byte = bytes[index]
     switch byte {
     case UInt8(ascii: "#"): return comment()
     case UInt8(ascii: "\""), UInt8(ascii: "'"):
       if part == .start { part = .key }
-      return string(byte)
+      _ = string(byte)
+      return
     case UInt8(ascii: "\n"): endOfLine()
     case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"): break
     case UInt8(ascii: "["): bracket()
@@ -105,7 +123,8 @@ package struct TomlNesting {
     return count
   }
 
-  private mutating func string(_ quote: UInt8) {
+  /// False: it has no end.
+  private mutating func string(_ quote: UInt8) -> Bool {
     let hasEscapes = quote == UInt8(ascii: "\"")
     let isLong = quotes(quote) >= 3
     index += isLong ? 3 : 1
@@ -116,14 +135,15 @@ package struct TomlNesting {
         // Two more may stand before the three that end it.
         let count = quotes(quote)
         index += count
-        if count >= 3 { return }
+        if count >= 3 { return true }
       case quote:
         index += 1
-        return
+        return true
       // It has no end: the parser says so.
-      case UInt8(ascii: "\n") where !isLong: return
+      case UInt8(ascii: "\n") where !isLong: return false
       default: index += 1
       }
     }
+    return false
   }
 }

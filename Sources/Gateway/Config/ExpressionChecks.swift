@@ -57,7 +57,7 @@ extension ConfigurationReader {
     do {
       return try ExpressionCompiler.condition(condition, device: device, names: names)
     } catch {
-      report(error, place, key)
+      report(error, in: condition, place, key)
       return nil
     }
   }
@@ -71,19 +71,17 @@ extension ConfigurationReader {
       let compiled = try ExpressionCompiler.compile(formula, device: target.device, names: names)
       if let own = spec.unit, let unit = compiled.unit, own != unit {
         let message = "is in \(unit), and the point's unit is \(own): convert it, or leave the unit out"
-        report(ExpressionError(column: formula.start, message: message), place, key)
+        report(ExpressionError(column: formula.start, message: message), in: text, place, key)
       }
       return compiled
     } catch {
-      report(error, place, key)
+      report(error, in: text, place, key)
       return nil
     }
   }
 
-  private func report(_ error: ExpressionError, _ place: SourcePlace, _ key: String) {
-    // The text begins behind its quotation mark.
-    let inside = SourcePlace(file: place.file, line: place.line, column: place.column + 1 + error.column)
-    diagnostics.report(inside, key, error.message)
+  private func report(_ error: ExpressionError, in text: String, _ place: SourcePlace, _ key: String) {
+    diagnostics.report(place.inside(text, at: error.column), key, error.message)
   }
 
   private func report(_ cycle: [LinkTarget], _ names: SiteNames) {
