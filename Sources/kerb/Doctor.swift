@@ -28,55 +28,6 @@ struct Finding: Equatable {
   func step(in language: Language) -> String? { step?.text(values, in: language) }
 }
 
-/// What was found out about the box.
-struct DoctorFacts {
-  enum AgentState: Equatable {
-    case running, none, silent, forbidden
-  }
-
-  struct Port {
-    var bus: String
-    var path: String
-    /// Not there: why, in English and Chinese.
-    var missing: (en: String, zh: String)?
-    var isSerial = true
-    var mayOpen = true
-    /// Who has it, of other programs than the agent.
-    var strangers: [String] = []
-    /// A name that another adapter can get at the next boot.
-    var isNumbered = false
-  }
-
-  var configurationPath = ""
-  var mistakes: [String] = []
-  var isReadable = true
-  var buses = 0
-  var devices = 0
-  var consumers = 0
-  var agent = AgentState.none
-  var status = JSONValue.null
-  var deviceList: [JSONValue] = []
-  var buffer = JSONValue.null
-  var alarms: [JSONValue] = []
-  var ports: [Port] = []
-  var statePath = ""
-  var stateExists = true
-  /// What speaks against the state folder as the agent's; nil: nothing.
-  var stateRefusal: Phrase?
-  /// Of board, rules and ports, as the agent says them; without an agent as they are found.
-  var troubles: [Trouble] = []
-  /// Of the state folder's file system; nil: not known.
-  var freeBytes: Int64?
-  /// What the buffer will still grow by.
-  var wantedBytes: Int64 = 0
-  /// Mode of box.key; nil: not there, or not to be seen.
-  var keyMode: UInt32?
-  var isClockSynchronised = false
-  var unixSeconds: Int64 = 0
-  /// Of the certificate; nil: there is none.
-  var certificateExpires: Int64?
-}
-
 struct Doctor {
   private let facts: DoctorFacts
   private(set) var findings: [Finding] = []
@@ -329,7 +280,21 @@ struct Doctor {
         look(atPush: push, of: name)
         continue
       }
-      guard let age = consumer["last_seen_age_s"]?.double else {
+      let age = consumer["last_seen_age_s"]?.double
+      let isAway = age ?? .infinity > Self.longSeconds
+      if let answers = consumer["unacknowledged_answers"]?.integer, answers > 0, isAway {
+        // A first request, or a try, has none.
+        add(
+          answers >= Self.manyAnswers ? .wrong : .note, "consumer-unacknowledged", name,
+          Phrase(
+            "asks, and never acknowledges what it got ({0} answers): it gets the same again each time",
+            "在请求数据，但从不确认（已应答 {0} 次）：每次得到的都是同样的数据"),
+          Phrase(
+            "the platform must send the `next` of the answer that it has stored as `after` of its next request",
+            "平台须把已保存应答中的 `next` 作为下次请求的 `after` 发送"), ["\(answers)"])
+        continue
+      }
+      guard let age else {
         add(
           .note, "consumer-never", name, Phrase("has taken nothing since the agent was started", "自网关程序启动以来未取过数据"),
           Phrase(
@@ -393,4 +358,6 @@ struct Doctor {
   private static let plausibleUnix: Int64 = 1_704_067_200
   /// A platform that has not come for so long has forgotten this box, or can't reach it.
   private static let longSeconds = 3_600.0
+  /// More than somebody's tries.
+  private static let manyAnswers: Int64 = 10
 }

@@ -7,6 +7,21 @@ import Testing
 @Suite struct PullServerTests {
   // MARK: Who may
 
+  @Test("Answers to who acknowledges nothing are counted until it does; where there was nothing to take, none is")
+  func unacknowledged() throws {
+    let fixture = try PullFixture()
+    #expect(fixture.counts.unacknowledged["all"] == nil)
+    #expect(try fixture.get("/v1/batches").status == 204)
+    #expect(fixture.counts.unacknowledged["all"] == 0)
+    fixture.store.add([PullFixture.sample(0, 34, at: 0.25)])
+    let next = try fixture.get("/v1/batches").next
+    for _ in 0..<2 { #expect(try fixture.get("/v1/batches").status == 200) }
+    _ = try fixture.get("/v1/status")
+    #expect(fixture.counts.unacknowledged["all"] == 3)
+    #expect(try fixture.get("/v1/batches?after=\(next)").status == 204)
+    #expect(fixture.counts.unacknowledged["all"] == 0)
+  }
+
   @Test("Without a token, with a wrong one, with two, or with another scheme: 401, and the challenge")
   func unauthorized() throws {
     let fixture = try PullFixture()

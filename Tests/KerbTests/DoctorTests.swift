@@ -102,6 +102,31 @@ struct DoctorTests {
     #expect(line("city", "was here") == "city: was here")
   }
 
+  @Test("tells a platform that never acknowledges from one that never comes", arguments: [0, 1, 60])
+  func unacknowledged(_ answers: Int) throws {
+    var facts = try well()
+    func tell(_ age: String) throws {
+      facts.status = try JSONParser.parse(
+        """
+        {"consumers":[{"name":"city","last_seen_age_s":\(age),"lag_records":9,
+        "unacknowledged_answers":\(answers)}]}
+        """)
+    }
+    for age in ["null", "7200"] {
+      try tell(age)
+      let code = answers > 0 ? "consumer-unacknowledged" : age == "null" ? "consumer-never" : "consumer-away"
+      let found = try #require(Doctor(facts).findings.first { $0.subject == "city" })
+      #expect(found.code == code)
+      #expect(found.level == (answers > 1 || code == "consumer-away" ? .wrong : .note))
+      if answers > 0 {
+        #expect(found.text(in: .english).contains("(\(answers) answers)"))
+        #expect(found.step(in: .english)?.contains("`after`") == true && found.step(in: .chinese)?.isEmpty == false)
+      }
+    }
+    try tell("3")
+    #expect(Doctor(facts).findings.first { $0.subject == "city" }?.code == "consumer")
+  }
+
   @Test("tells of a state folder that can't be used once, and of no buffer beside it")
   func stateless() throws {
     var facts = try well()

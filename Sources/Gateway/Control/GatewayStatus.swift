@@ -133,6 +133,7 @@ package struct GatewayStatus: Sendable {
       } else {
         $0.null()
       }
+      if let answers = pull?.unacknowledged[consumer.name] { $0.member("unacknowledged_answers", answers) }
       if let push = pushes.first(where: { $0.name == consumer.name }) {
         $0.key("push")
         $0.write(push)

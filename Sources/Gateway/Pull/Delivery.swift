@@ -178,6 +178,7 @@ final class Delivery: @unchecked Sendable {
   private func answerWithBody(more: Bool) {
     guard var writer else { return }
     self.writer = nil
+    if query.after == nil { desk.traffic.gave(to: consumer.name) }
     if query.type == .json { return answer(.json(writer.takeBody(gateway: desk.gatewayID, more: more))) }
     var headers = [(name: "Link", value: writer.link(query.others))]
     for gap in writer.gapHeaders { headers.append((name: "Kerb-Gap", value: gap)) }

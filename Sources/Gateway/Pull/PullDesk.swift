@@ -316,6 +316,7 @@ final class PullDesk: @unchecked Sendable {
   }
 
   private func accept(_ position: Position, from consumer: Consumer, _ delivery: Delivery) {
+    traffic.acknowledged(by: consumer.name)
     source.acknowledge(position, by: consumer.name, at: now())
     delivery.start(at: position)
   }

@@ -49,6 +49,8 @@ package struct PullCounts: Sendable {
   package var refusals = [Int64](repeating: 0, count: Refusal.allCases.count)
   /// Unix seconds: the last moment of the certificate that is shown; nil without TLS.
   package var certificateExpires: Int64?
+  /// By consumer: answers with a cursor to requests without `after`, since one with it.
+  package var unacknowledged: [String: Int64] = [:]
 
   package init() {}
 
@@ -145,6 +147,7 @@ package final class PullServer: Sendable {
     counts.waitingOfBusiestConsumer = desk.waitingOfBusiestConsumer
     for refusal in Refusal.allCases { counts.refusals[refusal.rawValue] = desk.refusals.count(refusal) }
     counts.certificateExpires = certificateExpires
+    counts.unacknowledged = desk.traffic.consumers.mapValues(\.unacknowledged)
     return counts
   }
 

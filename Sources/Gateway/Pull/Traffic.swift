@@ -11,6 +11,8 @@ import StreamCore
 struct ConsumerTraffic {
   var requests: Int64 = 0
   var answerBytes: Int64 = 0
+  /// Answers with a cursor to requests without `after`, since one with it.
+  var unacknowledged: Int64 = 0
   /// By `CommandResult`.
   var commands: [CommandResult: Int64] = [:]
   /// Requests that it may send now, and when they were counted.
@@ -33,6 +35,10 @@ final class Traffic {
   func sent(_ bytes: Int, to consumer: String) { consumers[consumer]?.answerBytes += Int64(bytes) }
 
   func commanded(_ consumer: String, _ result: CommandResult) { consumers[consumer]?.commands[result, default: 0] += 1 }
+
+  func gave(to consumer: String) { consumers[consumer]?.unacknowledged += 1 }
+
+  func acknowledged(by consumer: String) { consumers[consumer]?.unacknowledged = 0 }
 
   /// The others are gone.
   func keep(_ names: [String]) { consumers = consumers.filter { names.contains($0.key) } }
