@@ -120,9 +120,16 @@ struct AlarmOrderOptions: ParsableArguments {
     if let note { parameters.append(("note", note)) }
     let answer = try Agent(options: files).ask(method, parameters + more)
     if json { return show(answer) }
+    let name = answer["alarm"]?.string ?? alarm
+    if method == "ack", answer["changed"]?.bool != true, answer["state"]?.string == AlarmState.normal.word {
+      return show(Self.nothingToAcknowledge(name))
+    }
     let message: Message = answer["changed"]?.bool == true ? .alarmChanged : .alarmWasSo
-    show(Messages.text(message, answer["alarm"]?.string ?? alarm, answer["state"]?.string ?? ""))
+    show(Messages.text(message, name, answer["state"]?.string ?? ""))
   }
+
+  private static let nothingToAcknowledge = Phrase(
+    "{0} does not stand now: there is nothing to acknowledge", "{0} 当前未触发：无需确认")
 
   /// Behind sudo the one who typed it.
   private static var user: String {

@@ -95,6 +95,11 @@ def test_a_person_acknowledges_shelves_and_takes_out_of_service(loop):
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["state"] == "acknowledged"
     assert "already" in agent.command("ack", "cover-1/cover-open").stdout
+    # One that never stood: there is nothing to do, and that is no mistake.
+    idle = agent.command("ack", "buffer-full")
+    assert idle.returncode == 0 and "buffer-full does not stand now" in idle.stdout, idle.stderr
+    assert json.loads(agent.command("ack", "buffer-full", "--json").stdout) == {
+        "alarm": "buffer-full", "state": "normal", "changed": False}
     wrong = agent.command("ack", "cover-1/cover-opem")
     assert wrong.returncode == 64 and "cover-1/cover-open?" in wrong.stderr
     assert agent.command("shelve", "cover-1/cover-open", "--for", "9d").returncode == 64

@@ -28,6 +28,8 @@ enum AlarmReply {
   case already(StoredAlarm)
   /// Carried out, and not yet in the log: the storage is behind.
   case pending
+  /// There is such an alarm, and it never stood: there is nothing to be done to it.
+  case never(name: String)
   case unknown
   case forbidden
   case outdated(StoredAlarm)
@@ -174,7 +176,7 @@ final class AlarmClerk: @unchecked Sendable {
       alarms { alarms in
         guard let alarm = alarms.first(where: { $0.name == found.name }) else {
           if case .change = verdict { return reply(.pending) }
-          return reply(.unknown)
+          return reply(.never(name: found.name))
         }
         switch verdict {
         case .change: reply(alarm.sequence != found.now?.sequence ? .done(alarm) : .pending)

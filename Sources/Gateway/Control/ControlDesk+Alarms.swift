@@ -99,6 +99,15 @@ extension ControlDesk {
     switch outcome {
     case .done(let now): tell(now, changed: true, reply)
     case .already(let now): tell(now, changed: false, reply)
+    case .never(let name):
+      reply(
+        Self.result {
+          $0.object {
+            $0.member("alarm", name)
+            $0.member("state", AlarmState.normal.word)
+            $0.member("changed", false)
+          }
+        })
     case .pending:
       reply(Self.error("unavailable", "\(alarm): done, but the storage is behind: it is not in the log yet"))
     case .unknown, .forbidden:

@@ -71,7 +71,7 @@ struct AlarmPosts {
       reply(
         .json(
           Array(#"{"detail":"acknowledged; the storage is behind, the record will follow"}"#.utf8), status: .accepted))
-    case .unknown:
+    case .unknown, .never:
       // To a restricted consumer a state that does not exist looks like one that is not its own.
       reply(
         consumer.spec.seesAllDevices
