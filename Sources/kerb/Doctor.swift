@@ -115,6 +115,14 @@ struct Doctor {
         Phrase(
           "connect a network with a time server, or set it: date -s; records are dated afterwards",
           "请接入有时间服务器的网络，或用 date -s 设置；记录会随后补上时间"))
+    } else if facts.isClockSynchronised, let alarm = standing("clock-wrong") {
+      let said = alarm["message"]
+      add(
+        .wrong, "clock-wrong", Self.clock, Phrase("{0}", "{1}"),
+        Phrase(
+          "compare `date` with a watch and set it (date -s); with `clock = \"trusted\"` the agent takes it as it is",
+          "请核对 `date` 并校时（date -s）；若配置了 `clock = \"trusted\"`，代理会直接采信该时钟"),
+        [said?["en"]?.string ?? "clock-wrong", said?["zh"]?.string ?? said?["en"]?.string ?? "clock-wrong"])
     } else if facts.isClockSynchronised {
       add(.good, "clock", Self.clock, Phrase("synchronised", "已同步"))
     } else {
@@ -125,6 +133,11 @@ struct Doctor {
           "没有时间源；在时间确定之前，记录不带时间"),
         Phrase("`timedatectl status`; is a time server reachable?", "`timedatectl status`；时间服务器可达吗？"))
     }
+  }
+
+  /// An alarm of the box itself that stands now.
+  private func standing(_ name: String) -> JSONValue? {
+    facts.alarms.first { $0["active"]?.bool == true && $0["n"]?.string?.hasSuffix("/\(name)") == true }
   }
 
   private mutating func lookAtState() {

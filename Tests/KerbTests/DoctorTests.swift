@@ -127,6 +127,19 @@ struct DoctorTests {
     #expect(Doctor(facts).findings.first { $0.subject == "city" }?.code == "consumer")
   }
 
+  @Test("says of the clock what its alarm says, however much it is trusted")
+  func clockAlarm() throws {
+    var facts = try well()
+    let said = #"{"n":"box/clock-wrong","active":true,"message":{"en":"box: the clock has jumped","zh":"时间跳变"}}"#
+    facts.alarms = [try JSONParser.parse(said)]
+    #expect(codes(facts, .wrong) == ["clock-wrong"] && !codes(facts, .good).contains("clock"))
+    let finding = try #require(Doctor(facts).findings.first { $0.code == "clock-wrong" })
+    #expect(finding.text(in: .english) == "box: the clock has jumped" && finding.text(in: .chinese) == "时间跳变")
+    #expect(finding.step(in: .chinese)?.contains("date -s") == true)
+    facts.alarms = [try JSONParser.parse(said.replacing("true", with: "false"))]
+    #expect(codes(facts, .good).contains("clock") && codes(facts, .wrong) == [])
+  }
+
   @Test("tells of a state folder that can't be used once, and of no buffer beside it")
   func stateless() throws {
     var facts = try well()
