@@ -279,7 +279,8 @@ package final class Gateway {
     logger.info(
       "stopped",
       metadata: [
-        "produced": "\(account.produced)", "lost": "\(account.lost)",
+        "produced": "\(account.produced)", "lost_on_bus": "\(account.lost)",
+        "unsaved": "\(account.store.pendingSamples)",
         "durable": "\(account.store.durable.alarms) alarms, \(account.store.durable.telemetry) samples",
       ])
     return account

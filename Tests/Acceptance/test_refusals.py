@@ -257,6 +257,20 @@ def test_tools_on_a_full_or_read_only_disk_say_what_it_is_and_not_whose_the_fold
     assert "read-only" in refused("key", "rotate", "--yes")
 
 
+def test_the_last_line_agrees_with_what_could_not_be_saved(house):
+    box = Box(house)
+    partition(house, box.agent.state, "16m")
+    box.start().runs()
+    box.agent.stop()
+    subprocess.run(["mount", "-o", "remount,ro", box.agent.state], check=True)
+    box.agent.start()
+    poll(lambda: box.agent.status()["buffer"]["pending"] > 5, "samples wait")
+    box.agent.stop()
+    [unsaved] = re.findall(r"could not be saved before the stop and are lost .*samples=(\d+)", box.agent.log)
+    told = re.findall(r" stopped .*", box.agent.log)[-1]
+    assert f"unsaved={unsaved}" in told and "lost_on_bus=0" in told and " lost=" not in told, told
+
+
 def test_a_second_agent_on_one_state_ends_and_names_the_first(house):
     box = Box(house).start()
     text = box.agent.configuration.read_text()
