@@ -296,8 +296,17 @@ private func put(_ draft: FileDraft, at path: String) throws(CommandFailure) {
 }
 
 private func consumer(_ name: String, of files: ConfigurationOptions) throws(CommandFailure) -> ConsumerSpec {
-  let consumers = try files.read().consumers
+  let configuration = try files.read()
+  let consumers = configuration.consumers
   if let found = consumers.first(where: { $0.name == name }) { return found }
+  if let push = configuration.pushes.first(where: { $0.consumer.name == name })?.consumer {
+    let place = "\(push.place.file):\(push.place.line)"
+    throw CommandFailure(
+      Phrase(
+        "{0} is a push, and has no token here: to end it take its [[push]] out of {1}, then run `kerb reload`",
+        "{0} 是推送，此处没有令牌：若要停止，请从 {1} 中删除其 [[push]]，再执行 `kerb reload`")(name, place),
+      exitCode: CommandFailure.usage)
+  }
   let near = nearestMatch(to: name, among: consumers.map(\.name)).map { " (\($0)?)" } ?? ""
   throw CommandFailure(Messages.text(.consumerUnknown, name, near), exitCode: CommandFailure.usage)
 }

@@ -191,6 +191,17 @@ def test_consumers_come_change_and_go_while_the_agent_runs(agent):
         assert f"reload: {line}" in agent.log
 
 
+def test_a_push_is_no_consumer_to_be_removed_and_its_place_is_named(agent):
+    folder = agent.configuration.parent / "conf.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "city.toml").write_text('\n[[push]]\nname = "p1"\nkind = "http"\nurl = "http://127.0.0.1:9/x"\n')
+    for order in ("remove", "rotate"):
+        told = agent.command("consumer", order, "p1")
+        assert told.returncode == 64 and "p1 is a push" in told.stderr and f"{folder}/city.toml:2" in told.stderr, told.stderr
+    assert "there is no consumer p2" in agent.command("consumer", "remove", "p2").stderr
+    assert (folder / "city.toml").read_text().count("p1") == 1
+
+
 def test_version_needs_nothing():
     text, told = run("version"), run("version", "--json")
     assert text.returncode == told.returncode == 0
