@@ -142,6 +142,12 @@ package final class Field: @unchecked Sendable {
     for board in boards { board.bus.set(.clockOffsetNs, offsetNs) }
   }
 
+  /// Nil: the wall's time is not known.
+  package var clockOffsetNs: Int64? {
+    let offsetNs = boards.first?.bus[.clockOffsetNs] ?? 0
+    return offsetNs == 0 ? nil : offsetNs
+  }
+
   // MARK: What was learned
 
   /// By name of the device: what was known at the start, and what has been learned since.

@@ -15,11 +15,12 @@ struct FrameLine {
     self.busProtocol = busProtocol
   }
 
-  /// `unixNs`: when it was on the line.
-  mutating func text(_ frame: LineFrame, unixNs: Int64) -> String {
+  /// `offsetNs`: from its time to the wall's; nil: that is not known, and it is told since the box's start.
+  mutating func text(_ frame: LineFrame, offsetNs: Int64?) -> String {
     let said = said(frame)
     let mark = frame.origin == .command ? " *" : frame.origin == .fence ? " ~" : ""
-    let head = "\(Self.clock(unixNs))  \(said)\(mark)"
+    let time = offsetNs.map { Self.clock(frame.at.nanoseconds + $0) } ?? Self.sinceStart(frame.at.nanoseconds)
+    let head = "\(time)  \(said)\(mark)"
     guard showsBytes, !frame.bytes.isEmpty else { return Table.cut(head, to: Table.widthMax) }
     return "\(head)\n    \(Hexadecimal.text(frame.bytes))"
   }
@@ -93,6 +94,13 @@ struct FrameLine {
 
   private func hex(_ frame: LineFrame) -> String {
     frame.isMasked ? Messages.text(.maskedFrame) : Hexadecimal.text(frame.bytes)
+  }
+
+  /// "+   4711.250", as wide as a time of day.
+  static func sinceStart(_ ns: Int64) -> String {
+    let milliseconds = "\(1_000 + ns / 1_000_000 % 1_000)".dropFirst()
+    let text = "\(ns / 1_000_000_000).\(milliseconds)"
+    return "+" + String(repeating: " ", count: max(0, 11 - text.count)) + text
   }
 
   /// "12:03:04.123"

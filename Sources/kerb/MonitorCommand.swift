@@ -6,6 +6,7 @@ import CLinux
 import FieldBus
 import Gateway
 import Glibc
+import Store
 import StreamCore
 
 struct Monitor: ParsableCommand {
@@ -33,8 +34,8 @@ struct Monitor: ParsableCommand {
     Int?
   @Option(help: ArgumentHelp("End after so many frames.", valueName: "N")) var count: Int?
   @Flag(help: "Show the bytes below each line.") var bytes = false
-  @Flag(help: "One JSON object a frame: t, number, mono_ns, kind, origin, cause, masked, length, bytes.") var json =
-    false
+  @Flag(help: "One object a frame: t, unsynchronised, number, mono_ns, kind, origin, cause, masked, length, bytes.")
+  var json = false
 
   func run() throws {
     // An agent runs on although its file is wrong by now, or unreadable.
@@ -58,6 +59,7 @@ struct Monitor: ParsableCommand {
     var next: Int64 = 0
     while out.left > 0, StandardOutput.isOpen {
       let answer = try Agent(options: files).ask(client, "frames", [("bus", bus), ("after", "\(next)")])
+      out.offsetNs = answer["clock_offset_ns"]?.integer
       for record in answer["frames"]?.array ?? [] {
         guard let frame = FrameRecord.read(record) else { continue }
         if next > 0, frame.number > next + 1 { out.missed(frame.number - next - 1) }
@@ -91,6 +93,7 @@ struct Monitor: ParsableCommand {
     let buffer = UnsafeMutablePointer<UInt8>.allocate(capacity: Limits.frameBytesMax)
     defer { buffer.deallocate() }
     complain(Messages.text(.listening, bus, path))
+    var clock = WallClock(trust: configuration.clock)
     while out.left > 0, StandardOutput.isOpen, kerb_monotonic_ns() < deadline {
       let until = min(splitter.deadline ?? .max, kerb_monotonic_ns() + Self.lookNs, deadline)
       do throws(ReadFailure) {
@@ -99,36 +102,41 @@ struct Monitor: ParsableCommand {
       } catch {
         throw CommandFailure(Messages.text(.lineLost, bus), exitCode: CommandFailure.unavailable)
       }
+      if let offsetNs = clock.poll() { out.offsetNs = offsetNs }
       for frame in splitter.frames(at: kerb_monotonic_ns()) { try out.put(frame) }
     }
   }
 }
 
-/// Where frames go: lines or JSON on standard output, and a file.
+/// Where frames go: lines or JSON on standard output, and a file. Where the wall's time is not known only the file has
+/// absolute ones, by what the box takes for the time: its format knows no others.
 struct FrameOutput {
   let json: Bool
   var line: FrameLine
   let capture: CaptureFile?
   var left: Int
-
-  /// From the monotonic clock to the wall's.
-  private static var offsetNs: Int64 { kerb_realtime_ns() - kerb_monotonic_ns() }
+  /// From the monotonic clock to the wall's; nil: that is not known.
+  var offsetNs: Int64?
 
   mutating func put(_ frame: LineFrame) throws {
     guard left > 0 else { return }
     left -= 1
-    let unixNs = frame.at.nanoseconds + Self.offsetNs
-    try capture?.put(frame, unixNs: unixNs)
-    guard json else {
-      return show(line.text(frame, unixNs: unixNs))
-    }
+    let now = kerb_monotonic_ns()
+    try capture?.put(frame, unixNs: frame.at.nanoseconds + (kerb_realtime_ns() - now))
+    if json { return show(Self.object(frame, offsetNs, now: now)) }
+    show(line.text(frame, offsetNs: offsetNs))
+  }
+
+  /// With its time as every record has it.
+  static func object(_ frame: LineFrame, _ offsetNs: Int64?, now: Int64) -> JSONWriter {
+    let timeline = Timeline(
+      epoch: 0, now: Instant(nanoseconds: now), clocks: [EpochClock(epoch: 0, offsetNs: offsetNs)])
     var writer = JSONWriter()
     writer.object {
-      $0.key("t")
-      $0.seconds(milliseconds: unixNs / 1_000_000)
+      timeline.write(frame.at, epoch: 0, into: &$0)
       FrameRecord.write(frame, into: &$0)
     }
-    show(writer)
+    return writer
   }
 
   func missed(_ count: Int64) { complain(Messages.text(.framesMissed, "\(count)")) }

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -143,6 +144,8 @@ def test_tshark_decodes_a_capture_as_modbus_rtu(house, line):
     capture = house.folder / "line.pcapng"
     shown = asked(agent, "monitor", "line", "--seconds", 1, "--write", capture, "--json").stdout.splitlines()
     frames = [json.loads(each) for each in shown]
+    # The agent believes its clock: it is told to.
+    assert all(abs(each["t"] - time.time()) < 60 and "unsynchronised" not in each for each in frames)
     with_bytes = [each for each in frames if each["bytes"]]
     decoded = subprocess.run(
         [tshark, "-r", capture, "-o", "mbrtu.crc_verification:TRUE", "-o", "mbrtu.tcp.port:502", "-T", "fields", "-e",

@@ -130,7 +130,10 @@ struct CommandDeskTests {
     ]
     fixture.field.change { $0.frames = sent }
     let answer = try fixture.call("frames", [("bus", "rs485-1"), ("after", "4")])
-    #expect(answer["next"] == .integer(6))
+    #expect(answer["next"] == .integer(6) && answer["clock_offset_ns"] == nil)
+    fixture.field.change { $0.clockOffsetNs = PullFixture.offsetNs }
+    let known = try fixture.call("frames", [("bus", "rs485-1"), ("after", "4")])
+    #expect(known["clock_offset_ns"] == .integer(PullFixture.offsetNs))
     #expect(answer["frames"]?.array?.compactMap(FrameRecord.read) == sent)
     #expect(try fixture.call("frames", [("bus", "rs485-1"), ("after", "6")])["frames"] == .array([]))
     #expect(refusal { _ = try fixture.call("frames", [("bus", "x")]) } == "not_found")

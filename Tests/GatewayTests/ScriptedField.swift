@@ -14,6 +14,7 @@ final class ScriptedField: FieldView {
     /// What was asked of the buses, and how they answer.
     var asked: [LineRequest] = []
     var forgotten: [Int] = []
+    var clockOffsetNs: Int64?
     var answer: @Sendable (LineRequest) -> Result<LineReply, LineFailure> = { _ in .failure(.noReply) }
   }
   let reports: Mutex<Reports>
@@ -43,6 +44,7 @@ final class ScriptedField: FieldView {
   var busCount: Int { reports.withLock { $0.buses.count } }
   var deviceCount: Int { reports.withLock { $0.devices.count } }
   var pointCount: Int { reports.withLock { $0.points.count } }
+  var clockOffsetNs: Int64? { reports.withLock { $0.clockOffsetNs } }
   func bus(_ index: Int) -> BusReport { reports.withLock { $0.buses[index] } }
   func device(_ index: Int) -> DeviceReport { reports.withLock { $0.devices[index] } }
   func point(_ index: Int) -> PointReport { reports.withLock { $0.points[index] } }

@@ -243,6 +243,7 @@ final class CommandDesk: @unchecked Sendable {
     return ControlDesk.result {
       $0.object { root in
         root.member("next", frames.last?.number ?? after)
+        if let offsetNs = field.clockOffsetNs { root.member("clock_offset_ns", offsetNs) }
         root.key("frames")
         root.array { list in
           for frame in frames { list.object { FrameRecord.write(frame, into: &$0) } }

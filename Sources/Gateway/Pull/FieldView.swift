@@ -7,6 +7,8 @@ package protocol FieldView: Sendable {
   var busCount: Int { get }
   var deviceCount: Int { get }
   var pointCount: Int { get }
+  /// Wall time = monotonic time + this; nil: it is not known.
+  var clockOffsetNs: Int64? { get }
   func bus(_ index: Int) -> BusReport
   func device(_ index: Int) -> DeviceReport
   /// A point's number is that of its own series.
