@@ -17,6 +17,9 @@ extension Limits {
   /// Over the limit, but still told so before they are closed; of one address a quarter.
   package static let connectionsTurnedAwayMax = 16
   package static let headerBytesMax = 8_192
+  /// Half a head: a cursor and every parameter in percent codes four times over; and who sends a longer one is told
+  /// that, not that the head is too long.
+  package static let targetBytesMax = headerBytesMax / 2
   package static let bodyBytesMax = 65_536
   package static let headerNsMax: Int64 = 10_000_000_000
   package static let idleNsMax: Int64 = 75_000_000_000

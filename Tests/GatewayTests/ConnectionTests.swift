@@ -133,11 +133,48 @@ import Testing
     #expect(try endless.response().status == 431)
     try endless.waitForEnd()
     let many = try fixture.client()
-    many.send("GET /\(String(repeating: "a", count: 20_000)) HTTP/1.1\r\nHost: box\r\n\r\n")
+    many.send("GET /healthz HTTP/1.1\r\nHost: box\r\n" + String(repeating: "X: a\r\n", count: 3_000) + "\r\n")
     #expect(try many.response().status == 431)
+    let behind = try fixture.client()
+    behind.send("GET /healthz HTTP/1.1\r\nHost: box\r\n\r\nGET /healthz HTTP/1.1\r\nHost: box\r\nX: aaa")
+    #expect(try behind.response().status == 200)
+    behind.send(String(repeating: "a", count: 3 * Limits.headerBytesMax))
+    #expect(try behind.response().status == 431, "the line of the second one was there before")
     let fits = try fixture.client()
     let value = String(repeating: "a", count: Limits.headerBytesMax - 200)
     #expect(try fits.get("/healthz", token: nil, headers: "X: \(value)\r\n").status == 200)
+  }
+
+  @Test(
+    "A target that is too long is 414 and says how long it may be, whole or without an end, first or behind others",
+    arguments: ["", "\r\n", "GET /healthz HTTP/1.1\r\nHost: box\r\n\r\n"])
+  func longTarget(before: String) throws {
+    let fixture = try PullFixture()
+    func client() throws -> WireClient {
+      let client = try fixture.client()
+      client.send(before)
+      if before.hasPrefix("GET") { #expect(try client.response().status == 200) }
+      return client
+    }
+    let most = String(repeating: "a", count: Limits.targetBytesMax - 1)
+    let fits = try client()
+    fits.send("GET /\(most) HTTP/1.1\r\nHost: box\r\n\r\n")
+    #expect(try fits.response().status == 404)
+    for end in [" HTTP/1.1\r\nHost: box\r\n\r\n", ""] {
+      let long = try client()
+      // Without an end it is refused while it comes.
+      let rest = end.isEmpty ? String(repeating: "b", count: 1 << 20) : "b"
+      long.send("GET /\(most)\(rest)\(end)")
+      let response = try long.response()
+      #expect(response.status == 414, "\(end.count)")
+      #expect(response.headers["content-type"] == "application/problem+json")
+      #expect(response.json["detail"]?.string?.contains("\(Limits.targetBytesMax) bytes") == true)
+      try long.waitForEnd()
+    }
+    let both = try client()
+    both.send("GET /\(most)\(most) HTTP/1.1\r\nX: \(String(repeating: "b", count: 2 * Limits.headerBytesMax))\r\n\r\n")
+    #expect(try both.response().status == 414)
+    #expect(fixture.counts.refused(.targetTooLong) == 3 && fixture.counts.refused(.headTooLarge) == 0)
   }
 
   @Test("A body over the limit is 413, announced or chunked; a small one is ignored")

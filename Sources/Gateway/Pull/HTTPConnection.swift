@@ -27,7 +27,7 @@ final class HTTPConnection: ChannelDuplexHandler {
   typealias OutboundIn = HTTPServerResponsePart
   typealias OutboundOut = HTTPServerResponsePart
 
-  private enum Phase { case idle, head, body }
+  enum Phase { case idle, head, body }
 
   private let desk: PullDesk
   private let peer: String
@@ -37,9 +37,8 @@ final class HTTPConnection: ChannelDuplexHandler {
   /// Answers the first request, whatever it is: there are too many connections.
   private let turnedAway: PullAnswer?
 
-  private var phase = Phase.idle
+  private(set) var phase = Phase.idle
   private var receiving: HTTPRequestHead?
-  private var headBytes = 0
   private var bodyBytes = 0
   private var body: [UInt8] = []
   /// The client waits for our word before it sends the body (RFC 9110, section 10.1.1).
@@ -97,16 +96,15 @@ final class HTTPConnection: ChannelDuplexHandler {
   func bytesArrive() {
     guard phase == .idle, !isClosing else { return }
     phase = .head
-    headBytes = 0
     if !isAnswering { arm(times.headerNs) }
   }
 
-  /// After the decoder has taken them. False: no more may be fed to it.
-  func bytesTaken(_ count: Int) -> Bool {
-    guard phase == .head else { return lastWord == nil }
-    headBytes += count
-    if headBytes > Limits.headerBytesMax { end(with: Self.headTooLarge, .headTooLarge) }
-    return lastWord == nil
+  /// False: no more may be fed to the decoder.
+  var isReceiving: Bool { lastWord == nil }
+
+  /// A head that is not complete is too long already, or one that is.
+  func refuse(_ excess: Refusal) {
+    end(with: excess == .targetTooLong ? Self.targetTooLong : Self.headTooLarge, excess)
   }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -138,7 +136,8 @@ final class HTTPConnection: ChannelDuplexHandler {
     body = []
     receiving = head
     let size = head.headers.reduce(head.uri.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
-    if size > Limits.headerBytesMax { return end(with: Self.headTooLarge, .headTooLarge) }
+    if head.uri.utf8.count > Limits.targetBytesMax { return refuse(.targetTooLong) }
+    if size > Limits.headerBytesMax { return refuse(.headTooLarge) }
     if let length = head.headers.first(name: "content-length").flatMap({ Int($0) }), length > Limits.bodyBytesMax {
       return end(with: Self.bodyTooLarge, .bodyTooLarge)
     }
@@ -160,7 +159,7 @@ final class HTTPConnection: ChannelDuplexHandler {
     case NIOSSLError.handshakeFailed(let reason):
       desk.refusals.note(.handshake, peer: peer, detail: TLSWords.of("\(reason)"), at: desk.now())
       context.close(promise: nil)
-    case HTTPParserError.headerOverflow: end(with: Self.headTooLarge, .headTooLarge)
+    case HTTPParserError.headerOverflow: refuse(.headTooLarge)
     case HTTPParserError.invalidVersion:
       end(with: .problem(.httpVersionNotSupported, "send HTTP/1.1, each line ended by CR LF"), .notHTTP)
     case is HTTPParserError:
@@ -174,6 +173,9 @@ final class HTTPConnection: ChannelDuplexHandler {
     if queue.count >= Limits.requestsWaitingMax { wantsRead = true } else { context.read() }
   }
 
+  static let targetTooLong = PullAnswer.problem(
+    .uriTooLong,
+    "the request's target (path and parameters) may have \(Limits.targetBytesMax) bytes; nothing here needs a long one")
   static let headTooLarge = PullAnswer.problem(
     .requestHeaderFieldsTooLarge,
     "the request's head may have \(Limits.headerBytesMax) bytes; send fewer or shorter headers")
@@ -356,23 +358,3 @@ final class HTTPConnection: ChannelDuplexHandler {
 
 /// Told to every connection when the server stops.
 struct FarewellEvent: Sendable {}
-
-/// In front of the decoder: counts the bytes of a head that is not complete yet, which the decoder would keep
-/// without end.
-final class HeadMeter: ChannelInboundHandler {
-  typealias InboundIn = ByteBuffer
-  typealias InboundOut = ByteBuffer
-
-  private let connection: HTTPConnection
-  private var isShut = false
-
-  init(_ connection: HTTPConnection) { self.connection = connection }
-
-  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    if isShut { return }
-    let count = unwrapInboundIn(data).readableBytes
-    connection.bytesArrive()
-    context.fireChannelRead(data)
-    isShut = !connection.bytesTaken(count)
-  }
-}

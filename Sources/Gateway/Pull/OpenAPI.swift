@@ -19,7 +19,8 @@ package enum OpenAPI {
           "200": {"description": "It is.", "content": {"application/json": {"schema": {
             "type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "405": {"$ref": "#/components/responses/Method"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/batches": {"get": {
@@ -51,7 +52,8 @@ package enum OpenAPI {
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "403": {"$ref": "#/components/responses/Scope"}, "405": {"$ref": "#/components/responses/Method"},
           "406": {"$ref": "#/components/responses/Type"}, "408": {"$ref": "#/components/responses/Slow"},
-          "413": {"$ref": "#/components/responses/Large"}, "429": {"$ref": "#/components/responses/Later"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
+          "429": {"$ref": "#/components/responses/Later"},
           "431": {"$ref": "#/components/responses/Large"}, "503": {"$ref": "#/components/responses/Later"},
           "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/points": {"get": {
@@ -66,7 +68,8 @@ package enum OpenAPI {
           "403": {"$ref": "#/components/responses/Scope"}, "404": {"$ref": "#/components/responses/Missing"},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/alarms": {"get": {
@@ -83,7 +86,8 @@ package enum OpenAPI {
           "403": {"$ref": "#/components/responses/Scope"},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/alarms/{id}/ack": {"post": {
@@ -105,7 +109,8 @@ package enum OpenAPI {
           "403": {"$ref": "#/components/responses/Scope"}, "404": {"$ref": "#/components/responses/Missing"},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "408": {"$ref": "#/components/responses/Slow"},
-          "413": {"$ref": "#/components/responses/Large"}, "429": {"$ref": "#/components/responses/Later"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
+          "429": {"$ref": "#/components/responses/Later"},
           "431": {"$ref": "#/components/responses/Large"}, "503": {"$ref": "#/components/responses/Later"},
           "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/commands": {"post": {
@@ -132,7 +137,8 @@ package enum OpenAPI {
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "403": {"$ref": "#/components/responses/Scope"}, "404": {"$ref": "#/components/responses/Missing"},
           "405": {"$ref": "#/components/responses/Method"}, "408": {"$ref": "#/components/responses/Slow"},
-          "409": {"$ref": "#/components/responses/Key"}, "413": {"$ref": "#/components/responses/Large"},
+          "409": {"$ref": "#/components/responses/Key"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "422": {"$ref": "#/components/responses/Key"}, "429": {"$ref": "#/components/responses/Later"},
           "431": {"$ref": "#/components/responses/Large"}, "502": {"$ref": "#/components/responses/Device"},
           "503": {"$ref": "#/components/responses/Later"}, "504": {"$ref": "#/components/responses/Device"},
@@ -146,7 +152,8 @@ package enum OpenAPI {
               "devices": {"type": "array", "items": {"$ref": "#/components/schemas/Device"}}}}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/schema": {"get": {
@@ -164,7 +171,8 @@ package enum OpenAPI {
                   "severity": {"enum": ["notice", "warning", "major", "critical"]}}}}}}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/status": {"get": {
@@ -181,7 +189,8 @@ package enum OpenAPI {
               "you": {"type": "object", "required": ["name", "lag_records", "gaps"]}}}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/v1/openapi.json": {"get": {
@@ -190,7 +199,8 @@ package enum OpenAPI {
           "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}},
       "/metrics": {"get": {
@@ -199,7 +209,8 @@ package enum OpenAPI {
           "200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
           "400": {"$ref": "#/components/responses/Malformed"}, "401": {"$ref": "#/components/responses/Token"},
           "405": {"$ref": "#/components/responses/Method"}, "406": {"$ref": "#/components/responses/Type"},
-          "408": {"$ref": "#/components/responses/Slow"}, "413": {"$ref": "#/components/responses/Large"},
+          "408": {"$ref": "#/components/responses/Slow"},
+          "413": {"$ref": "#/components/responses/Large"}, "414": {"$ref": "#/components/responses/Large"},
           "429": {"$ref": "#/components/responses/Later"}, "431": {"$ref": "#/components/responses/Large"},
           "503": {"$ref": "#/components/responses/Later"}, "505": {"$ref": "#/components/responses/Version"}}}}
     },
@@ -233,7 +244,7 @@ package enum OpenAPI {
         "Conflict": {"description": "The cursor is of another store, or ahead of everything stored.",
           "content": {"application/problem+json": {"schema": {"allOf": [{"$ref": "#/components/schemas/Problem"},
             {"required": ["store"], "properties": {"store": {"type": "string"}}}]}}}},
-        "Large": {"description": "A body over 64 KiB, or a head over 8 KiB.",
+        "Large": {"description": "A body over 64 KiB (413), a target over 4 KiB (414), or a head over 8 KiB (431).",
           "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}},
         "Later": {"description": "Too much at once, or the storage fails: again after Retry-After.",
           "headers": {"Retry-After": {"required": true, "schema": {"type": "integer"}}},

@@ -9,7 +9,7 @@ import StreamCore
 package enum Refusal: Int, Sendable, CaseIterable {
   case unknownToken, missingToken, forbidden, tooOften, handshake, crowdedOut, connections, connectionsOfAddress
   case connectionsOfConsumer, longPolls, commandsTooOften
-  case headTooLarge, bodyTooLarge, notHTTP, tooSlow
+  case targetTooLong, headTooLarge, bodyTooLarge, notHTTP, tooSlow
 
   /// As /metrics and the log say it.
   package var word: String {
@@ -25,6 +25,7 @@ package enum Refusal: Int, Sendable, CaseIterable {
     case .connectionsOfConsumer: return "connections_of_consumer"
     case .longPolls: return "long_polls"
     case .commandsTooOften: return "commands_too_often"
+    case .targetTooLong: return "target_too_long"
     case .headTooLarge: return "head_too_large"
     case .bodyTooLarge: return "body_too_large"
     case .notHTTP: return "not_http"
