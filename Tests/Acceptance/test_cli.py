@@ -54,6 +54,9 @@ def test_status_shows_the_whole_box(agent):
     assert {"name", "lag_records", "gaps", "last_seen"} <= consumer.keys() and consumer["name"] == "city"
     assert status["memory"]["rss_bytes"] >= status["memory"]["private_bytes"] > 0 < status["memory"]["arena_bytes"]
     assert status["gateway"] == "box" and status["epoch"] == 1 and status["clock_synchronised"] is True
+    seen = Client(agent.port, agent.consumers["city"].token).get("/v1/status").json
+    shared = {"gateway", "version", "store", "clock_synchronised"}
+    assert {key: seen[key] for key in shared} == {key: status[key] for key in shared}
     for word in ("box", "line", "city", "running"):
         assert word in text
     assert len(text.split("\n")) <= 24, "one screen"

@@ -131,6 +131,7 @@ import Testing
     let fixture = try PullFixture([PullFixture.consumer("water") { $0.kinds = ["hydrant"] }])
     fixture.clock.at.add(5_500_000_000, ordering: .relaxed)
     let all = try fixture.get("/v1/status").json
+    #expect(all["clock_synchronised"] == .bool(true))
     #expect(all["uptime_s"] == .number(5.5))
     #expect(all["devices"]?["online"] == .integer(4))
     let own = try fixture.get("/v1/status", as: "water").json

@@ -46,6 +46,7 @@ final class PullFixture {
   ) throws {
     var configuration = Site.configuration()
     configuration.listen = listen
+    if clockKnown { configuration.clock = .trusted }
     configuration.certificate = certificate
     configuration.consumers = [Self.consumer("all")] + consumers
     catalogue = Catalogue(configuration)

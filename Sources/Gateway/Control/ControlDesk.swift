@@ -167,7 +167,7 @@ final class ControlDesk: @unchecked Sendable {
     var status = GatewayStatus()
     status.gateway = configuration.gatewayID
     status.uptimeNs = now() - startedAt
-    status.clockSynchronised = configuration.clock == .trusted || kerb_clock_synchronised() == 1
+    status.clockSynchronised = WallClock(trust: configuration.clock).isBelieved
     status.board = configuration.board?.name
     status.commission = CommissionRecord.read(statePath: configuration.statePath)
     status.missingPorts = PortPresence(configuration).missing

@@ -70,7 +70,7 @@ struct StatusPage {
       root.member("version", Version.text)
       root.key("uptime_s")
       root.seconds(milliseconds: (desk.now() - desk.startedAt) / 1_000_000)
-      root.member("clock_known", facts.timeline.knows(desk.epoch))
+      root.member("clock_synchronised", desk.wallClock.isBelieved)
       root.counts(of: devices, qualities: qualities)
       root.key("alarms")
       root.object {

@@ -180,10 +180,11 @@ package enum OpenAPI {
         "responses": {
           "200": {"description": "The state.", "content": {"application/json": {"schema": {
             "type": "object",
-            "required": ["gateway", "version", "uptime_s", "devices", "points", "alarms", "buffer", "you"],
+            "required": ["gateway", "version", "uptime_s", "clock_synchronised", "devices", "points", "alarms",
+              "buffer", "you"],
             "properties": {
               "gateway": {"type": "string"}, "store": {"type": "string"}, "version": {"type": "string"},
-              "uptime_s": {"type": "number"}, "clock_known": {"type": "boolean"},
+              "uptime_s": {"type": "number"}, "clock_synchronised": {"type": "boolean"},
               "devices": {"type": "object"}, "points": {"type": "object"}, "alarms": {"type": "object"},
               "buffer": {"type": "object"},
               "you": {"type": "object", "required": ["name", "lag_records", "gaps"]}}}}}},

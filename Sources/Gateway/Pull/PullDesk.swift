@@ -19,6 +19,8 @@ final class PullDesk: @unchecked Sendable {
   let field: any FieldView
   let shelf: CatalogueShelf
   let gatewayID: String
+  /// Asked whether it is believed now.
+  let wallClock: WallClock
   /// Another one after the store was damaged and set up anew.
   private(set) var storeID: String
   private(set) var epoch: UInt32
@@ -57,6 +59,7 @@ final class PullDesk: @unchecked Sendable {
     self.now = now
     startedAt = now()
     gatewayID = configuration.gatewayID
+    wallClock = WallClock(trust: configuration.clock)
     known = Position()
     shelf = CatalogueShelf(present: catalogue, version: catalogueVersion, source: source, loop: loop)
     self.keys = keys
