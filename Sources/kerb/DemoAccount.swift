@@ -7,10 +7,12 @@ import StreamCore
 struct DemoAlarm {
   var device: String
   var name: String
-  /// From the change of the register to the platform's receipt of the record; nil: nobody caused it.
+  /// From when the condition was first on the wire, in a reply that the agent read, to the platform's receipt of the
+  /// record: at most `forNs` and 50 ms. Nil: the record does not say when.
   var wireToClientNs: Int64?
-  /// Of that: from the moment in which the agent first read it.
-  var readToClientNs: Int64?
+  /// From when something was done to the device: until it is asked again nothing of that is on the wire. Nil: nobody
+  /// did anything.
+  var touchedToClientNs: Int64?
   /// How long its condition must hold.
   var forNs: Int64
 }
@@ -84,7 +86,7 @@ struct DemoAccount {
             $0.member("wire_to_client_ms", rounded(Double(ns) / 1e6))
             $0.member("after_for_ms", rounded(Double(ns - alarm.forNs) / 1e6))
           }
-          if let ns = alarm.readToClientNs { $0.member("read_to_client_ms", rounded(Double(ns) / 1e6)) }
+          if let ns = alarm.touchedToClientNs { $0.member("touched_to_client_ms", rounded(Double(ns) / 1e6)) }
           $0.member("for_ms", alarm.forNs / 1_000_000)
         }
       }

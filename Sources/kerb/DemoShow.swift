@@ -113,10 +113,10 @@ struct DemoShow {
 
   /// "read after 0.631 s, held for 2 s, 12.4 ms later there". Nil: nobody caused it.
   func way(_ alarm: DemoAlarm) -> String? {
-    guard let ns = alarm.wireToClientNs else { return nil }
-    guard let readNs = alarm.readToClientNs else { return "\(seconds(ns)) s from wire to platform" }
+    guard let touchedNs = alarm.touchedToClientNs else { return nil }
+    guard let ns = alarm.wireToClientNs else { return "\(seconds(touchedNs)) s later at the platform" }
     let held = alarm.forNs > 0 ? "held for \(alarm.forNs / 1_000_000_000) s, " : ""
-    return "read after \(seconds(ns - readNs)) s, \(held)\(rounded(Double(readNs - alarm.forNs) / 1e6)) ms later there"
+    return "read after \(seconds(touchedNs - ns)) s, \(held)\(rounded(Double(ns - alarm.forNs) / 1e6)) ms later there"
   }
 
   func seconds(_ ns: Int64) -> String {

@@ -104,18 +104,17 @@ final class DemoStory {
     let (device, name) = (parts[1], parts[2])
     guard told.insert("\(device)/\(name)/\(state)/\(record["t"]?.double ?? 0)").inserted else { return }
     let isNew = state == "unacknowledged"
-    let way = isNew ? touchedNs[device].map { at - $0 } : nil
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
     let entry = DemoAlarm(
-      device: device, name: name, wireToClientNs: way, readToClientNs: isNew ? sinceRead(record, at) : nil,
-      forNs: holdNs)
+      device: device, name: name, wireToClientNs: isNew ? sinceRead(record, at) : nil,
+      touchedToClientNs: isNew ? touchedNs[device].map { at - $0 } : nil, forNs: holdNs)
     if isNew { alarms.append(entry) }
     show.object {
       $0.member("event", "alarm")
       $0.member("received_ns", at)
       $0.member("t", Double(at - startedNs) / 1e9)
-      if let way { $0.member("wire_to_client_ms", rounded(Double(way) / 1e6)) }
-      if let ns = entry.readToClientNs { $0.member("read_to_client_ms", rounded(Double(ns) / 1e6)) }
+      if let ns = entry.wireToClientNs { $0.member("wire_to_client_ms", rounded(Double(ns) / 1e6)) }
+      if let ns = entry.touchedToClientNs { $0.member("touched_to_client_ms", rounded(Double(ns) / 1e6)) }
       $0.key("record")
       $0.value(record)
     }
@@ -138,7 +137,7 @@ final class DemoStory {
     }
   }
 
-  /// From `since`, when the condition was first read, to its receipt.
+  /// From `since`, the end of the reply in which the condition was first read, to its receipt.
   private func sinceRead(_ record: JSONValue, _ at: Int64) -> Int64? {
     guard let since = record["since"]?.double else { return nil }
     return at + kerb_realtime_ns() - kerb_monotonic_ns() - Int64(since * 1e9)

@@ -4,6 +4,8 @@ import json
 import pathlib
 import signal
 
+import pytest
+
 from running import KERB, poll
 
 
@@ -46,8 +48,11 @@ def test_the_demo_balances_and_its_alarm_arrives(house):
     assert account["batches"] > 0
 
     [alarm] = [each for each in account["alarms"] if each["name"] == "manhole-03/cover-open"]
-    # Its condition holds for 2 s before it is raised; a register is read once a second.
-    assert 2_000 <= alarm["wire_to_client_ms"] < 6_000, alarm
+    # Its condition holds for 2 s before it is raised. How far under 50 ms the rest stays is the benchmark's to say, on a
+    # machine that does nothing else; the way from the touch has the poll in front of it, a register is read once a second.
+    assert alarm["for_ms"] == 2_000 <= alarm["wire_to_client_ms"], alarm
+    assert alarm["wire_to_client_ms"] <= alarm["touched_to_client_ms"] < alarm["wire_to_client_ms"] + 2_000, alarm
+    assert alarm["after_for_ms"] == pytest.approx(alarm["wire_to_client_ms"] - 2_000, abs=0.2)
     cover = [each["record"] for each in told if each["event"] == "alarm" and "cover-open" in each["record"]["n"]]
     assert [each["state"] for each in cover][:3] == ["unacknowledged", "acknowledged", "normal"], "the loop is closed"
     assert cover[1]["by"] == "demo platform" and cover[1]["note"]
