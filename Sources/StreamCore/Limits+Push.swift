@@ -43,6 +43,8 @@ extension Limits {
   package static let secretBytesMax = 4 << 10
   /// A name, and over SOCKS a password, has one byte for its length (RFC 1929).
   package static let proxyLoginBytesMax = 255
+  /// Of a hash, in a body's name: two contents with one name are not met in the life of a fleet.
+  package static let fingerprintBytes = 8
   package static let urlBytesMax = 1_024
   package static let topicBytesMax = 256
   /// Addresses of one name that are tried.

@@ -84,7 +84,7 @@ class Taker:
 
     def lanes(self):
         with self._lock:
-            return [headers["Idempotency-Key"].split(".")[1] for _, headers, _ in self.requests]
+            return [headers["Idempotency-Key"].split(".")[2] for _, headers, _ in self.requests]
 
     def newest(self, lane="telemetry"):
         with self._lock:

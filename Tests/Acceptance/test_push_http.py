@@ -1,10 +1,12 @@
 """The box pushes over HTTP: to a real server, through TLS, a proxy, a narrow way, and an outage."""
 
+import gzip
 import json
 import os
 import ssl
 
 from certificates import Authority
+from client import BatchID
 from running import Consumer, poll, run
 from taker import Proxy, Taker
 from test_conservation import community, settle
@@ -62,7 +64,16 @@ def test_everything_arrives_over_tls_with_token_certificate_and_gzip_whatever_th
     assert all(path == "/in?box=1" for path, _, _ in taker.requests)
     bodies = {}
     for _, headers, body in taker.requests:
-        assert bodies.setdefault(headers["Idempotency-Key"], body) == body, "a key has one body"
+        key = headers["Idempotency-Key"]
+        assert bodies.setdefault(key, body) == body, "a key has one body"
+        told_of = json.loads(gzip.decompress(body) if headers.get("Content-Encoding") else body)
+        ids = [BatchID(batch["id"]) for batch in told_of["batches"]]
+        if len(ids) == 1 and not told_of["gaps"]:
+            assert key == told_of["batches"][0]["id"], "one batch alone: its own id"
+        else:
+            store, epoch, lane, span, _ = key.split(".")
+            assert (store, int(epoch), lane) == (ids[0].store, ids[0].epoch, ids[0].lane)
+            assert span == f"{ids[0].first}-{ids[-1].last}"
     assert "alarms" in taker.lanes()
     assert "a-token" not in agent.log + json.dumps(agent.status())
     settle(agent, account, {"city": taker.ledger})
@@ -149,7 +160,7 @@ def test_a_day_without_a_platform_is_made_up_for_oldest_first_and_what_the_ring_
     poll(lambda: len(taker.requests) > 3 and told(agent)["state"] == "idle", lambda: told(agent), seconds=150)
     keys = [headers["Idempotency-Key"].split(".") for _, headers, _ in taker.requests]
     for lane in ("alarms", "telemetry"):
-        firsts = [int(key[2].split("-")[0]) for key in keys if key[1] == lane]
+        firsts = [int(key[3].split("-")[0]) for key in keys if key[2] == lane]
         assert firsts == sorted(firsts), "the oldest first"
     settle(agent, account, {"city": taker.ledger})
 

@@ -34,10 +34,8 @@ import Testing
     #expect(eventually { fixture.cursor() == Position(alarms: 1, telemetry: 100) })
     let requests = server.requests
     #expect(requests.map(\.line) == ["POST /in?box=7 HTTP/1.1", "POST /in?box=7 HTTP/1.1"])
-    #expect(
-      requests.map(\.id) == [
-        "\(PullFixture.storeID).alarms.1-1", "\(PullFixture.storeID).telemetry.1-100",
-      ])
+    #expect(requests[0].id == "\(PullFixture.storeID).3.alarms.1", "one batch alone: its own id")
+    #expect(requests[1].id.hasPrefix("\(PullFixture.storeID).3.telemetry.1-100."), "from the first to the last")
     #expect(requests[0].headers["content-type"] == "application/json")
     #expect(requests[0].headers["host"] == "127.0.0.1:\(server.port)")
     #expect(requests[0].headers["authorization"] == nil)
@@ -314,7 +312,7 @@ import Testing
     fixture.fill(10, from: 100)
     fixture.tell()
     #expect(fixture.passUntil { fixture.cursor().telemetry == 20 })
-    #expect(server.requests.last?.id == "\(other).telemetry.11-20")
+    #expect(server.requests.last?.id == "\(other).3.telemetry.11-20")
   }
 
   @Test("What a platform says to a body of the store before is no answer to one of the store after")
@@ -341,7 +339,7 @@ import Testing
     #expect(eventually { server.requests.contains { $0.id.hasPrefix(other) } })
     isReleased.withLock { $0 = true }
     #expect(fixture.passUntil { fixture.cursor() == Position(alarms: 1, telemetry: 10) })
-    #expect(server.requests.map(\.id).contains("\(other).telemetry.1-10"), "it comes again, as the new store's")
+    #expect(server.requests.map(\.id).contains("\(other).3.telemetry.1-10"), "it comes again, as the new store's")
   }
 
   @Test("A reload stops what is gone, begins what is new, and does not touch the others")

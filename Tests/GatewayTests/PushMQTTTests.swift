@@ -123,7 +123,7 @@ private struct BrokerTalk {
     #expect(!all[1].isRetained && !all[2].isRetained)
     #expect(all[2].json["batches"]?.array?.count == 2)
     let properties = String(decoding: all[2].properties, as: UTF8.self)
-    #expect(properties.contains("\(PullFixture.storeID).telemetry.1-100") == isV5)
+    #expect(properties.contains("\(PullFixture.storeID).3.telemetry.1-100.") == isV5)
     #expect(properties.contains("application/json") == isV5)
     #expect(fixture.report()?.text == "idle, everything is delivered")
     // A farewell says so, and the will is not needed.
@@ -307,7 +307,7 @@ private struct BrokerTalk {
     let message = try #require(messages.withLock { $0.first })
     let properties = String(decoding: message.properties, as: UTF8.self)
     #expect(properties.contains("telemetry;from=1;to=9;count=9;reason=evicted"))
-    #expect(properties.contains(".telemetry.1-14") && properties.contains("application/senml+cbor"))
+    #expect(properties.contains(".3.telemetry.10-14.") && properties.contains("application/senml+cbor"))
     #expect(message.payload.first == 0x9F)
   }
 }

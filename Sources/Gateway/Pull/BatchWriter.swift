@@ -28,6 +28,8 @@ struct BatchWriter {
   private(set) var scanned = 0
   /// No more fits.
   private(set) var isFull = false
+  /// Of a push: of what it is made.
+  private(set) var name: BodyName?
   /// What was offered last ended within a piece, whose rest is yet to be read.
   private(set) var leftTail = false
 
@@ -44,9 +46,10 @@ struct BatchWriter {
 
   init(
     consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline, type: MediaType = .json,
-    bytesMax: Int = Limits.answerBytesMax
+    bytesMax: Int = Limits.answerBytesMax, isNamed: Bool = false
   ) {
     self.type = type
+    name = isNamed ? BodyName(storeID: seal.storeID) : nil
     self.consumer = consumer
     self.seal = seal
     position = after
@@ -163,9 +166,18 @@ struct BatchWriter {
       isFull = true
       return false
     }
-    gaps += 1
-    advance(lane, to: gap.to)
+    note(gap, lane)
     return true
+  }
+
+  private mutating func note(_ gap: Gap, _ lane: Lane) {
+    gaps += 1
+    name?.add(gap: Self.text(gap, lane), lane, gap.from...max(gap.from, gap.to))
+    advance(lane, to: gap.to)
+  }
+
+  private static func text(_ gap: Gap, _ lane: Lane) -> String {
+    "\(lane.name);from=\(gap.from);to=\(gap.to);count=\(gap.count);reason=\(gap.reason.name)"
   }
 
   /// An item with parameters (RFC 9651).
@@ -182,8 +194,7 @@ struct BatchWriter {
       text += ";\(name)=\(String(decoding: seconds.bytes, as: UTF8.self))"
     }
     gapHeaders.append(text + ";reason=\(gap.reason.name)")
-    gaps += 1
-    advance(lane, to: gap.to)
+    note(gap, lane)
     return true
   }
 
@@ -200,7 +211,8 @@ struct BatchWriter {
         return record.bytes
       }
       let bytes = type == .senmlCBOR ? record(CBORWriter.self) : record(JSONWriter.self)
-      guard append(bytes, count: 1, .alarms, epoch: stored.epoch, id: "\(stored.sequence)") else { return false }
+      let sequence = stored.sequence
+      guard append(bytes, 1, .alarms, epoch: stored.epoch, sequence...sequence, "\(sequence)") else { return false }
     }
     scanned += 1
     advance(.alarms, to: stored.sequence)
@@ -227,7 +239,7 @@ struct BatchWriter {
     guard let count = forms.write(samples, offsetNs: offsetNs, view.scope(of: consumer)) else { return false }
     if count > 0 {
       append(
-        forms.written, count: count, .telemetry, epoch: batch.epoch, id: "\(piece.first)-\(piece.last)")
+        forms.written, count, .telemetry, epoch: batch.epoch, piece.first...piece.last, "\(piece.first)-\(piece.last)")
     }
     scanned += size
     advance(.telemetry, to: piece.last)
@@ -264,7 +276,7 @@ struct BatchWriter {
       // A merged window has the sequence of its last part, and is no repetition of it.
       let merged = batch.windows > 1 ? "~\(batch.windows)" : ""
       let id = "\(piece.first)-\(last)\(merged)"
-      guard append(list.bytes, count: count, .telemetry, epoch: batch.epoch, id: id) else { return false }
+      guard append(list.bytes, count, .telemetry, epoch: batch.epoch, piece.first...last, id) else { return false }
     }
     scanned += Int(last - piece.first + 1)
     advance(.telemetry, to: last)
@@ -272,11 +284,14 @@ struct BatchWriter {
   }
 
   /// `bytes`: the records, as JSON with commas between. False: they do not fit, and the body is as before.
-  private mutating func append(_ bytes: [UInt8], count: Int, _ lane: Lane, epoch: UInt32, id: String) -> Bool {
-    let mark = batchList.mark
-    bytes.withUnsafeBufferPointer { append($0, count: count, lane, epoch: epoch, id: id) }
+  private mutating func append(
+    _ bytes: [UInt8], _ count: Int, _ lane: Lane, epoch: UInt32, _ sequences: ClosedRange<Int64>, _ tail: String
+  ) -> Bool {
+    let (mark, before) = (batchList.mark, name)
+    bytes.withUnsafeBufferPointer { append($0, count, lane, epoch: epoch, sequences, tail) }
     guard records <= limit, gapList.count + batchList.count <= bytesMax else {
       batchList.rewind(to: mark)
+      name = before
       records -= count
       isFull = true
       return false
@@ -284,15 +299,19 @@ struct BatchWriter {
     return true
   }
 
+  /// `tail`: what the batch's id ends with.
   private mutating func append(
-    _ bytes: UnsafeBufferPointer<UInt8>, count: Int, _ lane: Lane, epoch: UInt32, id: String
+    _ bytes: UnsafeBufferPointer<UInt8>, _ count: Int, _ lane: Lane, epoch: UInt32, _ sequences: ClosedRange<Int64>,
+    _ tail: String
   ) {
+    let id = "\(seal.storeID).\(epoch).\(lane.name).\(tail)"
+    name?.add(batch: id, lane, epoch: epoch, sequences)
     switch type {
     case .senmlJSON: batchList.raw(bytes)
     case .senmlCBOR: batchList.append(unseparated: bytes)
     default:
       batchList.object {
-        $0.member("id", "\(seal.storeID).\(epoch).\(lane.name).\(id)")
+        $0.member("id", id)
         $0.member("lane", lane.name)
         $0.key("records")
         $0.array { $0.raw(bytes) }

@@ -12,6 +12,24 @@ package enum Sodium {
     return hash
   }
 
+  /// SHA-256 of texts that come one after the other.
+  struct RunningHash {
+    private var state = crypto_hash_sha256_state()
+
+    init() { crypto_hash_sha256_init(&state) }
+
+    mutating func add(_ text: String) {
+      var text = text
+      text.withUTF8 { _ = crypto_hash_sha256_update(&state, $0.baseAddress, UInt64($0.count)) }
+    }
+
+    var value: [UInt8] {
+      var (state, hash) = (state, [UInt8](repeating: 0, count: hashBytes))
+      crypto_hash_sha256_final(&state, &hash)
+      return hash
+    }
+  }
+
   /// HMAC-SHA-256, 32 bytes.
   package static func hmac(_ bytes: [UInt8], key: [UInt8]) -> [UInt8] {
     var state = crypto_auth_hmacsha256_state()

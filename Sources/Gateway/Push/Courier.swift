@@ -169,12 +169,12 @@ final class Courier: @unchecked Sendable {
       bytesMax: bytesMax, epoch: epoch)
     let packing = Packing(
       order, source: house.source, shelf: house.shelf, loop: house.loop, now: house.now
-    ) { self.packed($0, lane, after: after) }
+    ) { self.packed($0, lane) }
     self.packing = packing
     packing.start()
   }
 
-  private func packed(_ packed: PackedBody, _ lane: Lane, after: Int64) {
+  private func packed(_ packed: PackedBody, _ lane: Lane) {
     packing = nil
     guard !isStopped else { return }
     switch packed {
@@ -185,9 +185,8 @@ final class Courier: @unchecked Sendable {
       door.shut()
       return begin()
     case .nothing(let through): machine.fetchedNothing(lane, through: through)
-    case .body(let bytes, let through, let gaps):
-      let id = "\(storeID).\(lane.name).\(after + 1)-\(through)"
-      var parcel = PushParcel(number: 0, lane: lane, id: id, type: spec.format.type, body: bytes)
+    case .body(let bytes, let name, let through, let gaps):
+      var parcel = PushParcel(number: 0, lane: lane, id: name, type: spec.format.type, body: bytes)
       parcel.gaps = gaps
       if spec.gzip, bytes.count >= Limits.compressBytesMin, let stream = GzipStream() {
         return compress(parcel, through: through, stream, bytes[...], [])

@@ -9,7 +9,7 @@ import StreamCore
 
 enum PackedBody {
   /// Everything up to `through` of the lane is in it, or outside the scope.
-  case body([UInt8], through: Int64, gaps: [String])
+  case body([UInt8], name: String, through: Int64, gaps: [String])
   /// Nothing up to there that this push may see.
   case nothing(through: Int64)
   /// The store can't be read now.
@@ -62,7 +62,7 @@ final class Packing: @unchecked Sendable {
       consumer: order.consumer, seal: order.seal, after: order.after,
       limit: Limits.recordsPerAnswerMax,
       timeline: Timeline(epoch: order.epoch, now: now(), clocks: []), type: order.type,
-      bytesMax: bytesMax)
+      bytesMax: bytesMax, isNamed: true)
     read()
   }
 
@@ -108,14 +108,15 @@ final class Packing: @unchecked Sendable {
     let through = writer.position[order.lane]
     guard !writer.isEmpty else { return finish(.nothing(through: through)) }
     self.writer = nil
+    let name = writer.name?.text ?? ""
     if order.type == .json {
-      return finish(
-        .body(writer.takeBody(gateway: order.gateway, more: hasMore), through: through, gaps: []))
+      let body = writer.takeBody(gateway: order.gateway, more: hasMore)
+      return finish(.body(body, name: name, through: through, gaps: []))
     }
     // A pack without a record tells of gaps alone.
     let empty: [UInt8] = order.type == .senmlCBOR ? [0x80] : Array("[]".utf8)
     let gaps = writer.gapHeaders
-    finish(.body(writer.takePack() ?? empty, through: through, gaps: gaps))
+    finish(.body(writer.takePack() ?? empty, name: name, through: through, gaps: gaps))
   }
 
   private func finish(_ packed: PackedBody) {

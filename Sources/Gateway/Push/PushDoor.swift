@@ -10,7 +10,7 @@
 package struct PushParcel: Sendable {
   package var number: Int
   package var lane: Lane
-  /// The same for the same records: "STORE.LANE.FIRST-LAST".
+  /// The same for the same content: see BodyName.
   package var id: String
   package var type: MediaType
   package var body: [UInt8]
