@@ -45,7 +45,7 @@ package enum OpenAPI {
                 "type": "object", "required": ["n"],
                 "oneOf": [{"required": ["v"]}, {"required": ["vb"]}, {"required": ["vs"]}]}}},
               "application/senml+cbor": {"schema": {"type": "string", "contentEncoding": "binary"}}}},
-          "204": {"description": "Nothing within `wait`. Of SenML: `Link` says whether the cursor has moved.",
+          "204": {"description": "Nothing at all within `wait`. Of SenML: `Link` says whether the cursor has moved.",
             "headers": {
               "Link": {"schema": {"type": "string"}}, "Kerb-Gap": {"schema": {"type": "string"}}}},
           "409": {"$ref": "#/components/responses/Conflict"},
