@@ -46,7 +46,10 @@ extension Limits {
   /// Of a hash, in a body's name: two contents with one name are not met in the life of a fleet.
   package static let fingerprintBytes = 8
   package static let urlBytesMax = 1_024
-  package static let topicBytesMax = 256
+  /// With a body's name in it; RabbitMQ, which makes a routing key of it, takes no more than 255.
+  package static let topicBytesMax = 255
+  /// A uuid, an epoch, a lane, two sequences and a fingerprint, with what is between them.
+  package static let bodyNameBytesMax = 36 + 10 + 9 + 2 * 19 + 2 * fingerprintBytes + 5
   /// Addresses of one name that are tried.
   package static let addressesTriedMax = 4
   /// What TLS takes for a push: 520 KiB measured with OpenSSL, which MQTT uses; less with the other.

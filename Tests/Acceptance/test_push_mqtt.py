@@ -8,8 +8,12 @@ import shutil
 import subprocess
 import urllib.request
 
+import cbor2
+import pytest
+
 from broker import Broker, Subscriber
 from certificates import Authority
+from client import BatchID
 from running import Consumer, poll
 from test_conservation import community
 from test_push_http import push, secret, told
@@ -80,6 +84,74 @@ def test_mqtt_5_over_tls_with_password_and_certificate_carries_senml_with_ids(ho
     poll(lambda: told(agent)["needs_person"], lambda: told(agent), seconds=30)
     assert "username" in told(agent)["says"]["en"]
     agent.stop()
+
+
+@pytest.mark.parametrize("form", ["senml+json", "senml+cbor"])
+def test_mqtt_3_1_1_carries_senml_with_the_id_of_each_batch_in_its_topic_and_repetitions_are_known_by_it(house, form):
+    site, buses = community(house.folder)
+    house.site(site)
+    broker = Broker(house).start()
+    # The box comes only when the platform is there.
+    way = Way(house, broker.port)
+    # The payload in hexadecimal: a pack of CBOR is no text.
+    subscriber = Subscriber(house, broker, "kerb/box/#", arguments=["-V", "mqttv311", "-F", "%t %r %x"])
+    subscriber.wait()
+    account = house.folder / "account.json"
+    agent = house.agent(buses + mqtt(f"mqtt://127.0.0.1:{way.port}", format=form), account=account)
+    read = cbor2.loads if form == "senml+cbor" else json.loads
+    label = 0 if form == "senml+cbor" else "n"
+
+    def packs():
+        """By their ids, and how many came again: an id has one content."""
+        found, repeats = {}, 0
+        for topic, _, payload in subscriber.messages():
+            if topic == "kerb/box/status":
+                continue
+            *place, lane, name = topic.split("/")
+            pack = read(bytes.fromhex(payload))
+            assert place == ["kerb", "box"] and f".{lane}." in name and pack, topic
+            repeats += name in found
+            assert found.setdefault(name, pack) == pack, f"one id, two contents: {name}"
+        return found, repeats
+
+    def count():
+        return sum(topic != "kerb/box/status" for topic, _, _ in subscriber.messages())
+
+    for kill in range(4):
+        before = count()
+        poll(lambda: count() > before, lambda: told(agent), seconds=60)
+        # What the broker takes now it takes for nothing: the box never hears of it, and sends it again.
+        way.keeps_answers = True
+        before = count()
+        poll(lambda: count() > before, lambda: told(agent), seconds=60)
+        way.shut()
+        if kill % 2:
+            agent.kill()
+        way.keeps_answers = False
+        way.open()
+        if kill % 2:
+            agent.start(account=account)
+    poll(lambda: any("/alarms/" in topic for topic, _, _ in subscriber.messages()), "an alarm came", seconds=60)
+    before = count()
+    poll(lambda: count() > before, lambda: told(agent), seconds=60)
+    agent.stop()
+    found, repeats = packs()
+    print(f"{len(found)} packs, {repeats} of them twice")
+    assert repeats > 0, "what was taken and not acknowledged comes again"
+    covered = {"alarms": set(), "telemetry": set()}
+    for name, pack in found.items():
+        if ".gaps." in name:
+            assert [record[label] for record in pack] == ["box/gap"] * len(pack)
+            continue
+        batch = BatchID(name)
+        assert len(pack) == len(batch.sequences), name
+        assert covered[batch.lane].isdisjoint(batch.sequences), f"{name}: a record under two ids"
+        covered[batch.lane].update(batch.sequences)
+    final = json.loads(account.read_text())
+    [told_of] = [each for each in final["consumers"] if each["name"] == "city"]
+    for lane, sequences in covered.items():
+        assert sequences == set(range(1, max(sequences) + 1)), f"{lane}: nothing is missing"
+        assert told_of[f"held_{lane}"] <= max(sequences)
 
 
 def test_a_socks_proxy_is_gone_through(house):

@@ -13,6 +13,8 @@ class Way:
         self.is_shut = False
         # Connections are taken, and nothing goes through: a half-open peer.
         self.is_dead = False
+        # The other side gets everything, and nobody hears that from it.
+        self.keeps_answers = False
         self.connections = 0
         self.carried = 0
         self._open = set()
@@ -65,12 +67,12 @@ class Way:
             with self._lock:
                 self._open |= {near, far}
             threading.Thread(target=self._carry, args=(near, far, self.bytes_per_second), daemon=True).start()
-            threading.Thread(target=self._carry, args=(far, near, None), daemon=True).start()
+            threading.Thread(target=self._carry, args=(far, near, None, True), daemon=True).start()
 
-    def _carry(self, one, other, rate):
+    def _carry(self, one, other, rate, is_answer=False):
         try:
             while data := one.recv(max(64, rate // 10) if rate else 65536):
-                if self.is_dead:
+                if self.is_dead or (is_answer and self.keeps_answers):
                     continue
                 if rate:
                     time.sleep(len(data) / rate)

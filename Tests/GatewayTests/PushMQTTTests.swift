@@ -280,11 +280,13 @@ private struct BrokerTalk {
       "\(other.report()?.text ?? "")")
   }
 
-  @Test("SenML brings id and gaps as user properties")
-  func senml() throws {
+  @Test(
+    "In SenML a message is one batch or gaps, under their own id: in a property, and in 3.1.1 in the topic",
+    arguments: [MQTTVersion.v3, .v5], [PushFormat.senmlJSON, .senmlCBOR])
+  func senml(_ version: MQTTVersion, _ format: PushFormat) throws {
     let messages = Mutex<[BrokerTalk.Message]>([])
     let server = try WireServer { talk, _ in
-      BrokerTalk(talk: talk, isV5: true).serve { message in
+      BrokerTalk(talk: talk, isV5: version == .v5).serve { message in
         messages.withLock { $0.append(message) }
         return 0
       }
@@ -294,20 +296,48 @@ private struct BrokerTalk {
     fixture.store.change {
       $0.telemetryGaps = [Gap(from: 1, to: 9, epoch: 3, start: nil, end: nil, reason: .evicted)]
     }
-    fixture.fill(5)
+    fixture.fill(100)
+    // A commit of what this push does not see ends no message, and makes none.
+    fixture.store.add((0..<70).map { PullFixture.sample(2, Int64($0), at: 200 + Double($0)) })
+    fixture.fill(3, from: 300)
     fixture.office.admit([
       Self.spec(port: server.port) {
-        $0.version = .v5
-        $0.format = .senmlCBOR
+        $0.version = version
+        $0.format = format
         $0.statusTopic = ""
+        $0.consumer.kinds = ["manhole-cover"]
+        if version == .v3 { $0.topic += "/{id}" }
       }
     ])
     fixture.tell()
-    #expect(eventually { fixture.cursor().telemetry == 14 })
-    let message = try #require(messages.withLock { $0.first })
-    let properties = String(decoding: message.properties, as: UTF8.self)
-    #expect(properties.contains("telemetry;from=1;to=9;count=9;reason=evicted"))
-    #expect(properties.contains(".3.telemetry.10-14.") && properties.contains("application/senml+cbor"))
-    #expect(message.payload.first == 0x9F)
+    #expect(fixture.passUntil { fixture.cursor().telemetry == 182 })
+    let all = messages.withLock { $0 }.sorted { $0.number < $1.number }
+    let gap = "telemetry;from=1;to=9;count=9;reason=evicted"
+    let ids = ["gaps.telemetry.1-9.", "3.telemetry.10-64", "3.telemetry.65-109", "3.telemetry.180-182"]
+    #expect(all.count == ids.count, "\(all.map(\.topic))")
+    for (message, id) in zip(all, ids) {
+      let properties = String(decoding: message.properties, as: UTF8.self)
+      let whole = "\(PullFixture.storeID).\(id)"
+      if version == .v3 {
+        let name = message.topic.dropFirst("kerb/box-7/telemetry/".count)
+        #expect(id.hasSuffix(".") ? name.hasPrefix(whole) : name == whole, "\(message.topic)")
+      } else {
+        #expect(message.topic == "kerb/box-7/telemetry" && properties.contains(whole), "\(properties)")
+        #expect(properties.contains(gap) == (id == ids[0]))
+      }
+    }
+    let first = try #require(all.first)
+    let last = try #require(all.last)
+    if format == .senmlJSON {
+      #expect(all.dropFirst().map { $0.json.array?.count } == [55, 45, 3])
+      #expect(last.json.array?.first?["n"]?.string == "box-7/cover-1/tilt")
+      let told = version == .v3 ? #"[{"n":"box-7/gap","vs":"\#(gap)"}]"# : "[]"
+      #expect(String(decoding: first.payload, as: UTF8.self) == told)
+    } else {
+      #expect(last.payload.first == 0x9F && last.payload.last == 0xFF)
+      let (name, text) = (Array("box-7/gap".utf8), Array(gap.utf8))
+      let told: [UInt8] = [0x9F, 0xBF, 0x00, 0x69] + name + [0x03, 0x78, 0x2C] + text + [0xFF, 0xFF]
+      #expect(first.payload == (version == .v3 ? told : [0x80]))
+    }
   }
 }

@@ -126,16 +126,16 @@ extension ConfigurationReader {
     let own = ["protocol", "topic", "status_topic", "client_id", "username", "password_file"]
     if kind == .http { reader.reject(own, because: "has no meaning for http") }
     spec.version = reader.choice("protocol") ?? .v3
-    if kind == .mqtt, spec.version == .v3, spec.format != .json {
-      reader.report(
-        "format",
-        "has no place for the ids of batches and for gaps in MQTT 3.1.1: choose protocol = \"5\", or format = \"json\""
-      )
-    }
     let gateway = configuration.gatewayID
     let names = [("gateway", gateway), ("push", spec.name)]
-    spec.topic =
-      topic("topic", reader, names, among: ["gateway", "push", "lane"]) ?? "kerb/\(gateway)/{lane}"
+    let usual = "kerb/\(gateway)/{lane}" + (spec.packsGaps ? "/{id}" : "")
+    spec.topic = topic("topic", reader, names, among: ["gateway", "push", "lane", "id"]) ?? usual
+    if reader.has("topic"), spec.packsGaps, !spec.topic.contains("{id}") {
+      reader.report(
+        "topic",
+        "must hold {id}, for in MQTT 3.1.1 nothing else can name a batch in SenML; or choose protocol = \"5\", or "
+          + "format = \"json\"")
+    }
     if reader.has("topic"), spec.consumer.lanes.count > 1, !spec.topic.contains("{lane}") {
       reader.report(
         "topic",
@@ -153,7 +153,7 @@ extension ConfigurationReader {
     }
   }
 
-  /// With its names filled in, but for {lane}. Empty is «none» for a status topic alone.
+  /// With its names filled in, but for {lane} and {id}. Empty is «none» for a status topic alone.
   private func topic(
     _ key: String, _ reader: TableReader, _ names: [(name: String, value: String)],
     among known: [String]
@@ -161,8 +161,10 @@ extension ConfigurationReader {
     guard let text = reader.string(key) else { return nil }
     if text.isEmpty, key == "status_topic" { return text }
     let filled = PushSpec.filled(text, names)
-    let whole =
-      known.contains("lane") ? PushSpec.filled(filled, [("lane", Lane.telemetry.name)]) : filled
+    let longest: [(name: String, value: String)] = [
+      ("lane", Lane.telemetry.name), ("id", String(repeating: "0", count: Limits.bodyNameBytesMax)),
+    ]
+    let whole = PushSpec.filled(filled, longest.filter { known.contains($0.name) })
     let isPlain = whole.unicodeScalars.allSatisfy {
       $0.value >= 0x20 && $0.value != 0x7F && !"+#{}".unicodeScalars.contains($0)
     }

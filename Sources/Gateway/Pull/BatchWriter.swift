@@ -19,6 +19,8 @@ struct BatchWriter {
   let limit: Int
   let bytesMax: Int
   let type: MediaType
+  /// Of a push in SenML that names its messages: one batch, or gaps alone.
+  let isSingle: Bool
 
   private(set) var position: Position
   /// Records and gaps in the body.
@@ -46,9 +48,11 @@ struct BatchWriter {
 
   init(
     consumer: Consumer, seal: CursorSeal, after: Position, limit: Int, timeline: Timeline, type: MediaType = .json,
-    bytesMax: Int = Limits.answerBytesMax, isNamed: Bool = false
+    bytesMax: Int = Limits.answerBytesMax, isNamed: Bool = false,
+    isSingle: Bool = false
   ) {
     self.type = type
+    self.isSingle = isSingle
     name = isNamed ? BodyName(storeID: seal.storeID) : nil
     self.consumer = consumer
     self.seal = seal
@@ -147,6 +151,10 @@ struct BatchWriter {
 
   /// False: it does not fit, and the body is as before.
   private mutating func append(_ gap: Gap, lane: Lane) -> Bool {
+    if isSingle, records > 0 {
+      isFull = true
+      return false
+    }
     if type != .json { return append(header: gap, lane: lane) }
     let mark = gapList.mark
     gapList.object {
@@ -231,15 +239,16 @@ struct BatchWriter {
   private mutating func appendAtOnce(_ piece: Piece, of batch: StoredBatch, _ view: CatalogueView) -> Bool {
     let forms = view.forms(type)
     let size = Int(piece.last - piece.first + 1)
-    guard batch.windows == 1, let offsetNs = timeline.offsetNs(of: batch.epoch), records + size <= limit,
+    guard !isSingle || isEmpty, batch.windows == 1, let offsetNs = timeline.offsetNs(of: batch.epoch),
+      records + size <= limit,
       gapList.count + batchList.count + forms.batchBytesMax + 256 <= bytesMax
     else { return false }
     let place = Int(piece.first - batch.firstSequence)
     let samples = batch.samples[place..<(place + size)]
     guard let count = forms.write(samples, offsetNs: offsetNs, view.scope(of: consumer)) else { return false }
     if count > 0 {
-      append(
-        forms.written, count, .telemetry, epoch: batch.epoch, piece.first...piece.last, "\(piece.first)-\(piece.last)")
+      let sequences = piece.first...piece.last
+      append(forms.written, count, .telemetry, epoch: batch.epoch, sequences, "\(piece.first)-\(piece.last)")
     }
     scanned += size
     advance(.telemetry, to: piece.last)
@@ -287,6 +296,10 @@ struct BatchWriter {
   private mutating func append(
     _ bytes: [UInt8], _ count: Int, _ lane: Lane, epoch: UInt32, _ sequences: ClosedRange<Int64>, _ tail: String
   ) -> Bool {
+    if isSingle, !isEmpty {
+      isFull = true
+      return false
+    }
     let (mark, before) = (batchList.mark, name)
     bytes.withUnsafeBufferPointer { append($0, count, lane, epoch: epoch, sequences, tail) }
     guard records <= limit, gapList.count + batchList.count <= bytesMax else {

@@ -165,8 +165,7 @@ final class Courier: @unchecked Sendable {
     position[lane] = after
     let order = Packing.Order(
       consumer: consumer, seal: seal, gateway: house.gatewayID, lane: lane, after: position,
-      type: spec.format.type,
-      bytesMax: bytesMax, epoch: epoch)
+      type: spec.format.type, bytesMax: bytesMax, epoch: epoch, isSingle: spec.isSingle, packsGaps: spec.packsGaps)
     let packing = Packing(
       order, source: house.source, shelf: house.shelf, loop: house.loop, now: house.now
     ) { self.packed($0, lane) }

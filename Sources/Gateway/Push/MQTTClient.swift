@@ -177,7 +177,7 @@ final class MQTTClient {
     }
     var number: Int32 = 0
     let code = mosquitto_publish_v5(
-      handle, &number, setup.spec.topic(of: parcel.lane), Int32(parcel.body.count), parcel.body, 1,
+      handle, &number, setup.spec.topic(of: parcel), Int32(parcel.body.count), parcel.body, 1,
       false, properties)
     switch code {
     case MOSQ_ERR_SUCCESS.code: return .success(number)
@@ -285,7 +285,9 @@ extension mosq_err_t { fileprivate var code: Int32 { rawValue } }
 extension Int32 { fileprivate var isFailure: Bool { self != MOSQ_ERR_SUCCESS.code } }
 
 extension PushSpec {
-  package func topic(of lane: Lane) -> String { Self.filled(topic, [("lane", lane.name)]) }
+  package func topic(of parcel: PushParcel) -> String {
+    Self.filled(topic, [("lane", parcel.lane.name), ("id", parcel.id)])
+  }
 
   /// `{name}` becomes the value.
   package static func filled(_ template: String, _ values: [(name: String, value: String)])

@@ -31,6 +31,10 @@ final class Packing: @unchecked Sendable {
     var type: MediaType
     var bytesMax: Int
     var epoch: UInt32
+    /// One batch, or gaps alone.
+    var isSingle = false
+    /// Beside a pack there is no place for gaps: they are one.
+    var packsGaps = false
   }
 
   private let order: Order
@@ -62,14 +66,15 @@ final class Packing: @unchecked Sendable {
       consumer: order.consumer, seal: order.seal, after: order.after,
       limit: Limits.recordsPerAnswerMax,
       timeline: Timeline(epoch: order.epoch, now: now(), clocks: []), type: order.type,
-      bytesMax: bytesMax, isNamed: true)
+      bytesMax: bytesMax, isNamed: true, isSingle: order.isSingle)
     read()
   }
 
   private func read() {
     guard completion != nil, let writer else { return }
     // No record takes less than 32 bytes; and more each time that most of it was outside the scope.
-    let wanted = max(bytesMax / 32 + Limits.recordsPerBatchMax, writer.scanned)
+    let first = (order.isSingle ? 0 : bytesMax / 32) + Limits.recordsPerBatchMax
+    let wanted = max(first, writer.scanned)
     var request = ReadRequest(
       after: writer.position, alarms: order.lane == .alarms, telemetry: order.lane == .telemetry,
       recordsMax: min(wanted, Limits.recordsPerReadMax))
@@ -113,10 +118,30 @@ final class Packing: @unchecked Sendable {
       let body = writer.takeBody(gateway: order.gateway, more: hasMore)
       return finish(.body(body, name: name, through: through, gaps: []))
     }
+    if order.packsGaps, writer.gaps > 0 {
+      return finish(.body(pack(of: writer.gapHeaders), name: name, through: through, gaps: []))
+    }
     // A pack without a record tells of gaps alone.
     let empty: [UInt8] = order.type == .senmlCBOR ? [0x80] : Array("[]".utf8)
     let gaps = writer.gapHeaders
     finish(.body(writer.takePack() ?? empty, name: name, through: through, gaps: gaps))
+  }
+
+  /// Gaps as records of the gateway itself.
+  private func pack(of gaps: [String]) -> [UInt8] {
+    func list<Output: RecordOutput>(_: Output.Type) -> [UInt8] {
+      var list = Output(reservingCapacity: 160 * gaps.count)
+      for gap in gaps {
+        list.object {
+          $0.key("n")
+          $0.string(joining: order.gateway, "/gap")
+          $0.member("vs", gap)
+        }
+      }
+      return list.bytes
+    }
+    if order.type == .senmlCBOR { return [0x9F] + list(CBORWriter.self) + [0xFF] }
+    return [UInt8(ascii: "[")] + list(JSONWriter.self) + [UInt8(ascii: "]")]
   }
 
   private func finish(_ packed: PackedBody) {

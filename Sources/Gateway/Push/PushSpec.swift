@@ -92,6 +92,11 @@ package struct PushSpec: Sendable, Equatable {
 
   package var name: String { consumer.name }
 
+  /// A message is one batch: in SenML its id can only stand beside it, in a property or in the topic.
+  package var isSingle: Bool { kind == .mqtt && format != .json }
+  /// MQTT 3.1.1 has nothing but the topic: the id is there, and gaps are packs of their own.
+  package var packsGaps: Bool { isSingle && version == .v3 }
+
   package var settings: PushMachine.Settings {
     var settings = PushMachine.Settings()
     settings.lanes = consumer.lanes
