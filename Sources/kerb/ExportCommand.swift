@@ -11,6 +11,8 @@ struct ExportCommand: ParsableCommand {
     discussion: """
       Asks the running agent; without one the files are read. Personal points are left out; with --personal, and the
       rights to change things, they come as pseudonyms of this box's exports. What is missing is said on stderr.
+      Where the box did not know the time, `time` is empty and `mono` has the seconds since the box was started; where
+      it falls back from one line to the next, the box was started again.
 
       Example:
         kerb export --since 2h --csv > today.csv
@@ -25,7 +27,7 @@ struct ExportCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Before then; the same forms.", valueName: "TIME"))
   var until: String?
 
-  @Flag(help: "Lines of time, name, value, unit, quality, statistic, window.")
+  @Flag(help: "Lines of time, name, value, unit, quality, statistic, window, mono.")
   var csv = false
 
   @Flag(help: "One SenML pack.")
@@ -47,16 +49,20 @@ struct ExportCommand: ParsableCommand {
     if personal { parameters.append(("personal", "yes")) }
     let holder = try BufferHolder(files)
     var output = Output()
-    output.put(senml ? "[" : "time,name,value,unit,quality,statistic,window\r\n")
+    output.put(senml ? "[" : Self.header)
     var after: Int64 = 0
     var isFirst = true
     var missing: Int64 = 0
+    var untimed = 0
+    var mono: JSONValue?
     while true {
       let page = try holder.ask("export", parameters + [("after", "\(after)")])
       for gap in page["gaps"]?.array ?? [] {
         missing += (gap["to"]?.integer ?? 0) - (gap["from"]?.integer ?? 0) + 1
       }
+      mono = page["mono"] ?? mono
       for record in page["records"]?.array ?? [] {
+        if record["unsynchronised"]?.bool == true { untimed += 1 }
         if senml {
           output.put(isFirst ? "\n" : ",\n")
           var writer = JSONWriter()
@@ -76,16 +82,21 @@ struct ExportCommand: ParsableCommand {
     if senml { output.put("\n]\n") }
     output.flush()
     if missing > 0 { complain(Messages.text(.exportMissing, "\(missing)")) }
+    if untimed > 0 { complain(Messages.text(.exportUntimed, "\(untimed)")) }
+    if untimed > 0, let mono { complain(Messages.text(.exportMono, Shown.scalar(mono))) }
   }
 
-  /// `time` is Unix seconds; empty where no wall time is known.
+  static let header = "time,name,value,unit,quality,statistic,window,mono\r\n"
+
+  /// `time` is Unix seconds; where no wall time is known it is empty, and `mono` has the seconds since the box's start.
   static func line(_ record: JSONValue) -> String {
     let isKnown = record["unsynchronised"]?.bool != true
     func text(_ name: String) -> String { record[name]?.string ?? "" }
     func shown(_ value: JSONValue?) -> String { value.map(Shown.scalar) ?? "" }
     let time: String = isKnown ? shown(record["t"]) : ""
+    let mono: String = isKnown ? "" : shown(record["mono"])
     let value: String = shown(record["v"] ?? record["vb"] ?? record["vs"])
-    let cells: [String] = [time, text("n"), value, text("u"), text("q"), text("stat"), text("window")]
+    let cells: [String] = [time, text("n"), value, text("u"), text("q"), text("stat"), text("window"), mono]
     return cells.map(quoted).joined(separator: ",") + "\r\n"
   }
 

@@ -30,7 +30,7 @@ enum Message {
   case bufferHeld, bufferSpace, bufferGone, bufferAtRest, bufferVerified, bufferDamaged, bufferCopied, bufferRestored
   case bufferGoneMore, goneNothing, goneEvicted, goneThinned, goneOverflow, goneUnsaved, goneDamaged, goneRetention
   case readersHead, flashDays, flashYears
-  case flashWritten, flashRate, flashLife, exportForm, exportTime, exportMissing
+  case flashWritten, flashRate, flashLife, exportForm, exportTime, exportMissing, exportUntimed, exportMono
   case listeningBus, portBusy, portForbidden, portMissing, noReply, corruptReply, refusedReply, lineLost, notServed,
     lineBusy
   case lineOpened, lineClosed, silentUnit, strayBytes, brokenFrame, maskedFrame, notListened, listening, framesMissed
@@ -262,6 +262,12 @@ enum Message {
       )
     case .exportMissing:
       return ("{0} samples of this time are missing: `kerb buffer` says why", "此时段缺少 {0} 个采样：原因见 `kerb buffer`")
+    case .exportUntimed:
+      return (
+        "{0} records have no time, for the box did not know it: `mono` is seconds since the box was started",
+        "{0} 条记录没有时间，因为盒子当时不知道时间：`mono` 是盒子启动以来的秒数"
+      )
+    case .exportMono: return ("the box has now been on for {0} s", "盒子至今已启动 {0} 秒")
     case .listeningBus:
       return ("nothing can be asked on bus {0}: its device speaks when it likes", "总线 {0} 只收听设备主动发送的数据，无法询问")
     case .portBusy:

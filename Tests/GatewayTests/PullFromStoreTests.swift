@@ -19,6 +19,7 @@ private final class House {
   let server: PullServer
   let opening: StoreOpening
   let port: Int
+  let configuration: Configuration
   private let memory: UnsafeMutableRawPointer
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
@@ -30,7 +31,10 @@ private final class House {
   init(state: String) throws {
     var configuration = Site.configuration()
     configuration.listen = [.tcp(host: "127.0.0.1", port: 0)]
+    configuration.statePath = state
+    configuration.runtimePath = state
     configuration.consumers = [PullFixture.consumer("all"), PullFixture.consumer("lift") { $0.kinds = ["elevator"] }]
+    self.configuration = configuration
     let catalogue = Catalogue(configuration)
     memory = .allocate(byteCount: BatchChannel.bytes, alignment: 64)
     channel = BatchChannel(memory: memory, bus: 0)
@@ -69,6 +73,19 @@ private final class House {
     return position
   }
 
+  /// What the control socket answers, now.
+  func ask(_ method: String) throws -> JSONValue {
+    let catalogue = Catalogue(configuration)
+    let control = ControlServer(
+      configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
+      field: ScriptedField(catalogue), pull: nil, arenaBytes: 0, startedAt: .zero, group: group,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    try control.start()
+    defer { control.stop() }
+    let path = ControlServer.path(runtime: configuration.runtimePath)
+    return try ControlClient(path: path, waitNs: WireClient.patienceNs).call(method)
+  }
+
   func leave() {
     server.stop()
     store.stop()
@@ -98,6 +115,31 @@ private final class House {
   }
 
   private func now() -> Instant { Instant(nanoseconds: kerb_monotonic_ns()) }
+
+  @Test("Without wall time an export says of each record when it was since the box's start, with and without the agent")
+  func exportWithoutTime() throws {
+    try state { path in
+      let house = try House(state: path)
+      let first = kerb_monotonic_ns() / 1_000_000_000 * 1_000_000_000
+      for index in 0..<3 {
+        let at = Instant(nanoseconds: first + 250_000_000 * Int64(index))
+        #expect(house.channel.filling.append(Sample(at: at, raw: Int64(index), series: 6, quality: .good)))
+      }
+      try house.handOver()
+      _ = try house.flush()
+      let (running, configuration) = (try house.ask("export"), house.configuration)
+      house.leave()
+      let atRest = try BufferAtRest(configuration).call("export", [])
+      for page in [running, atRest] {
+        let records = try #require(page["records"]?.array)
+        let seconds = Double(first / 1_000_000_000)
+        #expect(records.map { $0["mono"]?.double } == [seconds, seconds + 0.25, seconds + 0.5])
+        #expect(records.allSatisfy { $0["t"] == nil && $0["unsynchronised"] == .bool(true) })
+      }
+      #expect((running["mono"]?.double ?? 0) >= Double(first) / 1e9, "now, so that an age can be told")
+      #expect(atRest["mono"] == nil, "it may be another box's")
+    }
+  }
 
   @Test("What buses hand over is pulled whole, once, over two starts; ids are never used twice")
   func wholeWay() throws {

@@ -198,12 +198,13 @@ struct ExportRequest {
   }
 
   /// The page: its records, what is missing, and where the next one begins. Personal points are left out without a
-  /// `pseudonymKey`.
+  /// `pseudonymKey`. `now`: of a running agent.
   func write(
-    _ answer: ReadAnswer, catalogues: [UInt32: Catalogue], epoch: UInt32, now: Instant, pseudonymKey: [UInt8]? = nil,
+    _ answer: ReadAnswer, catalogues: [UInt32: Catalogue], now: Instant?, pseudonymKey: [UInt8]? = nil,
     into writer: inout JSONWriter
   ) {
-    let timeline = Timeline(epoch: epoch, now: now, clocks: answer.clocks)
+    // Of no running epoch: what is relative to now means nothing in a file. Without wall time each record has `mono`.
+    let timeline = Timeline(epoch: 0, now: now ?? .zero, clocks: answer.clocks)
     var isBeyond = !answer.batches.isEmpty
     writer.object { root in
       root.key("records")
@@ -232,6 +233,10 @@ struct ExportRequest {
             $0.member("reason", gap.reason.name)
           }
         }
+      }
+      if let now {
+        root.key("mono")
+        root.seconds(milliseconds: Timeline.floorMs(now.nanoseconds))
       }
       root.member("next", answer.next.telemetry)
       // Beyond the end nothing comes that is asked for: times go up within an epoch, and behind the newest is none.

@@ -54,8 +54,7 @@ package final class BufferAtRest {
       catalogues[version] = try? Catalogue(decoding: bytes)
     }
     request.write(
-      answer, catalogues: catalogues, epoch: 0, now: Instant(nanoseconds: kerb_monotonic_ns()),
-      pseudonymKey: try request.isPersonal ? key() : nil, into: &writer)
+      answer, catalogues: catalogues, now: nil, pseudonymKey: try request.isPersonal ? key() : nil, into: &writer)
   }
 
   /// Whoever may read the key may read what it makes.

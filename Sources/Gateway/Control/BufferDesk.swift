@@ -105,8 +105,7 @@ final class BufferDesk: @unchecked Sendable {
           reply.value(
             ControlDesk.result {
               request.write(
-                found, catalogues: catalogues, epoch: found.clocks.last?.epoch ?? 0, now: self.now(),
-                pseudonymKey: pseudonymKey, into: &$0)
+                found, catalogues: catalogues, now: self.now(), pseudonymKey: pseudonymKey, into: &$0)
             })
         }
       }
