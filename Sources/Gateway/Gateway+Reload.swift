@@ -37,6 +37,7 @@ extension Gateway {
     configuration.consumers = new.consumers
     configuration.pushes = new.pushes
     for change in outcome.applied { logger.notice("reload: \(change)") }
+    for warning in new.warnings { logger.warning("configuration: \(warning.text)") }
     if !outcome.restart.isEmpty {
       logger.warning("reload: changed, and in force after a restart: \(outcome.restart.joined(separator: ", "))")
     }

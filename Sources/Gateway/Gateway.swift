@@ -111,6 +111,7 @@ package final class Gateway {
         "gateway": "\(configuration.gatewayID)", "epoch": "\(opening.epoch)", "buses": "\(field.busCount)",
         "devices": "\(field.deviceCount)", "points": "\(field.pointCount)", "store": "\(opening.storeID)",
       ])
+    for warning in configuration.warnings { logger.warning("configuration: \(warning.text)") }
     lookForTroubles()
     notify.ready()
     return true

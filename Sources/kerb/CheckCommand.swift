@@ -11,7 +11,8 @@ struct Check: ParsableCommand {
     commandName: "check",
     abstract: "Check the configuration and its profiles; says everything that is wrong at once.",
     discussion: """
-      Each mistake is a line «file:line:column: key: message». `kerb run` refuses what this refuses.
+      Each mistake is a line «file:line:column: key: message». `kerb run` refuses what this refuses. Of what only has
+      no effect it warns.
 
       Example:
         kerb check -c site/kerb.toml
@@ -53,6 +54,9 @@ struct Check: ParsableCommand {
       let note = Phrase("runs all the same, without the board: {0}", "仍可运行，但没有主板信息：{0}")(problem.text)
       show(Colour.yellow.apply(note))
     }
+    for warning in configuration.warnings {
+      show(Colour.yellow.apply(Phrase("runs all the same: {0}", "仍可运行：{0}")(warning.text)))
+    }
   }
 
   private func report(_ configuration: Configuration?, _ diagnostics: Diagnostics) {
@@ -60,7 +64,7 @@ struct Check: ParsableCommand {
     writer.object { root in
       root.member("valid", configuration != nil)
       list("errors", diagnostics.sorted, &root)
-      list("warnings", configuration?.boardProblems ?? [], &root)
+      list("warnings", (configuration?.boardProblems ?? []) + diagnostics.sortedWarnings, &root)
       if let configuration {
         root.member("gateway", configuration.gatewayID)
         for (name, count) in counts(configuration) { root.member(name, count) }

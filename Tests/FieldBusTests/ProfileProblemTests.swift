@@ -2,12 +2,13 @@ import FieldBus
 import TestSupport
 import Testing
 
-private func problems(of text: String, id: String) -> [String] {
+private func problems(of profile: String, id: String) -> [String] {
   let diagnostics = Diagnostics()
-  if let root = TomlFile.parse(text, file: "p", into: diagnostics) {
+  if let root = TomlFile.parse(profile, file: "p", into: diagnostics) {
     _ = ProfileParser.parse(root, id: id, diagnostics: diagnostics)
   }
-  return diagnostics.sorted.map { withoutLibraryWords(String($0.text.dropFirst(2))) }
+  func text(_ one: Diagnostic) -> String { withoutLibraryWords(String(one.text.dropFirst(2))) }
+  return diagnostics.sorted.map(text) + diagnostics.sortedWarnings.map { "warning: \(text($0))" }
 }
 
 @Suite("A profile is told")

@@ -94,6 +94,18 @@ import Testing
     #expect(rig.events.map(\.severity) == [.warning, .critical, .critical, .warning])
   }
 
+  @Test("to its own severity or a lower one it never escalates", arguments: [Severity.warning, .notice])
+  func neverEscalated(_ to: Severity) {
+    let rig = rig(
+      rule {
+        $0.escalateNs = 600 * secondNs
+        $0.escalateTo = to
+      })
+    rig.tell(0, .yes, at: 0)
+    for minute in Int64(1)...60 { rig.tick(minute * 60 * secondNs) }
+    #expect(changes(rig) == [.raised] && rig.events.map(\.severity) == [.warning])
+  }
+
   @Test("a latched alarm waits for its acknowledgement, however long its condition is gone")
   func latched() {
     let rig = rig(

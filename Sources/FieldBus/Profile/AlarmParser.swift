@@ -70,7 +70,7 @@ package enum AlarmParser {
     alarm.escalateNs = escalation.duration("after", in: Limits.escalateNsMin...Limits.intervalNsMax) ?? 0
     alarm.escalateTo = escalation.choice("to", among: Severity.words)
     if let to = alarm.escalateTo, to <= alarm.severity {
-      escalation.report("to", "is not above the alarm's own severity: there is nothing to escalate to")
+      escalation.warn("to", "is not above the alarm's own severity: it never escalates")
     }
     escalation.finish()
   }

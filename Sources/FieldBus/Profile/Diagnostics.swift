@@ -23,6 +23,8 @@ package struct Diagnostic: Sendable, Hashable {
 /// Collects; never throws. Passed along by reference while files are read.
 package final class Diagnostics {
   package private(set) var all: [Diagnostic] = []
+  /// What has no effect and does no harm: the agent runs all the same.
+  package private(set) var warnings: [Diagnostic] = []
   private var seen: Set<Diagnostic> = []
   /// By section ("bus", "point"): every key that a reader asked for. Documentation and schemas are checked by it.
   package private(set) var knownKeys: [String: Set<String>] = [:]
@@ -40,9 +42,17 @@ package final class Diagnostics {
     if seen.insert(diagnostic).inserted { all.append(diagnostic) }
   }
 
+  package func warn(_ place: SourcePlace, _ key: String, _ message: String) {
+    let diagnostic = Diagnostic(place: place, key: key, message: message)
+    if seen.insert(diagnostic).inserted { warnings.append(diagnostic) }
+  }
+
   /// By file, then line, then column.
-  package var sorted: [Diagnostic] {
-    all.sorted {
+  package var sorted: [Diagnostic] { Self.sorted(all) }
+  package var sortedWarnings: [Diagnostic] { Self.sorted(warnings) }
+
+  private static func sorted(_ list: [Diagnostic]) -> [Diagnostic] {
+    list.sorted {
       ($0.place.file, $0.place.line, $0.place.column) < ($1.place.file, $1.place.line, $1.place.column)
     }
   }

@@ -328,7 +328,8 @@ package struct PointParser {
     return text.hasPrefix("+") ? nil : Int64(text)
   }
 
-  /// A raw value that the type never has would be waited for in vain.
+  /// A raw value that the type never has would be waited for in vain. What means «no value» to the whole register may
+  /// stand beside `bits` that are too few for it.
   private func checkRaw(
     _ value: Int64, in raw: ClosedRange<Int64>?, _ type: ValueType?, at place: SourcePlace, key: String
   ) {
@@ -339,7 +340,11 @@ package struct PointParser {
     if raw.lowerBound < 0, value > raw.upperBound, value - span - 1 < 0 {
       message += "; did you mean \(value - span - 1)?"
     }
-    reader.diagnostics.report(place, reader.keyPath(key), message)
+    if key == "invalid", raw != type.rawRange, type.rawRange?.contains(value) == true {
+      reader.diagnostics.warn(place, reader.keyPath(key), message)
+    } else {
+      reader.diagnostics.report(place, reader.keyPath(key), message)
+    }
   }
 
   // MARK: When it is read and reported

@@ -31,6 +31,8 @@ package final class TableReader {
     diagnostics.report(table[key] == nil ? table.place : valuePlace(key), keyPath(key), message)
   }
 
+  package func warn(_ key: String, _ message: String) { diagnostics.warn(valuePlace(key), keyPath(key), message) }
+
   /// The raw item; marks the key as known.
   package func item(_ key: String) -> TomlItem? {
     asked.insert(key)

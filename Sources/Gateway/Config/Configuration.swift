@@ -74,6 +74,8 @@ package struct Configuration: Sendable {
   package var board: Board?
   /// Of a board that is unknown or has mistakes in its file: told, and no reason to stand still. It gives names only.
   package var boardProblems: [Diagnostic] = []
+  /// What has no effect in the files that were read.
+  package var warnings: [Diagnostic] = []
 
   package var telemetryBytes = 256 << 20
   package var alarmBytes = 16 << 20

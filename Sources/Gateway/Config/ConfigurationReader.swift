@@ -56,6 +56,7 @@ package struct ConfigurationReader {
       // Sums over what is wrong would be wrong themselves.
       if diagnostics.count == reportsBefore, enforcesMemoryLimit { reader.checkMemory(root) }
     }
+    reader.configuration.warnings = diagnostics.sortedWarnings
     return diagnostics.count == reportsBefore ? reader.configuration : nil
   }
 
