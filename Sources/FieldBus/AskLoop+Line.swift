@@ -131,7 +131,7 @@ extension AskLoop where Line: ~Copyable {
   }
 
   private func noteStray(_ count: Int) {
-    guard keepsFrames, count > 0 else { return }
+    guard count > 0 else { return }
     let bytes = UnsafeBufferPointer(start: UnsafePointer(chunk), count: count)
     board.blackBox.note(.stray, .line, bytes, hasChecksum: true, at: port.now)
   }

@@ -27,8 +27,6 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
   let meterRule: FrameSpec?
   let board: BusBoard
   private let characterNs: Int64
-  /// No personal value gets into the black box: where there is one, nothing does.
-  let keepsFrames: Bool
   private var meter = UtilisationMeter()
   /// Of the last question that had one.
   package var serial: UInt8 = 0
@@ -72,7 +70,6 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     questions = arena.take(UInt8.self, count: asks.reduce(0) { $0 + $1.bytes.count }, first: 0)
     chunk = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
     scratch = arena.take(UInt8.self, count: CommandFrame.bytesMax, first: 0)
-    keepsFrames = !layout.devices.contains { $0.points.contains(where: \.personal) }
     rules = layout.devices.map { $0.frame ?? .dlt645 }
     meterRule = FrameSpec.meter(layout.spec.busProtocol)
     lineAlarms = LineAlarms(layout, arena: &arena)
@@ -130,7 +127,7 @@ package struct AskLoop<Line: FramePort & ~Copyable>: ~Copyable {
     Outcome, FrameExchange.Found
   ) {
     let (frames, bytes) = (exchange.foreignFrames, exchange.foreignBytes)
-    let notes = FrameNotes(blackBox: keepsFrames ? board.blackBox : nil, origin: origin)
+    let notes = FrameNotes(blackBox: board.blackBox, origin: origin)
     var found = FrameExchange.Found()
     var outcome = Outcome.good
     do {

@@ -31,7 +31,8 @@ package struct BusBoard: @unchecked Sendable {
     points = PointBoard(points: layout.size.points, arena: &arena)
     inbox = Inbox(arena: &arena)
     let personal = layout.devices.filter { $0.points.contains(where: \.personal) }
-    blackBox = BlackBox(personalUnits: personal.map(\.address), arena: &arena)
+    blackBox = BlackBox(
+      personalUnits: personal.map(\.address), isModbus: layout.spec.busProtocol.isModbus, arena: &arena)
     splitCount = layout.nodes.count
     splits = arena.takeBytes(Swift.max(splitCount, 1) * 8).bindMemory(
       to: Atomic<Int64>.self, capacity: Swift.max(splitCount, 1))

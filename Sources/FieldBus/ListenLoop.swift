@@ -1,6 +1,6 @@
 // A serial bus at work: a device that speaks when it likes, lines of text or binary frames, such as a card
-// reader. Every frame is an occurrence of its own: its fields are reported even if they are the same as before.
-// Runs on the bus's thread; `step()` allocates nothing.
+// reader. Every frame is an occurrence of its own: its fields are reported even if they are the same as before. All
+// that comes goes into the black box, too. Runs on the bus's thread; `step()` allocates nothing.
 
 import StreamCore
 
@@ -17,6 +17,8 @@ package struct ListenLoop: ~Copyable {
   private let bindings: UnsafeMutablePointer<Binding>
   private let places: FramePlaces
   private let bytes: UnsafeMutablePointer<UInt8>
+  private var heard: HeardBytes
+  private var toldFaults: Int64 = 0
   private let board: BusBoard
   private let pointCount: Int
   private let alarmCount: Int
@@ -28,11 +30,13 @@ package struct ListenLoop: ~Copyable {
   private static let chunkBytes = 256
   /// A frame doesn't pause so long within itself.
   private static let pauseNs: Int64 = 100_000_000
+  /// Within a line of text it may; what has come by then is shown, and again with the whole line if that follows.
+  private static let textPauseNs: Int64 = 1_000_000_000
 
   package static func bytes(_ layout: BusLayout) -> Int {
     LineSplitter.bytes + FrameReader.memoryBytes + Decoder.bytes(sentinels: layout.sentinels.count)
       + Arena.bytes(of: Binding.self, count: layout.size.points) + FramePlaces.bytes(layout)
-      + Arena.bytes(of: UInt8.self, count: chunkBytes)
+      + Arena.bytes(of: UInt8.self, count: chunkBytes) + HeardBytes.bytes
   }
 
   package init(
@@ -55,6 +59,8 @@ package struct ListenLoop: ~Copyable {
     links = LinkTable(layout, boards: boards, own: board.points, arena: &arena)
     places = FramePlaces(layout, arena: &arena)
     bytes = arena.take(UInt8.self, count: Self.chunkBytes, first: 0)
+    heard = HeardBytes(
+      isPersonal: layout.devices.contains { $0.points.contains(where: \.personal) }, arena: &arena)
     var invalid = 0
     for (index, spec) in layout.devices.flatMap(\.points).enumerated() {
       bindings[index] = Binding(framePoint: spec, point: index)
@@ -91,25 +97,69 @@ package struct ListenLoop: ~Copyable {
   }
 
   private mutating func take(_ byte: UInt8) {
-    guard let rule else {
-      if splitter.take(byte) { take() }
-      return
-    }
+    heard.take(byte)
+    guard let rule else { return takeText(byte) }
     if frames.take(byte, rule) {
-      repeat { take() } while frames.next(rule)
+      takeFrames(rule)
+    } else if heard.count - frames.pendingBytes >= Limits.frameBytesMax {
+      noteNoise()
     }
   }
 
-  /// When the frame that has begun is given up; never: none has.
+  private mutating func takeText(_ byte: UInt8) {
+    let dropped = splitter.droppedBytes
+    if splitter.take(byte) {
+      note(.reply, splitter.whole)
+      heard.restart()
+      take()
+    } else if splitter.pendingBytes == 0 || splitter.droppedBytes > dropped {
+      noteNoise()
+    }
+  }
+
+  private mutating func takeFrames(_ rule: FrameRule) {
+    repeat {
+      let whole = UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: frames.pendingBytes)
+      noteNoise()
+      note(.reply, UnsafeBufferPointer(rebasing: whole[..<frames.frameLength]))
+      heard.restart(with: UnsafeBufferPointer(rebasing: whole[frames.frameLength...]))
+      take()
+    } while frames.next(rule)
+  }
+
+  /// When what has begun is given up, or shown as it is; never: nothing has.
   private var pauseEnd: Instant {
-    rule != nil && frames.pendingBytes > 0 ? lastByteAt + Self.pauseNs : .distantFuture
+    guard heard.count > 0 || (rule != nil && frames.pendingBytes > 0) else { return .distantFuture }
+    return lastByteAt + (rule == nil ? Self.textPauseNs : Self.pauseNs)
   }
 
   /// The device has fallen silent within a frame: it won't go on with it.
   private mutating func pause(at now: Instant) {
-    guard let rule, pauseEnd <= now else { return }
-    while frames.giveUp(rule) { take() }
-    frames.clear()
+    guard pauseEnd <= now else { return }
+    if let rule {
+      while frames.giveUp(rule) { takeFrames(rule) }
+      frames.clear()
+    }
+    noteNoise()
+  }
+
+  // MARK: Black box
+
+  private func note(
+    _ kind: FrameKind, _ bytes: UnsafeBufferPointer<UInt8>, length: Int? = nil, cause: Corruption? = nil
+  ) {
+    board.blackBox.note(kind, .line, bytes, length: length, hasChecksum: true, cause: cause, at: port.now)
+  }
+
+  /// What has come and is part of no frame, nor of what may become one.
+  private mutating func noteNoise() {
+    let pending = rule == nil ? 0 : frames.pendingBytes
+    let count = heard.count - pending
+    guard count > 0 else { return }
+    let isFault = frames.checksumFaults > toldFaults
+    toldFaults = frames.checksumFaults
+    note(isFault ? .broken : .stray, heard.first(count), length: count, cause: isFault ? .checksum : nil)
+    heard.restart(with: UnsafeBufferPointer(start: UnsafePointer(frames.bytes), count: pending))
   }
 
   private mutating func openPort(at now: Instant) -> Instant {
@@ -121,6 +171,7 @@ package struct ListenLoop: ~Copyable {
       // Nothing is known of the device until it speaks.
       board.device(0).set(.state, BusBoard.starting)
       board.bus.set(.state, BusBoard.running)
+      note(.opened, UnsafeBufferPointer(start: nil, count: 0))
       lineAlarms.listens(&pipeline, at: now)
       board.bus.set(.problem, 0)
       return now
@@ -134,6 +185,8 @@ package struct ListenLoop: ~Copyable {
     port.close()
     splitter.clear()
     frames.clear()
+    noteNoise()
+    if isOpen { note(.lost, UnsafeBufferPointer(start: nil, count: 0)) }
     isOpen = false
     reopenAt = now + reopenNs
     reopenNs = Swift.min(reopenNs * 2, Limits.reopenNsMax)

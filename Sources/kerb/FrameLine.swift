@@ -9,8 +9,10 @@ struct FrameLine {
   private var asked: [UInt8: (address: Int, at: Int64)] = [:]
   private let showsBytes: Bool
   private let busProtocol: BusProtocol
+  private let points: HeardPoints
 
-  init(showsBytes: Bool, _ busProtocol: BusProtocol) {
+  init(showsBytes: Bool, _ busProtocol: BusProtocol, _ points: HeardPoints = HeardPoints()) {
+    self.points = points
     self.showsBytes = showsBytes
     self.busProtocol = busProtocol
   }
@@ -38,8 +40,7 @@ struct FrameLine {
     case .request, .reply: break
     }
     if !busProtocol.isModbus {
-      let said = MeterLine.text(frame.bytes, busProtocol) ?? hex(frame)
-      return "\(frame.kind == .request ? ">" : "<")     \(said)"
+      return "\(frame.kind == .request ? ">" : "<")     \(words(frame))"
     }
     guard bytes.count >= 4 else { return "?     \(hex(frame))" }
     let isRequest = frame.kind == .request
@@ -53,6 +54,14 @@ struct FrameLine {
     let answer = reply(Array(bytes.dropLast(2)), isMasked: frame.isMasked)
     // The time must not be cut off with the values.
     return head + Table.cut(answer, to: Table.widthMax - 22 - took.count) + took
+  }
+
+  /// Of a frame that is none of Modbus: in a meter's words, point by point, as text, or as bytes.
+  private func words(_ frame: LineFrame) -> String {
+    if frame.isMasked { return "\(Messages.text(.maskedFrame)) \(frame.length)" }
+    if busProtocol.isMeter { return MeterLine.text(frame.bytes, busProtocol) ?? hex(frame) }
+    let bytes = HeardPoints.line(frame.bytes) ?? hex(frame)
+    return points.text(frame).map { "\($0)  \(bytes)" } ?? bytes
   }
 
   private func request(_ body: [UInt8]) -> String {

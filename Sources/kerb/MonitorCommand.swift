@@ -15,8 +15,9 @@ struct Monitor: ParsableCommand {
     abstract: "A bus's frames as they pass, decoded, with times.",
     discussion: """
       Begins with the last frames that the agent remembers. A * marks a command's frame, a ~ one that only makes sure
-      that no late reply is on its way. Without an agent the line is listened to: another master's requests and the
-      replies. Personal values are zeros. Ends on Ctrl-C.
+      that no late reply is on its way. Of a device that speaks when it likes all is shown that it sends, with its
+      points' values. Without an agent a line of Modbus is listened to: another master's requests and the replies.
+      Personal values are zeros. Ends on Ctrl-C.
 
       Wireshark and tshark decode the file as Modbus RTU; with -o mbrtu.tcp.port:502 they also tell the query from the
       response where both look alike (functions 5, 6, 15, 16). Frames of other buses are bytes without a dissector there
@@ -34,16 +35,19 @@ struct Monitor: ParsableCommand {
     Int?
   @Option(help: ArgumentHelp("End after so many frames.", valueName: "N")) var count: Int?
   @Flag(help: "Show the bytes below each line.") var bytes = false
-  @Flag(help: "One object a frame: t, unsynchronised, number, mono_ns, kind, origin, cause, masked, length, bytes.")
+  @Flag(
+    help: "One object a frame: t, unsynchronised, number, mono_ns, kind, origin, cause, masked, length, bytes, values.")
   var json = false
 
   func run() throws {
     // An agent runs on although its file is wrong by now, or unreadable.
-    let buses = files.read(into: Diagnostics())?.buses ?? []
-    let busProtocol = buses.first { $0.name == bus }?.busProtocol ?? .modbusRTU
+    let configuration = files.read(into: Diagnostics())
+    let busProtocol = configuration?.buses.first { $0.name == bus }?.busProtocol ?? .modbusRTU
+    let points = HeardPoints(bus: bus, configuration)
     let capture = try write.map { try CaptureFile($0, bus: bus, isModbus: busProtocol.isModbus) }
     var out = FrameOutput(
-      json: json, line: FrameLine(showsBytes: bytes, busProtocol), capture: capture, left: count ?? .max)
+      json: json, line: FrameLine(showsBytes: bytes, busProtocol, points), points: points, capture: capture,
+      left: count ?? .max)
     let deadline = seconds.map { kerb_monotonic_ns() + Int64(max(0, $0)) * 1_000_000_000 } ?? .max
     if let client = try Agent(options: files).clientIfRunning() {
       try follow(client, until: deadline, &out)
@@ -113,6 +117,7 @@ struct Monitor: ParsableCommand {
 struct FrameOutput {
   let json: Bool
   var line: FrameLine
+  let points: HeardPoints
   let capture: CaptureFile?
   var left: Int
   /// From the monotonic clock to the wall's; nil: that is not known.
@@ -123,18 +128,23 @@ struct FrameOutput {
     left -= 1
     let now = kerb_monotonic_ns()
     try capture?.put(frame, unixNs: frame.at.nanoseconds + (kerb_realtime_ns() - now))
-    if json { return show(Self.object(frame, offsetNs, now: now)) }
+    if json { return show(Self.object(frame, offsetNs, now: now, values: points.values(frame))) }
     show(line.text(frame, offsetNs: offsetNs))
   }
 
   /// With its time as every record has it.
-  static func object(_ frame: LineFrame, _ offsetNs: Int64?, now: Int64) -> JSONWriter {
+  static func object(
+    _ frame: LineFrame, _ offsetNs: Int64?, now: Int64, values: [JSONValue] = []
+  ) -> JSONWriter {
     let timeline = Timeline(
       epoch: 0, now: Instant(nanoseconds: now), clocks: [EpochClock(epoch: 0, offsetNs: offsetNs)])
     var writer = JSONWriter()
     writer.object {
       timeline.write(frame.at, epoch: 0, into: &$0)
       FrameRecord.write(frame, into: &$0)
+      guard !values.isEmpty else { return }
+      $0.key("values")
+      $0.value(.array(values))
     }
     return writer
   }

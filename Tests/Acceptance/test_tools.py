@@ -1,9 +1,12 @@
 """The tools that ask a line: through the running agent, and on a line that nobody has; and what tshark makes of a capture."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import time
+import tty
 
 import pytest
 
@@ -121,6 +124,8 @@ def test_a_scan_writes_a_configuration_that_runs(house, line):
     agent = house.agent(BUS.replace("{link}", str(line)), start=False)
     options = ["--to", 10, "--baud", 19200, "--baud", 9600, "--parity", "none"]
     answer = asked(agent, "scan", "line", *options, "--write", "--json")
+    assert answer.stderr.startswith("scanning bus line")
+    assert all(len(line) <= 80 for line in re.split("[\r\n]", answer.stderr)), answer.stderr
     assert "found" in answer.stderr or answer.stderr
     result = json.loads(answer.stdout)
     assert [(each["address"], each["baud"]) for each in result["found"]] == [(3, 19200), (7, 19200), (9, 19200)]
@@ -169,6 +174,59 @@ def test_without_an_agent_monitor_listens(house, line):
     agent = house.agent(BUS.replace("{link}", str(line)) + DEVICES, start=False)
     listened = asked(agent, "monitor", "line", "--seconds", 1)
     assert listened.stdout == "" and "listening" in listened.stderr
+
+
+TALKER = """
+kind = "weather-station"
+[frame]
+format = "text"
+end = "\\r\\n"
+split = ","
+[[point]]
+name = "wind"
+read = "field 1"
+type = "i16"
+scale = 0.1
+unit = "m/s"
+[[point]]
+name = "state"
+read = "field 2"
+type = "text:8"
+"""
+
+
+def test_monitor_shows_what_a_device_says_unasked(house):
+    """A device that speaks when it likes: nothing is asked, everything that it says is seen."""
+    talker, slave = os.openpty()
+    tty.setraw(slave)
+    try:
+        profile = house.folder / "profiles/weather-station/talker.toml"
+        profile.parent.mkdir(parents=True)
+        profile.write_text(TALKER)
+        agent = house.agent(
+            f'[[bus]]\nname = "mast"\nprotocol = "serial"\nport = "{os.ttyname(slave)}"\n'
+            '[[device]]\nname = "mast"\nbus = "mast"\nprofile = "weather-station/talker"\n')
+        poll(lambda: agent.bus("mast")["state"] == "running", lambda: agent.bus("mast"))
+        os.write(talker, b"42,calm\r\n\x00\xff\r\n")
+        # The opening of the line, and the first frame: it ends by itself.
+        first = [json.loads(each) for each in asked(agent, "monitor", "mast", "--count", 2, "--json").stdout.splitlines()]
+        assert [each["kind"] for each in first] == ["opened", "reply"]
+        said = first[1]
+        assert bytes.fromhex(said["bytes"]) == b"42,calm\r\n" and said["length"] == 9 and said["origin"] == "line"
+        assert [(each["point"], each.get("v", each.get("vs"))) for each in said["values"]] == [("wind", 4.2), ("state", "calm")]
+        shown = asked(agent, "monitor", "mast", "--count", 3).stdout.splitlines()
+        assert shown[1].endswith('wind 4.2 m/s · state calm  "42,calm\\r\\n"'), shown
+        assert shown[2].endswith("00ff0d0a"), shown
+        assert all(len(each) <= 80 for each in shown)
+        capture = house.folder / "mast.pcapng"
+        asked(agent, "monitor", "mast", "--seconds", 0, "--write", capture)
+        decoded = subprocess.run(
+            [shutil.which("tshark"), "-r", capture, "-T", "fields", "-e", "frame.protocols", "-e", "data.data"],
+            capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+        assert [each.split("\t")[1] for each in decoded] == [b"42,calm\r\n".hex(), "00ff0d0a"], decoded
+    finally:
+        os.close(talker)
+        os.close(slave)
 
 
 def test_ports_are_listed_without_a_configuration():

@@ -108,6 +108,9 @@ struct AskedProfileTests {
     }
     rig.run(questions: 1)
     #expect(rig.texts.first?.count == Limits.pseudonymBytes)
+    let frames = rig.board.blackBox.frames(after: 0)
+    #expect(frames.map(\.kind) == [.opened, .request, .reply] && frames[1].bytes == Array("CARD?\r\n".utf8))
+    #expect(frames[2].isMasked && frames[2].bytes == Array(repeating: 0, count: 12))
     let clear = Array("0012345678".utf8)
     let all = rig.everything
     let starts = all.indices.dropLast(clear.count).filter { all[$0] == clear[0] }

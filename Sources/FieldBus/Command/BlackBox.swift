@@ -6,13 +6,15 @@
 // received. Not seen are the bytes of a reply that broke off before its timeout. On TCP the frames are shown in RTU
 // form, with the CRC that they would have.
 //
-// Invariant: no personal value gets in. The data of replies from units with personal points are zeros, and so is
-// everything on their line that is no checked reply.
+// Invariant: no personal value gets in. Of Modbus the data of replies from units with personal points are zeros, and
+// so is everything on their line that is no checked reply. Of other lines with personal points everything is zeros that
+// did not go out from here: where a value stands in a frame is known only as far as its sender keeps to its form.
 
 import StreamCore
 import Synchronization
 
 package enum FrameKind: UInt8, BitwiseCopyable, Sendable {
+  /// `reply` is also what a device sends that speaks when it likes.
   case request, reply
   /// Came in answer and was not one: `bytes` as far as known, `cause` says what was wrong.
   case broken
@@ -91,12 +93,14 @@ package struct BlackBox: @unchecked Sendable {
   /// 256 units, and whether any.
   private let personal: UnsafeMutablePointer<Bool>
   private let hasPersonal: Bool
+  private let isModbus: Bool
 
   package static var bytes: Int {
     ((1 + count * cellWords) * 8).rounded(to: Arena.alignment) + Arena.bytes(of: Bool.self, count: 256)
   }
 
-  package init(personalUnits: [Int], arena: inout Arena) {
+  package init(personalUnits: [Int], isModbus: Bool, arena: inout Arena) {
+    self.isModbus = isModbus
     let total = 1 + Self.count * Self.cellWords
     words = arena.takeBytes(total * 8).bindMemory(to: Atomic<Int64>.self, capacity: total)
     for index in 0..<total { (words + index).initialize(to: Atomic(0)) }
@@ -143,6 +147,7 @@ package struct BlackBox: @unchecked Sendable {
 
   /// From where on a frame's bytes must not be kept.
   private func firstMasked(_ kind: FrameKind, _ bytes: UnsafeBufferPointer<UInt8>) -> Int {
+    guard isModbus else { return hasPersonal && kind != .request ? 0 : bytes.count }
     switch kind {
     case .request: return bytes.count > 1 && bytes[1] > 4 && personal[Int(bytes[0])] ? 6 : bytes.count
     case .reply:
@@ -197,7 +202,7 @@ package struct BlackBox: @unchecked Sendable {
       length: Int(facts.length), bytes: bytes)
     let isWhole = frame.kind == .request || frame.kind == .reply
     let shows = facts.flags & Facts.hasChecksum != 0
-    if isWhole, frame.isMasked || !shows {
+    if isModbus, isWhole, frame.isMasked || !shows {
       // Never on the line in this form (TCP, or masked), or sent by libmodbus behind what it was given.
       if shows { frame.bytes.removeLast(Swift.min(2, frame.bytes.count)) }
       let sum = modbusChecksum(frame.bytes)

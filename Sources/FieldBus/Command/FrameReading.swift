@@ -16,6 +16,18 @@ package enum FrameReading {
     return (first..<(first + count)).map { bytes[$0] }
   }
 
+  /// Of a device that speaks when it likes; nil: such a frame does not hold the point.
+  package static func point(_ point: PointSpec, unasked frame: [UInt8], _ spec: FrameSpec) -> PointReading? {
+    if let text = spec.textFrame {
+      guard frame.count > text.end.count, Array(frame.suffix(text.end.count)) == text.end else { return nil }
+      return field(point, in: LineReply(frame: Array(frame.dropLast(text.end.count)), tookNs: 0), spec)
+    }
+    guard case .byte(let place) = point.source else { return nil }
+    return decode(point, bytes: Array(frame.dropFirst(place).prefix(point.type.bytes)), tookNs: 0) { decoder, binding in
+      frame.withUnsafeBufferPointer { decoder.decode(binding, data: $0) }
+    }
+  }
+
   /// Nil: the reply is no answer to the question.
   static func point(
     _ point: PointSpec, in reply: LineReply, to request: AskRequest, _ spec: FrameSpec

@@ -28,6 +28,8 @@ package struct LineSplitter: ~Copyable {
       droppedBytes += Int64(length)
       let kept = Swift.min(frame.end.count - 1, length)
       for index in 0..<kept { buffer[index] = buffer[length - kept + index] }
+      // `clear` knows only of what comes now.
+      for index in kept..<length { buffer[index] = 0 }
       length = kept
       isOverlong = true
     }
@@ -98,6 +100,11 @@ package struct LineSplitter: ~Copyable {
 
   /// The line without its end, until `clear()`.
   package var line: UnsafeMutableBufferPointer<UInt8> { UnsafeMutableBufferPointer(start: buffer, count: length) }
+
+  /// The line with its end, as it was sent: when `take` has said that it is complete, until `clear()`.
+  package var whole: UnsafeBufferPointer<UInt8> {
+    UnsafeBufferPointer(start: UnsafePointer(buffer), count: length + frame.end.count)
+  }
 
   /// The line is exactly these bytes, its end left out.
   package func isLine(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
