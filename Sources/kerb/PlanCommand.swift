@@ -8,9 +8,10 @@ import StreamCore
 struct Plan: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "Show what the configuration costs: requests and use of each line, memory by line.",
+    abstract: "Show what the configuration costs: requests and use of each line, memory, flash, upstream bytes.",
     discussion: """
-      Needs no running agent and opens no line.
+      Needs no running agent and opens no line. What goes to the flash and to each platform in a day is the most that
+      can come: every reading and every window reported.
 
       Example:
         kerb plan -c /etc/kerb/kerb.toml
@@ -31,6 +32,7 @@ struct Plan: ParsableCommand {
       show(memory, limit: configuration.memoryLimitBytes)
       show(layouts.flatMap(\.deviceMemory))
       show(FlashPlan(configuration))
+      show(UpstreamPlan(configuration))
     }
     _ = try files.read()
   }
@@ -39,23 +41,26 @@ struct Plan: ParsableCommand {
 
   private func show(_ layout: BusLayout) {
     let spec = layout.spec
-    say("bus \(spec.name)  \(spec.busProtocol.rawValue)  \(spec.endpoint.text)")
+    // A path of /dev/serial/by-id is long, and must stay whole.
+    let head = "bus \(spec.name)  \(spec.busProtocol.rawValue)"
+    let isShort = Table.width(head) + 2 + Table.width(spec.endpoint.text) <= Table.widthMax
+    say("\(head)\(isShort ? "  " : "\n  ")\(spec.endpoint.text)")
     guard spec.busProtocol.isModbus else {
       if layout.isAsked { return showAsks(layout) }
       say("  listens; the device speaks when it likes\n")
       return
     }
+    var table = Table(["device", "unit", "reads", "every", "points", "on the wire"], rightAligned: [1, 4, 5])
     for (index, device) in layout.devices.enumerated() {
       for request in layout.plan.requests[layout.plan.requestsOfDevice[index]] {
         let last = request.address + request.count - 1
-        let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
-        say(
-          "  " + column(device.name, 22) + column("\(request.unit)", 5)
-            + column("\(request.table) \(request.address)-\(last)", 22) + column(every, 8)
-            + column("\(request.reads.count) points", 11)
-            + (request.wireNs > 0 ? "\(tenths(Double(request.wireNs) / 1e6)) ms" : ""))
+        table.rows.append([
+          Cell(device.name), Cell("\(request.unit)"), Cell("\(request.table) \(request.address)-\(last)"),
+          Cell(every(request.intervalNs)), Cell("\(request.reads.count)"), Cell(wire(request.wireNs)),
+        ])
       }
     }
+    show(table)
     if spec.busProtocol.isRTU {
       say(
         "  line: \(tenths(layout.plan.utilisation * 100)) % used, a full cycle takes "
@@ -63,8 +68,8 @@ struct Plan: ParsableCommand {
       let dead = (1...Swift.max(1, Swift.min(3, layout.devices.count))).map {
         "\(tenths(Double(layout.plan.cycleNs(dead: $0)) / 1e6)) ms with \($0)"
       }
-      say("  silence before a request: \(silence(layout))")
-      say("  the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
+      show(wrapping: "silence before a request: \(silence(layout))")
+      show(wrapping: "the first cycle after devices die, before they are backed off: \(dead.joined(separator: ", "))")
     }
     say("")
   }
@@ -78,14 +83,16 @@ struct Plan: ParsableCommand {
   }
 
   private func showAsks(_ layout: BusLayout) {
+    var table = Table(["device", "address", "asks", "every", "points", "on the wire"], rightAligned: [4, 5])
     for (index, device) in layout.devices.enumerated() {
       for request in layout.asks.requests[layout.asks.requestsOfDevice[index]] {
-        let every = request.intervalNs == 0 ? "always" : durationText(request.intervalNs)
-        say(
-          "  " + column(device.name, 22) + column(device.addressText, 15) + column(request.title, 22) + column(every, 8)
-            + column("\(request.points.count) points", 11) + "\(tenths(Double(request.wireNs) / 1e6)) ms")
+        table.rows.append([
+          Cell(device.name), Cell(device.addressText), Cell(request.title), Cell(every(request.intervalNs)),
+          Cell("\(request.points.count)"), Cell(wire(request.wireNs)),
+        ])
       }
     }
+    show(table)
     say(
       "  line: \(tenths(layout.asks.utilisation * 100)) % used, a full cycle takes "
         + "\(tenths(Double(layout.asks.cycleNs) / 1e6)) ms on the wire\n")
@@ -93,12 +100,13 @@ struct Plan: ParsableCommand {
 
   private func show(_ memory: MemoryPlan, limit: Int) {
     say("memory, in KiB")
+    var table = Table(["of", "for", "KiB"], rightAligned: [2])
     for line in memory.lines where line.bytes > 0 {
-      say("  " + column(line.holder, 22) + column(line.part, 12) + right(tenths(Double(line.bytes) / 1_024), 10))
+      table.rows.append([Cell(line.holder), Cell(line.part), Cell(tenths(Double(line.bytes) / 1_024))])
     }
-    say(
-      "  " + column("sum", 34) + right(tenths(Double(memory.totalBytes) / 1_024), 10)
-        + "   of \(tenths(Double(limit) / 1_024)) allowed")
+    show(table)
+    let (sum, most) = (tenths(Double(memory.totalBytes) / 1_024), tenths(Double(limit) / 1_024))
+    say("  sum \(sum) of \(most) allowed")
   }
 
   private func show(_ flash: FlashPlan) {
@@ -110,27 +118,46 @@ struct Plan: ParsableCommand {
     say("  new flash of \(tenths(bears)) TB endurance lasts \(years < 100 ? tenths(years) : "more than 100") years")
   }
 
+  private func show(_ upstream: UpstreamPlan) {
+    guard !upstream.platforms.isEmpty else { return }
+    say("\nupstream in a day, at the most, without alarms")
+    var table = Table(["platform", "format", "records", "bytes each", "MB"], rightAligned: [2, 3, 4])
+    for platform in upstream.platforms {
+      let format = (platform.push.map { "\($0.rawValue) " } ?? "pulls ") + platform.format.rawValue
+      table.rows.append([
+        Cell(platform.name), Cell(format + (platform.isGzip ? ", gzip" : "")),
+        Cell("\(Int(platform.recordsPerDay.rounded()))"), Cell(tenths(platform.bytesPerRecord)),
+        Cell(tenths(platform.bytesPerDay / 1e6)),
+      ])
+    }
+    show(table)
+    say("  sum \(tenths(upstream.bytesPerDay / 1e6)) MB")
+  }
+
+  /// Below a heading.
+  private func show(_ table: Table) {
+    for line in table.lines(width: Table.widthMax - 2) { say("  " + line) }
+  }
+
   /// What belongs to one device alone, in bytes; `--json` has each point, window and alarm.
   private func show(_ devices: [DeviceMemory]) {
     guard !devices.isEmpty else { return }
     say("\nof this by device, in bytes")
     let parts = RuleMemory.Part.allCases
-    say("  " + column("", 22) + parts.map { right($0.rawValue, 14) }.joined() + right("sum", 10))
+    var table = Table(
+      ["device"] + parts.map(\.rawValue) + ["sum"], rightAligned: Set(1...(parts.count + 1)))
     for device in devices {
-      say(
-        "  " + column(device.name, 22) + parts.map { right("\(device.bytes($0))", 14) }.joined()
-          + right("\(device.bytes)", 10))
+      table.rows.append(
+        [Cell(device.name)] + parts.map { Cell("\(device.bytes($0))") } + [Cell("\(device.bytes)")])
     }
+    show(table)
   }
 
   private func say(_ line: String) { StandardOutput.write(line + "\n") }
 
-  private func column(_ text: String, _ width: Int) -> String {
-    text.count >= width ? text + " " : text + String(repeating: " ", count: width - text.count)
-  }
-  private func right(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: Swift.max(0, width - text.count)) + text
-  }
+  private func every(_ intervalNs: Int64) -> String { intervalNs == 0 ? "always" : durationText(intervalNs) }
+  private func wire(_ wireNs: Int64) -> String { wireNs > 0 ? "\(tenths(Double(wireNs) / 1e6)) ms" : "" }
+  private func show(wrapping text: String) { for line in ProfileText.wrapped(text) { say(line) } }
   private func tenths(_ value: Double) -> String {
     let scaled = (value * 10).rounded()
     return "\(Int(scaled) / 10).\(abs(Int(scaled)) % 10)"
@@ -152,6 +179,8 @@ struct Plan: ParsableCommand {
         if let bears = flash.enduranceTBW { part.member("endurance_tbw", bears) }
         if let years = flash.years { part.member("life_years", years) }
       }
+      root.key("upstream")
+      root.object { write(UpstreamPlan(configuration), into: &$0) }
       root.key("memory")
       root.object { part in
         part.key("devices")
@@ -173,6 +202,25 @@ struct Plan: ParsableCommand {
       }
     }
     return json.bytes
+  }
+
+  private func write(_ upstream: UpstreamPlan, into json: inout JSONWriter) {
+    json.member("bytes_per_day_max", Int64(min(1e18, upstream.bytesPerDay)))
+    json.key("platforms")
+    json.array { list in
+      for platform in upstream.platforms {
+        list.object {
+          $0.member("name", platform.name)
+          $0.key("push")
+          if let push = platform.push { $0.string(push.rawValue) } else { $0.null() }
+          $0.member("format", platform.format.rawValue)
+          $0.member("gzip", platform.isGzip)
+          $0.member("records_per_day_max", Int64(min(1e18, platform.recordsPerDay.rounded())))
+          $0.member("bytes_per_record", platform.bytesPerRecord)
+          $0.member("bytes_per_day_max", Int64(min(1e18, platform.bytesPerDay)))
+        }
+      }
+    }
   }
 
   private func write(_ device: DeviceMemory, into json: inout JSONWriter) {

@@ -61,7 +61,7 @@ enum Site {
     return configuration
   }
 
-  private static func device(
+  static func device(
     _ name: String, _ kind: String, _ points: [PointSpec], labels: [String: String] = [:]
   ) -> DeviceSpec {
     var device = DeviceSpec(name: name, place: place, bus: 0, address: 1, profile: "\(kind)/generic", kind: kind)

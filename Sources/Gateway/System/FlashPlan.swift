@@ -19,8 +19,7 @@ package struct FlashPlan: Sendable {
   package init(_ configuration: Configuration) {
     for device in configuration.devices {
       for point in device.points {
-        let everyNs = point.everyNs > 0 ? point.everyNs : Limits.alwaysIntervalNs
-        samplesPerSecond += 1e9 / Double(everyNs)
+        samplesPerSecond += point.readingsPerSecond
         for window in point.windows {
           samplesPerSecond += Double(window.statistics.count) * 1e9 / Double(window.slideNs)
         }
