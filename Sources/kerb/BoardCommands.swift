@@ -57,6 +57,12 @@ struct BoardCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "board",
     abstract: "This box and its board: which one it is, whether it is as it should be, the names of its ports.",
+    discussion: """
+      Example:
+        kerb board detect
+        kerb board check
+        kerb board udev --install
+      """,
     subcommands: [BoardDetect.self, BoardCheckCommand.self, BoardRules.self])
 }
 

@@ -9,6 +9,12 @@ struct BufferCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "buffer",
     abstract: "The buffer: what is held, for whom, what was lost; verify, backup, restore.",
+    discussion: """
+      Example:
+        kerb buffer
+        kerb buffer verify
+        kerb buffer backup /mnt/usb/box-0042
+      """,
     subcommands: [BufferShow.self, BufferVerify.self, BufferBackup.self, BufferRestore.self],
     defaultSubcommand: BufferShow.self)
 }

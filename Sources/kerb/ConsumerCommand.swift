@@ -9,6 +9,12 @@ struct ConsumerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consumer",
     abstract: "The platforms: list them; let one in that pulls, remove it, give it another token.",
+    discussion: """
+      Example:
+        kerb consumer list
+        kerb consumer add water-bureau --kind manhole-cover --kind hydrant
+        kerb consumer remove water-bureau
+      """,
     subcommands: [ConsumerAdd.self, ConsumerList.self, ConsumerRemove.self, ConsumerRotate.self])
 }
 

@@ -7,7 +7,12 @@ import Gateway
 
 struct KeyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "key", abstract: "The box's key for personal data.", subcommands: [KeyRotate.self])
+    commandName: "key", abstract: "The box's key for personal data.",
+    discussion: """
+      Example:
+        kerb key rotate --yes
+      """,
+    subcommands: [KeyRotate.self])
 }
 
 struct KeyRotate: ParsableCommand {

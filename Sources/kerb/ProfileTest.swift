@@ -7,7 +7,12 @@ import StreamCore
 
 struct ProfileCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "profile", abstract: "Try a profile on a live device.", subcommands: [ProfileTest.self])
+    commandName: "profile", abstract: "Try a profile on a live device.",
+    discussion: """
+      Example:
+        kerb profile test hydrant/generic --against rs485-1/12
+      """,
+    subcommands: [ProfileTest.self])
 }
 
 struct ProfileTest: ParsableCommand {
