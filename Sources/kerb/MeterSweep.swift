@@ -24,7 +24,7 @@ struct MeterSweep {
   func run() throws -> [Sweep.Found] {
     let longest = MeterScan<AskedLine>.longestNs(spec.busProtocol, formats: formats, thinkNs: thinkNs)
     complain(
-      Messages.text(
+      wrapping: Messages.text(
         line.isLive ? .meterScanStartsLive : .meterScanStarts, spec.name, "\(formats.count)",
         Shown.span(seconds: Double(longest) / 1e9)))
     var found: [Sweep.Found] = []

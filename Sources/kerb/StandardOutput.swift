@@ -126,3 +126,8 @@ func show(_ writer: JSONWriter) { StandardOutput.write(writer.bytes + [0x0A]) }
 
 /// A line on standard error, where it can be written.
 func complain(_ text: String) { _ = WholeWrite.bytes(Array((text + "\n").utf8), to: STDERR_FILENO) }
+
+/// Several, of 80 columns.
+func complain(wrapping text: String) {
+  for (number, line) in ProfileText.wrapped(text).enumerated() { complain(String(line.dropFirst(number == 0 ? 2 : 0))) }
+}

@@ -38,7 +38,7 @@ struct Sweep {
   mutating func run() throws -> [Found] {
     let longest = ScanPlan.longestNs(formats: formats, addresses: addresses.count, thinkNs: scan.patience.thinkNs)
     complain(
-      Messages.text(
+      wrapping: Messages.text(
         line.isLive ? .scanStartsLive : .scanStarts, spec.name, "\(formats.count)", "\(addresses.count)",
         Shown.span(seconds: Double(longest) / 1e9)))
     for (number, format) in formats.enumerated() { try sweep(format, rest: Array(formats[(number + 1)...])) }

@@ -8,8 +8,13 @@ struct Kerb: ParsableCommand {
     commandName: "kerb",
     abstract: "An edge gateway agent: reads Modbus and serial sensors, keeps what they say, hands it to platforms.",
     discussion: """
-      Exit status: 0 well, 64 wrong usage, 69 no agent answers, 74 reading or writing failed, 75 try again,
-      77 not permitted, 78 wrong configuration.
+      Exit status: 0 well, 64 wrong usage, 65 the alarm is not as it should be,
+      66 a file is missing, 69 no agent answers, 74 reading or writing failed,
+      75 try again, 77 not permitted, 78 wrong configuration.
+
+      Example:
+        kerb demo
+        kerb check -c site/kerb.toml && kerb run -c site/kerb.toml
       """,
     subcommands: [
       Run.self, Check.self, Plan.self, Status.self, Top.self, DoctorCommand.self, Devices.self, Points.self,
@@ -35,7 +40,7 @@ do {
 } catch {
   // Help and wrong usage. What was asked for is output like any other.
   status = Kerb.exitCode(for: error).rawValue
-  let text = Kerb.fullMessage(for: error)
+  let text = UsageText.wrapped(Kerb.fullMessage(for: error))
   if !text.isEmpty { status == 0 ? show(text) : complain(text) }
 }
 exit(StandardOutput.end(status))

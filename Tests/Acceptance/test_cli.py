@@ -26,8 +26,7 @@ def asked(agent, *arguments):
         assert answer.returncode == 0, (arguments, answer.stderr)
         assert answer.stderr == ""
     lines = people.stdout.rstrip("\n").split("\n")
-    if arguments[0] != "plan":
-        assert all(len(line) <= 80 for line in lines), [line for line in lines if len(line) > 80]
+    assert all(len(line) <= 80 for line in lines), [line for line in lines if len(line) > 80]
     assert "\x1b" not in people.stdout, "colour belongs on a terminal"
     return people.stdout, json.loads(program.stdout)
 
@@ -233,16 +232,92 @@ def test_wrong_usage_is_said_with_its_usage(arguments):
     assert answer.stdout == "" and "--help" in answer.stderr
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "check", "plan", "status", "points", "devices", "alarms", "ack", "shelve", "unshelve",
-     "alarms out-of-service", "alarms in-service", "read", "write", "raw", "monitor", "ports", "scan", "consumer add",
-     "consumer rotate", "consumer remove", "consumer list", "buffer verify", "buffer backup", "buffer restore", "export",
-     "reload", "simulate", "demo", "version"])
-def test_every_command_has_help_with_an_example(command):
-    answer = run(*command.split(), "--help")
-    assert answer.returncode == 0 and "Example:" in answer.stdout
-    assert f"kerb {command}" in answer.stdout.split("Example:")[1]
+def subcommands(*command):
+    """As the help lists them, and theirs."""
+    text = run(*command, "--help").stdout
+    if "SUBCOMMANDS:" not in text:
+        return []
+    names = re.findall(r"^  ([a-z][a-z-]*)( \(default\))?(?:  |$)", text.split("SUBCOMMANDS:")[1], re.MULTILINE)
+    found = []
+    for name, _ in names:
+        found += [[*command, name], *subcommands(*command, name)]
+    return found
+
+
+def test_every_command_has_help_with_an_example_in_80_columns():
+    commands = subcommands()
+    assert ["monitor"] in commands and ["buffer", "restore"] in commands and ["alarms", "list"] in commands
+    assert ["consumer", "rotate"] in commands and ["board", "udev"] in commands and len(commands) >= 45, commands
+    for command in [[], *commands]:
+        answer = run(*command, "--help")
+        assert answer.returncode == 0 and answer.stderr == "", command
+        assert "Example:" in answer.stdout, command
+        example = answer.stdout.split("Example:")[1].split("USAGE:")[0]
+        # `kerb alarms list` is what `kerb alarms` does.
+        assert " ".join(["kerb", *command]).removesuffix(" list").removesuffix(" show") in example, command
+        assert all(len(line) <= 80 for line in answer.stdout.splitlines()), answer.stdout
+        wrong = run(*command, "--no-such-option")
+        assert wrong.returncode == 64 and wrong.stdout == "", command
+        assert all(len(line) <= 80 for line in wrong.stderr.splitlines()), wrong.stderr
+
+
+WIDE = """
+[[bus]]
+name = "line"
+protocol = "modbus-rtu"
+port = "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0"
+silence = "learned"
+[[bus]]
+name = "meters"
+protocol = "dlt645"
+port = "/dev/kerb-none"
+[[device]]
+name = "a-streetlight-with-a-name-as-long-as-any-that-is-allowed-0000017"
+bus = "line"
+address = 3
+profile = "streetlight/generic"
+[[device]]
+name = "lift-7"
+bus = "line"
+address = 247
+profile = "elevator/generic"
+[[device]]
+name = "gate-9"
+bus = "line"
+address = 9
+profile = "access-gate/generic"
+[[device]]
+name = "an-electricity-meter-with-a-long-name"
+bus = "meters"
+address = "202301234567"
+profile = "electricity-meter/dlt645-generic"
+[[push]]
+name = "a-platform-that-has-a-name-as-long-as-any"
+kind = "http"
+url = "http://127.0.0.1:9"
+format = "senml+json"
+gzip = true
+"""
+
+
+def test_the_plan_fits_80_columns_and_tells_what_each_platform_takes(house):
+    agent = house.agent(WIDE, [Consumer("lamps", kinds=["streetlight"]), Consumer("calls", lanes=["alarms"])], start=False)
+    shown = agent.command("plan")
+    assert shown.returncode == 0, shown.stderr
+    wide = [line for line in shown.stdout.splitlines() if len(line) > 80]
+    assert not wide, wide
+    assert "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A50285BI-if00-port0" in shown.stdout
+    assert "upstream in a day, at the most" in shown.stdout
+    plan = json.loads(agent.command("plan", "--json").stdout)["upstream"]
+    lamps, calls, city = plan["platforms"]
+    assert [each["name"] for each in plan["platforms"]][:2] == ["lamps", "calls"]
+    assert lamps["push"] is None and lamps["format"] == "json" and not lamps["gzip"] and calls["records_per_day_max"] == 0
+    assert city["push"] == "http" and city["format"] == "senml+json" and city["gzip"]
+    assert 0 < lamps["records_per_day_max"] < city["records_per_day_max"]
+    assert 0 < city["bytes_per_record"] < 40 < lamps["bytes_per_record"] < 200
+    for each in plan["platforms"]:
+        assert abs(each["bytes_per_day_max"] - each["records_per_day_max"] * each["bytes_per_record"]) <= 1 + each["bytes_per_record"]
+    assert abs(plan["bytes_per_day_max"] - sum(each["bytes_per_day_max"] for each in plan["platforms"])) <= 3
 
 
 def test_a_configuration_that_is_not_there_is_named(house):
