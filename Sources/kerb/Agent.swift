@@ -62,7 +62,8 @@ extension CommandFailure {
         "personal": CommandFailure.permission, "not_writable": CommandFailure.permission,
         "wrong_configuration": CommandFailure.configuration,
         "bad_value": CommandFailure.usage, "bad_request": CommandFailure.usage,
-        "outdated": CommandFailure.tryAgain, "held": CommandFailure.tryAgain, "not_possible": CommandFailure.usage,
+        "outdated": CommandFailure.otherState, "held": CommandFailure.otherState,
+        "not_possible": CommandFailure.usage,
       ]
       self.init(message, exitCode: statuses[code] ?? CommandFailure.inputOutput)
     }

@@ -21,6 +21,8 @@ struct CommandFailure: Error {
   }
 
   static let usage: Int32 = 64
+  /// What was asked for does not fit what is: the same again would not either.
+  static let otherState: Int32 = 65
   static let unavailable: Int32 = 69
   static let inputOutput: Int32 = 74
   static let tryAgain: Int32 = 75

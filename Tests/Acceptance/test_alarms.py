@@ -108,6 +108,9 @@ def test_a_person_acknowledges_shelves_and_takes_out_of_service(loop):
     [shelved] = json.loads(agent.command("alarms", "--shelved", "--json").stdout)
     assert shelved["note"] == "hinge" and 7_100 < shelved["until"] - shelved["t"] <= 7_200
     assert "until" in agent.command("alarms", "--shelved").stdout
+    refused = agent.command("ack", "cover-1/cover-open")
+    assert refused.returncode == 65 and "is shelved: end that first" in refused.stderr
+    assert agent.command("ack", json.loads(said.stdout)["id"]).returncode == 65, "that state is over"
     loop.agent.kill()
     loop.agent.start()
     [after] = json.loads(agent.command("alarms", "--shelved", "--json").stdout)
