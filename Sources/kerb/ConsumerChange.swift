@@ -277,7 +277,9 @@ private func replace(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) {
 private func replacement(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) -> FileDraft {
   var facts = stat()
   guard stat(path, &facts) == 0 else { throw refused(errno, path) }
-  let draft = try drafted(bytes, for: path, mode: facts.st_mode & 0o777)
+  // Of a link the file that it points at.
+  let place = TextFile.resolved(path) ?? path
+  let draft = try drafted(bytes, for: place, mode: facts.st_mode & 0o777)
   _ = chown(draft.draftPath, facts.st_uid, facts.st_gid)
   chmod(draft.draftPath, facts.st_mode & 0o777)
   return draft

@@ -174,10 +174,8 @@ final class CaptureFile {
 
   private func put(_ bytes: [UInt8]) throws(CommandFailure) {
     if bytes.isEmpty { return }
-    let written = Glibc.write(fd, bytes, bytes.count)
-    if written != bytes.count {
-      throw CommandFailure(Self.problem(path, written < 0 ? errno : ENOSPC), exitCode: CommandFailure.inputOutput)
-    }
+    let code = WholeWrite.bytes(bytes, to: fd)
+    if code != 0 { throw CommandFailure(Self.problem(path, code), exitCode: CommandFailure.inputOutput) }
   }
 
   private static func problem(_ path: String, _ code: Int32) -> String {

@@ -58,6 +58,9 @@ struct SelfSigned {
   }
 
   private func put(_ draft: String, at path: String, mode: mode_t) throws(CommandFailure) {
+    if let obstacle = FileDraft.obstacle(at: path) {
+      throw CommandFailure("\(path) \(obstacle.message)", exitCode: CommandFailure.inputOutput)
+    }
     if geteuid() == 0, let group = getgrnam("kerb")?.pointee.gr_gid {
       _ = chown(folder, uid_t.max, group)
       _ = chown(draft, uid_t.max, group)

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import stat
 import subprocess
 
 import pytest
@@ -174,3 +175,80 @@ def test_a_command_that_has_failed_keeps_its_status_without_a_reader(house):
         [KERB, "check", "-c", wrong], stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE)
     os.close(writing)
     assert answer.returncode == 78
+
+
+# Places that are no files.
+
+
+def places(folder):
+    """A pipe, links to a file and to nothing, a folder, and where that is allowed a device, each with its look."""
+    folder.mkdir()
+    (folder / "file").write_text("somebody's\n")
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to(folder / "file")
+    (folder / "dangling").symlink_to(folder / "nothing")
+    (folder / "folder").mkdir()
+    names = ["pipe", "link", "dangling", "folder"]
+    try:
+        os.mknod(folder / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        names.append("null")
+    except PermissionError:
+        pass  # only root makes devices; the pipe stands for them
+    return names
+
+
+def look(folder):
+    return {
+        path.name: (path.lstat().st_mode, path.lstat().st_ino, path.lstat().st_rdev) for path in sorted(folder.iterdir())}
+
+
+def test_a_bundle_takes_the_place_of_a_file_only(house):
+    agent = house.agent('[[bus]]\nname = "line"\nprotocol = "modbus-rtu"\nport = "/dev/kerb-none"\n', start=False)
+    folder = house.folder / "places"
+    names = places(folder)
+    before = look(folder)
+    for name in names:
+        answer = agent.command("doctor", "--bundle", folder / name)
+        assert answer.returncode == 74 and str(folder / name) in answer.stderr, (name, answer)
+        assert "is left as it is" in answer.stderr or name == "folder" and "is a folder" in answer.stderr
+    assert look(folder) == before and (folder / "file").read_text() == "somebody's\n"
+    assert agent.command("doctor", "--bundle", folder / "file").returncode == 1
+    assert (folder / "file").read_bytes()[:2] == b"\x1f\x8b"
+    assert agent.command("doctor", "--bundle", folder / "new").returncode == 1
+    assert (folder / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_else_is_no_file_stays(house):
+    agent = house.agent("", [Consumer("city")], start=False)
+    # A key that is a pipe is not waited for, and not replaced.
+    agent.state.mkdir()
+    os.mkfifo(agent.state / "box.key", 0o600)
+    assert agent.command("key", "rotate", "--yes").returncode != 0
+    assert (agent.state / "box.key").is_fifo()
+    # A copy goes where nothing is.
+    folder = house.folder / "places"
+    for name in places(folder):
+        assert agent.command("buffer", "backup", folder / name).returncode != 0
+    assert (folder / "pipe").is_fifo() and (folder / "link").is_symlink() and not list((folder / "folder").iterdir())
+    # A link in the configuration's folder stays one; what it points at is changed.
+    real = house.folder / "elsewhere.toml"
+    text = agent.configuration.read_text()
+    agent.configuration.rename(real)
+    agent.configuration.symlink_to(real)
+    token = agent.command("consumer", "rotate", "city")
+    assert token.returncode == 0, token.stderr
+    assert agent.configuration.is_symlink() and real.read_text() != text and token.stdout.strip() not in real.read_text()
+    # Rules of a folder that somebody has masked.
+    rules = house.folder / "rules"
+    rules.mkdir()
+    general = next(path.name for path in written_rules(house).iterdir() if path.is_file())
+    (rules / general).symlink_to("/dev/null")
+    answer = run("board", "udev", "--write", rules)
+    assert answer.returncode == 74 and "is left as it is" in answer.stderr
+    assert os.readlink(rules / general) == "/dev/null"
+
+
+def written_rules(house):
+    folder = house.folder / "all-rules"
+    assert run("board", "udev", "--write", folder).returncode == 0
+    return folder

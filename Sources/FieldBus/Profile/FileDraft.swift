@@ -8,8 +8,9 @@ package struct FileDraft: Sendable {
   /// Where it is until then; whoever must give it to somebody does so here.
   package let draftPath: String
 
-  /// Beside the place, and on the disk.
+  /// Beside the place, and on the disk. Refused where something is that is no file.
   package init(_ bytes: [UInt8], for path: String, mode: mode_t) throws(FileProblem) {
+    if let obstacle = Self.obstacle(at: path) { throw obstacle }
     self.path = path
     draftPath = "\(path).\(getpid())"
     let descriptor = open(draftPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
@@ -20,6 +21,20 @@ package struct FileDraft: Sendable {
     if code != 0 {
       drop()
       throw Self.unwritten(code)
+    }
+  }
+
+  /// What is there and is no file: a rename would put one in the place of a device, a pipe or a link.
+  package static func obstacle(at path: String) -> FileProblem? {
+    var facts = stat()
+    guard lstat(path, &facts) == 0 else { return nil }
+    switch facts.st_mode & S_IFMT {
+    case S_IFREG: return nil
+    case S_IFDIR: return FileProblem(message: "is a folder: name a file in it", isAbsent: false)
+    case S_IFLNK:
+      return FileProblem(message: "is a link, which is left as it is: name the file itself", isAbsent: false)
+    default:
+      return FileProblem(message: "is a device or a pipe, which is left as it is: name a file", isAbsent: false)
     }
   }
 

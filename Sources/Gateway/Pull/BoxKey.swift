@@ -88,7 +88,8 @@ package struct BoxKey: Sendable {
 
   /// Nil: there is none.
   private static func read(_ path: String) throws(BoxKeyFailure) -> BoxKey? {
-    let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    // Not waited for: a pipe in its place has no key to give.
+    let fd = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     if fd < 0 {
       let code = errno
       if code == ENOENT { return nil }
