@@ -42,10 +42,21 @@ struct Agent {
 }
 
 extension CommandFailure {
+  /// A name that was mistyped comes first: without its file nobody knows where the agent listens.
+  init(noAgentAt path: String, _ options: ConfigurationOptions) {
+    let isThere = access(options.path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)
+    let text = isThere ? Messages.text(.noAgent, path, options.path) : Self.nothingThere(options.path, path)
+    self.init(text, exitCode: CommandFailure.unavailable)
+  }
+
+  private static let nothingThere = Phrase(
+    "{0}: there is no such file: name the configuration with -c, or set the box up with `kerb commission`\n"
+      + "no agent answers at {1}, where one listens that is not told otherwise",
+    "{0}：没有此文件：请用 -c 指定配置，或用 `kerb commission` 开通本机\n{1}（默认位置）没有代理应答")
+
   init(_ failure: ControlFailure, _ options: ConfigurationOptions) {
     switch failure {
-    case .noAgent(let path):
-      self.init(Messages.text(.noAgent, path, options.path), exitCode: CommandFailure.unavailable)
+    case .noAgent(let path): self.init(noAgentAt: path, options)
     case .notPermitted(let path):
       self.init(Messages.text(.notPermitted, path), exitCode: CommandFailure.permission)
     case .silent(let path):

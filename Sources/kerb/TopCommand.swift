@@ -28,9 +28,7 @@ struct Top: ParsableCommand {
   func run() throws {
     let agent = Agent(options: files)
     guard let client = try agent.clientIfRunning() else {
-      throw CommandFailure(
-        Messages.text(.noAgent, ControlServer.path(runtime: files.runtimePath), files.path),
-        exitCode: CommandFailure.unavailable)
+      throw CommandFailure(noAgentAt: ControlServer.path(runtime: files.runtimePath), files)
     }
     guard Terminal.isThere else { throw CommandFailure(Self.noTerminal(), exitCode: CommandFailure.usage) }
     var screen = TopScreen(look: try look(agent, client, .box))

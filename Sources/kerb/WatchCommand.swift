@@ -34,9 +34,7 @@ struct Watch: ParsableCommand {
   func run() throws {
     let agent = Agent(options: files)
     guard let client = try agent.clientIfRunning() else {
-      throw CommandFailure(
-        Messages.text(.noAgent, ControlServer.path(runtime: files.runtimePath), files.path),
-        exitCode: CommandFailure.unavailable)
+      throw CommandFailure(noAgentAt: ControlServer.path(runtime: files.runtimePath), files)
     }
     kerb_block_signals()
     let inPlace = !json && isatty(1) == 1

@@ -325,3 +325,11 @@ def test_a_configuration_that_is_not_there_is_named(house):
     for command in ("run", "check", "plan"):
         answer = run(command, "--config", missing)
         assert answer.returncode != 0 and str(missing) in answer.stdout + answer.stderr
+    for command in ("status", "points", "devices", "alarms", "watch cover-1", "reload"):
+        answer = run(*command.split(), "--config", missing)
+        assert answer.returncode == 69 and answer.stdout == ""
+        first, *others = answer.stderr.splitlines()
+        assert first.startswith(f"{missing}: there is no such file"), answer.stderr
+        assert "kerb run" not in answer.stderr and any("no agent answers at" in line for line in others)
+    chinese = run("status", "--config", missing, environment={"LANG": "zh_CN.UTF-8"})
+    assert chinese.stderr.startswith(f"{missing}：没有此文件")
