@@ -41,7 +41,11 @@ package struct PathTrouble: Sendable {
         "\(path): its partition is full\(figures.text); free some space: du -shx \(folder)/* shows what takes it",
         "\(path)：所在分区已满\(figures.chineseText)；请清理空间：du -shx \(folder)/* 可查看占用"
       )
-    case EISDIR: return ("\(path) is a folder, and a file belongs there; move it away", "\(path) 是目录，此处应为文件；请移走它")
+    case EISDIR:
+      return (
+        "\(path) is a folder, and a file belongs there; move it away, or name a file",
+        "\(path) 是目录，此处应为文件；请移走它，或指定文件"
+      )
     case ENOTDIR:
       let wrong = Self.above(path).first { Self.kind($0) != S_IFDIR } ?? path
       return ("\(wrong) is no folder; move it away, or name another place", "\(wrong) 不是目录；请移走它，或改用其他位置")

@@ -77,16 +77,12 @@ enum BoardInstall {
     var folder = ""
     for part in path.split(separator: "/", omittingEmptySubsequences: false).dropLast() {
       folder += folder.isEmpty && part.isEmpty ? "/" : "\(part)/"
-      if mkdir(folder, 0o755) != 0, errno != EEXIST, access(folder, F_OK) != 0 { throw refused(errno, folder) }
+      let code = mkdir(folder, 0o755) == 0 ? EEXIST : errno
+      if code != EEXIST, access(folder, F_OK) != 0 { throw CommandFailure(cannotWrite: folder, code) }
     }
     do { try TextFile.write(Array(text.utf8), to: path) } catch {
       throw CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput)
     }
     complain(Phrase("written: {0}", "已写入：{0}")(path))
-  }
-
-  private static func refused(_ code: Int32, _ path: String) -> CommandFailure {
-    CommandFailure(
-      Messages.text(.cannotWrite, path, String(cString: strerror(code))), exitCode: CommandFailure.inputOutput)
   }
 }

@@ -110,9 +110,9 @@ struct ConsumerAdd: ParsableCommand {
   /// leaves nothing behind.
   private func letIn(_ text: String, _ change: TokenChange) throws(CommandFailure) {
     let isNewFolder = mkdir(folder, 0o755) == 0
-    if !isNewFolder, errno != EEXIST { throw refused(errno, folder) }
+    if !isNewFolder, errno != EEXIST { throw CommandFailure(cannotWrite: folder, errno) }
     do throws(CommandFailure) {
-      if access(folder, W_OK) != 0 { throw refused(errno, folder) }
+      if access(folder, W_OK) != 0 { throw CommandFailure(cannotWrite: folder, errno) }
       var facts = stat()
       if lstat(path, &facts) == 0 { throw taken }
       let draft = try drafted(Array(text.utf8), for: path, mode: 0o640)
@@ -121,7 +121,7 @@ struct ConsumerAdd: ParsableCommand {
       chmod(draft.draftPath, 0o640)
       try change.handOver()
       let code = draft.putWhereNothingIs()
-      if code != 0 { throw change.isVoid(code == EEXIST ? taken : refused(code, path)) }
+      if code != 0 { throw change.isVoid(code == EEXIST ? taken : CommandFailure(cannotWrite: path, code)) }
     } catch {
       if isNewFolder { rmdir(folder) }
       throw error
@@ -171,7 +171,7 @@ struct ConsumerRemove: ParsableCommand {
     let lines = try ConsumerFile.lines(path)
     let rest = try ConsumerFile(consumer, lines: lines).without()
     if rest.allSatisfy({ $0.isBlankOrComment }) {
-      if unlink(path) != 0 { throw refused(errno, path) }
+      if unlink(path) != 0 { throw CommandFailure(cannotWrite: path, errno) }
     } else {
       try replace(path, Array(rest.joined(separator: "\n").utf8))
     }
@@ -276,7 +276,7 @@ private func replace(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) {
 
 private func replacement(_ path: String, _ bytes: [UInt8]) throws(CommandFailure) -> FileDraft {
   var facts = stat()
-  guard stat(path, &facts) == 0 else { throw refused(errno, path) }
+  guard stat(path, &facts) == 0 else { throw CommandFailure(cannotWrite: path, errno) }
   // Of a link the file that it points at.
   let place = TextFile.resolved(path) ?? path
   let draft = try drafted(bytes, for: place, mode: facts.st_mode & 0o777)
@@ -320,13 +320,6 @@ private func newToken() throws(CommandFailure) -> (token: String, hash: String) 
   }
   let token = Sodium.base64URL(secret)
   return (token, Hexadecimal.text(Sodium.sha256(Array(token.utf8))))
-}
-
-private func refused(_ code: Int32, _ path: String) -> CommandFailure {
-  // Whose the configuration is, is not for the agent's user to say.
-  guard code == EACCES || code == EPERM else { return CommandFailure(PathTrouble(path, code)) }
-  return CommandFailure(
-    Messages.text(.cannotWrite, path, String(cString: strerror(code))), exitCode: CommandFailure.permission)
 }
 
 private func showChange(of name: String, file: String, isInForce: Bool) {

@@ -94,10 +94,7 @@ struct Forgetting {
     try checkNobodyHas(configuration.statePath)
     var file = LearnedFile(statePath: configuration.statePath)
     guard file.forget(names) else {
-      let reason = String(cString: strerror(errno))
-      throw CommandFailure(
-        Messages.text(.cannotWrite, "\(configuration.statePath)/learned.json", reason),
-        exitCode: CommandFailure.permission)
+      throw CommandFailure(cannotWrite: "\(configuration.statePath)/learned.json", errno)
     }
     var json = JSONWriter()
     ForgottenAnswer.write(names, [], into: &json)

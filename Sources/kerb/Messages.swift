@@ -171,7 +171,7 @@ enum Message {
     case .reloadNothing: return ("  nothing was changed", "  没有更改")
     case .consumerTry: return ("Then try: {0}", "然后试试：{0}")
     case .cannotWrite:
-      return ("{0}: {1}; run this as root, or as the owner of the configuration", "{0}：{1}；请用 root 或配置所有者运行")
+      return ("{0}: {1}; {2}", "{0}：{1}；{2}")
     case .badAddresses: return ("addresses run from {0} to {1}, --from before --to", "地址范围 {0} 到 {1}，--from 不大于 --to")
     case .badTimeout:
       return ("{0} is no time: write for example 150ms, from 10ms to 10s", "{0} 不是时间：例如 150ms，范围 10ms 到 10s")

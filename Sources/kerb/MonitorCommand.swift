@@ -162,7 +162,7 @@ final class CaptureFile {
     self.path = path
     self.isModbus = isModbus
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
-    if fd < 0 { throw CommandFailure(Self.problem(path, errno), exitCode: CommandFailure.inputOutput) }
+    if fd < 0 { throw CommandFailure(cannotWrite: path, errno) }
     try put(Pcapng.head(bus: bus, isModbus: isModbus))
   }
 
@@ -175,10 +175,6 @@ final class CaptureFile {
   private func put(_ bytes: [UInt8]) throws(CommandFailure) {
     if bytes.isEmpty { return }
     let code = WholeWrite.bytes(bytes, to: fd)
-    if code != 0 { throw CommandFailure(Self.problem(path, code), exitCode: CommandFailure.inputOutput) }
-  }
-
-  private static func problem(_ path: String, _ code: Int32) -> String {
-    Messages.text(.cannotWrite, path, String(cString: strerror(code)))
+    if code != 0 { throw CommandFailure(cannotWrite: path, code) }
   }
 }

@@ -53,17 +53,18 @@ struct ScanFile {
   }
 
   private func append(_ text: String) throws {
-    if mkdir(folder, 0o755) != 0, errno != EEXIST { throw refused(errno, folder) }
+    if mkdir(folder, 0o755) != 0, errno != EEXIST { throw CommandFailure(cannotWrite: folder, errno) }
     let fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o640)
-    if fd < 0 { throw refused(errno, path) }
+    if fd < 0 { throw CommandFailure(cannotWrite: path, errno) }
     defer { close(fd) }
     var facts = stat()
-    guard fstat(fd, &facts) == 0 else { throw refused(errno, path) }
+    guard fstat(fd, &facts) == 0 else { throw CommandFailure(cannotWrite: path, errno) }
     let bytes = Array((facts.st_size == 0 ? "# Found by `kerb scan \(bus.name)`.\n" + text : text).utf8)
-    guard Glibc.write(fd, bytes, bytes.count) == bytes.count, fsync(fd) == 0 else {
-      let code = errno
+    let written = WholeWrite.bytes(bytes, to: fd)
+    let code = written == 0 && fsync(fd) != 0 ? errno : written
+    guard code == 0 else {
       undo(fd, facts.st_size)
-      throw refused(code, path)
+      throw CommandFailure(cannotWrite: path, code)
     }
     let diagnostics = Diagnostics()
     if files.read(into: diagnostics) != nil { return }
@@ -75,13 +76,6 @@ struct ScanFile {
 
   private func undo(_ fd: Int32, _ size: off_t) {
     if size == 0 { unlink(path) } else { ftruncate(fd, size) }
-  }
-
-  private func refused(_ code: Int32, _ path: String) -> CommandFailure {
-    let isForbidden = code == EACCES || code == EPERM || code == EROFS
-    return CommandFailure(
-      Messages.text(.cannotWrite, path, String(cString: strerror(code))),
-      exitCode: isForbidden ? CommandFailure.permission : CommandFailure.inputOutput)
   }
 }
 

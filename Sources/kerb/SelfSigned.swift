@@ -24,8 +24,7 @@ struct SelfSigned {
     }
     try checkClock()
     if mkdir(folder, 0o750) != 0, errno != EEXIST {
-      throw CommandFailure(
-        Messages.text(.cannotWrite, folder, String(cString: strerror(errno))), exitCode: CommandFailure.inputOutput)
+      throw CommandFailure(cannotWrite: folder, errno)
     }
     let drafts = (certificate: "\(certificate).new", key: "\(key).new")
     defer {
@@ -66,8 +65,7 @@ struct SelfSigned {
       _ = chown(draft, uid_t.max, group)
     }
     guard chmod(draft, mode) == 0, rename(draft, path) == 0 else {
-      throw CommandFailure(
-        Messages.text(.cannotWrite, path, String(cString: strerror(errno))), exitCode: CommandFailure.inputOutput)
+      throw CommandFailure(cannotWrite: path, errno)
     }
   }
 

@@ -1,6 +1,7 @@
-// What to do when something can't be written: a step that fits the cause.
+// What to do when stdout can't be written. Of what has a path PathTrouble knows more.
 
 import Glibc
+import Store
 
 enum WriteStep {
   static func text(_ code: Int32, in language: Language = .current) -> String {
@@ -10,7 +11,7 @@ enum WriteStep {
   private static func phrase(_ code: Int32) -> Phrase {
     switch code {
     case EACCES, EPERM:
-      return Phrase("run this as root, or as the owner of the place", "请用 root 或该位置的所有者运行")
+      return Phrase("run this as root, or as somebody who may write there", "请用 root 或有写权限的用户运行")
     case EROFS:
       return Phrase("it is mounted read-only: name another place, or mount it writable", "该处以只读方式挂载：请换一个位置，或以可写方式挂载")
     case ENOSPC, EDQUOT:
@@ -30,5 +31,18 @@ enum WriteStep {
     default:
       return Phrase("name another place", "请换一个位置")
     }
+  }
+}
+
+extension CommandFailure {
+  /// Whose a place is that somebody named, is not for the agent's user to say.
+  init(cannotWrite path: String, _ code: Int32) {
+    guard code == EACCES || code == EPERM else {
+      self.init(PathTrouble(path, code))
+      return
+    }
+    self.init(
+      Messages.text(.cannotWrite, path, String(cString: strerror(code)), WriteStep.text(code)),
+      exitCode: CommandFailure.permission)
   }
 }

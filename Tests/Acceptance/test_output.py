@@ -252,3 +252,19 @@ def written_rules(house):
     folder = house.folder / "all-rules"
     assert run("board", "udev", "--write", folder).returncode == 0
     return folder
+
+
+def test_the_step_fits_the_cause(house):
+    agent = house.agent(BUS.replace("{port}", str(free_port())))
+    there = house.folder / "file"
+    there.write_text("")
+    for target, named, step in (
+        (FULL, FULL, "free some space"),
+        (house.folder / "none" / "x.pcapng", house.folder / "none", "is not there"),
+        (there / "x.pcapng", there, "is no folder"),
+        (house.folder, house.folder, "name a file"),
+    ):
+        answer = agent.command("monitor", "line", "--seconds", "0", "--write", target)
+        assert answer.returncode == 74, answer
+        assert str(named) in answer.stderr and step in answer.stderr, answer.stderr
+        assert "run this as" not in answer.stderr
