@@ -20,7 +20,10 @@ struct CommissionFromFile {
     let text: String
     do throws(FileProblem) { text = try TextFile.read(path, bytesMax: Limits.configurationBytesMax) } catch {
       throw refused(
-        CommandFailure("\(path): \(error.message)", exitCode: CommandFailure.inputOutput), digest: "", &commissioning)
+        CommandFailure(
+          "\(path): \(error.message)",
+          exitCode: error.isContent ? CommandFailure.configuration : CommandFailure.inputOutput), digest: "",
+        &commissioning)
     }
     let digest = Hexadecimal.text(Sodium.sha256(Array("\(Version.text)\n\(box.text)\n\(text)".utf8)))
     if !again, isDone(digest) {
@@ -60,8 +63,9 @@ struct CommissionFromFile {
     _ text: String, _ box: BoxIdentity, _ digest: String, _ commissioning: inout Commissioning
   ) throws {
     let diagnostics = Diagnostics()
+    let buses = files.read(into: Diagnostics())?.buses.map(\.name) ?? []
     let provision = TomlFile.parse(text, file: path, into: diagnostics).flatMap {
-      ProvisioningFile.parse($0, on: box, diagnostics: diagnostics)
+      ProvisioningFile.parse($0, on: box, buses: buses, diagnostics: diagnostics)
     }
     guard let provision else {
       throw CommandFailure(
@@ -109,6 +113,7 @@ struct CommissionFromFile {
     guard provision.wantsBoard, gateway["board"] == nil else { return }
     if let name = provision.board {
       gateway.set("board", .string(name), at: provision.boardPlace)
+      commissioning.boardPlace = provision.boardPlace
     } else {
       let mistakes = Diagnostics()
       let detection = BoardDetection(BoardFolders.library.all(into: mistakes), on: machine)

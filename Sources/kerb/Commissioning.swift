@@ -18,6 +18,8 @@ struct Commissioning {
   let isStrict: Bool
   /// What did not keep the box from being set up, and should be seen to.
   var notes: [String] = []
+  /// Where a provisioning file names the board, which is [gateway] board in the configuration.
+  var boardPlace: SourcePlace?
   /// Files with secrets that were made, and that nothing refers to yet.
   private var secrets: [String] = []
 
@@ -49,7 +51,11 @@ struct Commissioning {
     let draft = ConfigurationReader.Draft(name: CommissionFiles.name, table: table, isStrict: isStrict)
     let read = files.read(into: diagnostics, draft: draft)
     if let read, diagnostics.isEmpty { return read }
-    let lines = diagnostics.sorted.map { $0.text + Self.step($0) }
+    let lines = diagnostics.sorted.map { diagnostic in
+      var told = diagnostic
+      if told.key == "gateway.board", told.place == boardPlace { told.key = "commission.board" }
+      return told.text + Self.step(diagnostic)
+    }
     throw CommandFailure(lines.joined(separator: "\n"), exitCode: CommandFailure.configuration)
   }
 

@@ -403,6 +403,9 @@ def kinds_of_wrong_files():
         "one port twice": (head + "".join(
             f'[[bus]]\nname = "{name}"\nprotocol = "modbus-rtu"\nport = "/dev/kerb/x"\n' for name in "ab"),
             "is the port of another bus already"),
+        "a board under commission": (head.replace('"none"', '"pi"'), "commission.board: "),
+        "another encoding": (b'[commission]\nid = "b\xfc"\n', "is not UTF-8 text at line 2, column 8 (byte 0xFC)"),
+        "nesting": ("[" + "a." * 100000 + "a]\n", "look for brackets"),
         "a folder": (None, "is not a file"),
     }
 
@@ -419,7 +422,7 @@ def test_each_kind_of_wrong_file_is_refused_everywhere_and_the_agent_runs_on(box
         if text is None:
             box.file.mkdir()
         else:
-            box.file.write_text(text)
+            box.file.write_bytes(text if isinstance(text, bytes) else text.encode())
         answer = run("commission", "--from", box.file, *box.files)
         assert answer.returncode == (74 if text is None else 78), (kind, answer)
         assert said in answer.stderr and "put that right, then: kerb commission --from" in answer.stderr, (kind, answer.stderr)

@@ -167,6 +167,54 @@ struct ProvisioningFileTests {
       ])
   }
 
+  @Test(
+    "takes the address of a network card with colons and with dashes",
+    arguments: ["52:54:00:12:34:56", "52-54-00-12-34-56", "52-54-00-aB-34-56"])
+  func dashes(_ mac: String) {
+    let mine = BoxIdentity(serial: nil, macs: ["52:54:00:12:34:56", "52:54:00:ab:34:56"], machineID: nil)
+    let (provision, problems) = Self.read("[commission]\n[[box]]\nmac = \"\(mac)\"\nid = \"b\"\n", on: mine)
+    #expect(problems == [] && provision?.gatewayID == "b")
+  }
+
+  @Test(
+    "refuses what is no address of a network card at its place",
+    arguments: ["", "52:54:00:12:34", "52:54:00:12:34:5g", "52:54:00:12:34:56:78", "+2:54:00:12:34:56", "525400123456"])
+  func nonsense(_ mac: String) {
+    let (_, problems) = Self.read("[commission]\nid = \"{mac}\"\n[[box]]\nmac = \"\(mac)\"\nid = \"b\"\n")
+    #expect(problems.count == 1 && problems[0].hasPrefix("c:4:7: box[1].mac: \"\(mac)\" is no address"), "\(problems)")
+  }
+
+  @Test("says where the boxes stand when none of them is this one")
+  func nobody() {
+    let (_, problems) = Self.read("[commission]\n\n[[box]]\nserial = \"1\"\nid = \"b\"\n")
+    #expect(problems.count == 1 && problems[0].hasPrefix("c:3:1: box: none of them is this box ("), "\(problems)")
+  }
+
+  @Test("calls a misspelt placeholder what it is, in any box")
+  func placeholder() {
+    let known = "is no placeholder: there are {serial}, {mac}, {machine}"
+    let (_, problems) = Self.read(
+      "[commission]\nid = \"box-{serail}\"\n[[box]]\nserial = \"1\"\nid = \"{x}\"\n")
+    #expect(
+      problems == [
+        "c:2:6: commission.id: {serail} \(known); did you mean {serial}?", "c:5:6: box[1].id: {x} \(known)",
+      ])
+  }
+
+  @Test("tells of every line that is none, with whatever else is wrong")
+  func scan() {
+    let text =
+      "[commission]\nid = \"b\"\nscan = [\"rs1\", \"rs2\", \"other\", \"own\", \"sr1\"]\nscan_to = 300\n"
+      + "[[bus]]\nname = \"rs1\"\n[[box]]\nserial = \"1\"\nid = \"b1\"\n[[box.bus]]\nname = \"own\"\n"
+    let diagnostics = Diagnostics()
+    let root = TomlFile.parse(text.replacing("id = \"b\"", with: "id = \"{mac}\""), file: "c", into: diagnostics)
+    _ = root.flatMap { ProvisioningFile.parse($0, on: Self.box, buses: ["other"], diagnostics: diagnostics) }
+    let told = diagnostics.sorted.map(\.text)
+    #expect(told.count == 3 && told[2].hasPrefix("c:4:11: commission.scan_to: 300 is out of range"), "\(told)")
+    #expect(told.first?.hasPrefix("c:3:16: commission.scan: there is no bus rs2; did you mean ") == true, "\(told)")
+    #expect(told.dropFirst().first?.hasPrefix("c:3:39: commission.scan: there is no bus sr1; did") == true, "\(told)")
+  }
+
   @Test("is held against the configuration with its own places")
   func places() throws {
     let folder = try TemporaryFolder()

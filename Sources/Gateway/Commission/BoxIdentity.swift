@@ -24,6 +24,17 @@ package struct BoxIdentity: Sendable {
 
   package static let placeholders = ["{serial}", "{mac}", "{machine}"]
 
+  /// "{serail}"; nil: what stands in braces is known.
+  package static func unknownPlaceholder(in template: String) -> String? {
+    var rest = template[...]
+    while let start = rest.firstIndex(of: "{"), let end = rest[start...].firstIndex(of: "}") {
+      let word = String(rest[start...end])
+      if !placeholders.contains(word) { return word }
+      rest = rest[rest.index(after: end)...]
+    }
+    return nil
+  }
+
   /// "box-{serial}" filled in; or the placeholder that this box has nothing for.
   package func name(from template: String) -> Result<String, MissingFact> {
     let facts = [

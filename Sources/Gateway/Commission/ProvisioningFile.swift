@@ -28,16 +28,21 @@ package struct Provision: Sendable {
 package struct ProvisioningFile {
   private let diagnostics: Diagnostics
   private let box: BoxIdentity
+  private let buses: [String]
   private static let own = ["commission", "box"]
 
   /// Nil: what is wrong stands in `diagnostics`. What is wrong in the configuration itself shows when it is read.
-  package static func parse(_ root: TomlTable, on box: BoxIdentity, diagnostics: Diagnostics) -> Provision? {
+  /// `buses`: those that the box has from other files.
+  package static func parse(
+    _ root: TomlTable, on box: BoxIdentity, buses: [String] = [], diagnostics: Diagnostics
+  ) -> Provision? {
     let before = diagnostics.count
-    let provision = ProvisioningFile(diagnostics: diagnostics, box: box).read(root)
+    let provision = ProvisioningFile(diagnostics: diagnostics, box: box, buses: buses).read(root)
     return diagnostics.count == before ? provision : nil
   }
 
-  private init(diagnostics: Diagnostics, box: BoxIdentity) {
+  private init(diagnostics: Diagnostics, box: BoxIdentity, buses: [String]) {
+    self.buses = buses
     self.diagnostics = diagnostics
     self.box = box
   }
@@ -53,13 +58,18 @@ package struct ProvisioningFile {
     if let commission, isNewer(commission) { return Provision(table: common, place: root.place, gatewayID: "") }
     let template = commission?.string("id")
     if let commission { settings(commission, &provision) }
-    let mine = ownBox(reader.tables("box"), root, hasTemplate: template.map(Self.isTemplate) ?? false)
+    // A placeholder that is misspelt was meant for one.
+    let isMisspelt = if let commission, let template { unknownPlaceholder(template, commission) } else { false }
+    let hasTemplate = isMisspelt || template.map(Self.isTemplate) ?? false
+    let boxes = reader.tables("box")
+    let mine = ownBox(boxes, hasTemplate: hasTemplate)
     if let mine {
       var own = mine.table
       for key in ["serial", "mac", "id"] { own.remove(key) }
       provision.table.merge(own, path: mine.path, diagnostics: diagnostics)
     }
     name(mine, commission, template, &provision)
+    checkScan(provision, boxes.map(\.table))
     return provision
   }
 
@@ -91,21 +101,33 @@ package struct ProvisioningFile {
     reader.finish()
   }
 
+  /// A name that is no bus is told with everything else, though what the box has in the end shows when all is read.
+  private func checkScan(_ provision: Provision, _ boxes: [TomlTable]) {
+    let own = ([provision.table] + boxes).flatMap { $0.tables("bus") }.compactMap { bus -> String? in
+      if case .string(let name)? = bus["name"]?.item.value { name } else { nil }
+    }
+    for (bus, place) in provision.scan where !own.contains(bus) && !buses.contains(bus) {
+      diagnostics.report(place, "commission.scan", PointName.noBus(bus, among: own + buses))
+    }
+  }
+
   /// The [[box]] that is this one. All are looked at: a mistake in one is found at the first box, not at the ninetieth.
-  private func ownBox(_ boxes: [TableReader], _ root: TomlTable, hasTemplate: Bool) -> TableReader? {
+  private func ownBox(_ boxes: [TableReader], hasTemplate: Bool) -> TableReader? {
     var mine: [TableReader] = []
     var (serials, macs, ids) = (UniqueNames(), UniqueNames(), UniqueNames())
     for reader in boxes {
-      let (serial, mac) = (reader.string("serial"), reader.string("mac"))
-      if serial == nil, mac == nil {
+      let (serial, mac) = (reader.string("serial"), mac(reader))
+      if serial == nil, !reader.has("mac") {
         diagnostics.report(reader.table.place, reader.path, "needs serial or mac: which box is it?")
       }
       if let serial { serials.claim(serial.lowercased(), in: reader, key: "serial") }
-      if let mac { macs.claim(mac.lowercased(), in: reader, key: "mac") }
-      if let id = reader.requiredString("id") { ids.claim(id, in: reader, key: "id") }
+      if let mac { macs.claim(mac, in: reader, key: "mac") }
+      if let id = reader.requiredString("id") {
+        ids.claim(id, in: reader, key: "id")
+        unknownPlaceholder(id, reader)
+      }
       let isMine =
-        serial.map { $0.lowercased() == box.serial?.lowercased() } ?? mac.map { box.macs.contains($0.lowercased()) }
-        ?? false
+        serial.map { $0.lowercased() == box.serial?.lowercased() } ?? mac.map(box.macs.contains) ?? false
       if isMine { mine.append(reader) }
     }
     if mine.count > 1 {
@@ -114,11 +136,34 @@ package struct ProvisioningFile {
     }
     if mine.isEmpty, !boxes.isEmpty, !hasTemplate {
       diagnostics.report(
-        root.place, "box",
+        boxes[0].table.place, "box",
         "none of them is this box (\(box.text)): add a [[box]] for it, or an id with {serial} or {mac} under "
           + "[commission]")
     }
     return mine.first
+  }
+
+  /// As the box has its own: lower case, with colons. A label may have dashes.
+  private func mac(_ reader: TableReader) -> String? {
+    guard let text = reader.string("mac") else { return nil }
+    let pairs = text.lowercased().split(omittingEmptySubsequences: false) { $0 == ":" || $0 == "-" }
+    guard pairs.count == 6, pairs.allSatisfy({ $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) }) else {
+      reader.report(
+        "mac", "\"\(text)\" is no address of a network card: write six pairs of digits and letters a-f, "
+          + "\"52:54:00:12:34:56\"")
+      return nil
+    }
+    return pairs.joined(separator: ":")
+  }
+
+  /// True: there is one, and it was reported.
+  @discardableResult
+  private func unknownPlaceholder(_ template: String, _ reader: TableReader) -> Bool {
+    guard let word = BoxIdentity.unknownPlaceholder(in: template) else { return false }
+    var message = "\(word) is no placeholder: there are \(BoxIdentity.placeholders.joined(separator: ", "))"
+    if let near = nearestMatch(to: word, among: BoxIdentity.placeholders) { message += "; did you mean \(near)?" }
+    reader.report("id", message)
+    return true
   }
 
   private func name(
@@ -138,7 +183,9 @@ package struct ProvisioningFile {
     case .failure(let missing):
       reader.report("id", "this box has nothing for \(missing.placeholder) (\(box.text)): name it by a [[box]]")
     case .success(let name):
-      if let problem = nameProblem(name) { reader.report("id", problem) }
+      if let problem = nameProblem(name), BoxIdentity.unknownPlaceholder(in: text) == nil {
+        reader.report("id", problem)
+      }
       gateway.set("id", name)
       provision.gatewayID = name
     }

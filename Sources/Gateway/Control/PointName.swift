@@ -29,7 +29,8 @@ package enum PointName {
     missing("device", name, devices.map(\.name))
   }
 
-  package static func noBus(_ name: String, _ buses: [BusSpec]) -> String { missing("bus", name, buses.map(\.name)) }
+  package static func noBus(_ name: String, _ buses: [BusSpec]) -> String { noBus(name, among: buses.map(\.name)) }
+  package static func noBus(_ name: String, among buses: [String]) -> String { missing("bus", name, buses) }
 
   private static func missing(_ what: String, _ name: String, _ all: [String], typed: String? = nil) -> String {
     var text = "there is no \(what) \(name.prefix(80))"
