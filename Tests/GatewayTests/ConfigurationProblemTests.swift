@@ -1,5 +1,6 @@
 import FieldBus
 import Gateway
+import Glibc
 import StreamCore
 import TestSupport
 import Testing
@@ -41,6 +42,22 @@ struct ConfigurationProblemTests {
         "7:1: bus.a.bauds: unknown key; did you mean \"baud\"?",
         "profiles/gate/odd.toml:5:8: point.p.bits: \"16\" does not fit: a u16 has the bits 0 to 15, "
           + "of which at most 63 are taken",
+      ])
+  }
+
+  @Test("of a link that leads nowhere")
+  func danglingLink() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("kerb.toml", "[gateway]\nid = \"b\"\n")
+    try folder.write("conf.d/10.toml", "")
+    #expect(symlink("\(folder.path)/gone.toml", "\(folder.path)/conf.d/20.toml") == 0)
+    let diagnostics = Diagnostics()
+    _ = ConfigurationReader.read(
+      path: "\(folder.path)/kerb.toml", profileDirectories: [], diagnostics: diagnostics, systemProfileDirectories: [],
+      machineIDPath: "\(folder.path)/none")
+    #expect(
+      diagnostics.all.map(\.text) == [
+        "\(folder.path)/conf.d/20.toml: is a link that leads nowhere: remove it, or put the file where it leads"
       ])
   }
 

@@ -91,6 +91,11 @@ package enum TextFile {
     return String(cString: real)
   }
 
+  package static func isLink(_ path: String) -> Bool {
+    var facts = stat()
+    return lstat(path, &facts) == 0 && facts.st_mode & S_IFMT == S_IFLNK
+  }
+
   private static func problem(_ code: Int32) -> FileProblem {
     FileProblem(
       message: "can't be read: \(String(cString: strerror(code)))", isAbsent: code == ENOENT || code == ENOTDIR)

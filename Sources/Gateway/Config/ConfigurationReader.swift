@@ -105,9 +105,12 @@ package struct ConfigurationReader {
       return table
     } catch {
       isWhole = false
+      let missing =
+        TextFile.isLink(path)
+        ? "is a link that leads nowhere: remove it, or put the file where it leads"
+        : "there is no such file: write one, or name another with --config"
       diagnostics.report(
-        SourcePlace(file: path, line: 0, column: 0), "",
-        error.isAbsent ? "there is no such file: write one, or name another with --config" : error.message)
+        SourcePlace(file: path, line: 0, column: 0), "", error.isAbsent ? missing : error.message)
       return nil
     }
   }
