@@ -203,14 +203,17 @@ struct CommissionTalk {
         usual: 32, in: 0...247)
       if last == 0 { return }
     }
-    let found: [Sweep.Found]
+    var found: [Sweep.Found]
     do {
       found = try commissioning.search(name, table, to: max(1, last), everySetting: everySetting)
     } catch let failure as CommandFailure {
       return show(failure.text)
     }
     if found.isEmpty { return show(Messages.text(.nothingFound, name)) }
-    if everySetting { adopt(found, name) }
+    if everySetting, let line = FoundLine(found, isMeter: isMeter) {
+      adopt(line, name)
+      found = line.units
+    }
     showFound(found)
     guard try Dialogue.yes(Phrase("Take these into the configuration?", "加入配置？")(), usual: true) else { return }
     let notesBefore = commissioning.notes.count
@@ -220,11 +223,8 @@ struct CommissionTalk {
     commissioning.notes.removeSubrange(notesBefore...)
   }
 
-  /// The line takes the setting at which most answer.
-  private mutating func adopt(_ found: [Sweep.Found], _ name: String) {
-    var counts: [LineFormat: Int] = [:]
-    for each in found { counts[each.unit.format, default: 0] += 1 }
-    guard let format = counts.max(by: { ($0.value, $1.key.baud) < ($1.value, $0.key.baud) })?.key else { return }
+  private mutating func adopt(_ line: FoundLine, _ name: String) {
+    let format = line.format
     let buses = table.tables("bus").map { entry in
       var entry = entry
       if case .string(let own)? = entry["name"]?.item.value, own == name {
@@ -235,6 +235,9 @@ struct CommissionTalk {
     }
     table.set("bus", tables: buses)
     show(Phrase("{0} runs at {1}.", "{0} 的参数为 {1}。")(name, format.text))
+    guard !line.others.isEmpty else { return }
+    let others = line.others.map(\.text).joined(separator: ", ")
+    show(Phrase("It answers at another setting, too: {0}.", "在其他参数下也有应答：{0}。")(others))
   }
 
   private func showFound(_ found: [Sweep.Found]) {

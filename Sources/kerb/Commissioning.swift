@@ -172,13 +172,20 @@ struct Commissioning {
     var names = Set(present.devices.map(\.name))
     var count = 0
     for each in found where each.name == nil {
-      guard let fit = each.unit.fits.first, fit.confidence >= ScanFile.confidenceMin, each.unit.format == spec.format
-      else {
+      guard each.unit.format == spec.format else {
         notes.append(
           Phrase(
-            "{0}: unit {1} at {2} fits no profile", "{0}：{2} 的单元 {1} 无匹配配置")(
-              bus, each.unit.addressText,
-              each.unit.format.text))
+            "{0}: unit {1} answers at {2}, and the line runs at {3}: set it to that, or give it a line of its own",
+            "{0}：单元 {1} 在 {2} 应答，而线路参数为 {3}：请改为该参数，或另接一条线路")(
+              bus, each.unit.addressText, each.unit.format.text, spec.format.text))
+        continue
+      }
+      guard let fit = each.unit.fits.first, fit.confidence >= ScanFile.confidenceMin else {
+        notes.append(
+          Phrase(
+            "{0}: no profile fits unit {1} at {2} by {3} or more: name one yourself, as `kerb profiles` shows them",
+            "{0}：没有配置与 {2} 的单元 {1} 的匹配度达到 {3}：请用 `kerb profiles` 查看并自行指定")(
+              bus, each.unit.addressText, each.unit.format.text, Shown.percent(ScanFile.confidenceMin)))
         continue
       }
       var device = TomlTable(place: table.place)
