@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_by_commands_that_ask_the_agent(agent):
 
 
 def test_a_part_of_the_output_is_not_taken_for_all_of_it(tmp_path):
-    whole = run("profiles", "--json").stdout
+    whole = run("profiles", "--json", "--profiles", PROFILES).stdout
     assert len(whole) > 1_000
     part = tmp_path / "part.json"
 
@@ -68,7 +68,8 @@ def test_a_part_of_the_output_is_not_taken_for_all_of_it(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 
     # SIGXFSZ stays ignored, as Python has it: a write then takes what fits, and the next one says why no more.
-    answer = printed_to(part, "profiles", "--json", preexec_fn=small, restore_signals=False)
+    answer = printed_to(
+        part, "profiles", "--json", "--profiles", PROFILES, preexec_fn=small, restore_signals=False)
     assert answer.returncode == 74 and answer.stderr.startswith("stdout: File too large"), answer.stderr
     assert part.read_bytes() == whole.encode()[:500], "what fits is there"
 
