@@ -118,6 +118,14 @@ for probe in FramesProbe.all {
   }
   frames += count
 }
+for probe in ListeningProbe.all {
+  guard let count = probe.allocations(wanted: 200) else {
+    print("{\"silent\":\"\(probe.name)\"}")
+    site.stop()
+    exit(2)
+  }
+  frames += count
+}
 
 print(
   "{\"samples\":\(samples),\"texts\":\(texts),\"events\":\(events),\"good\":\(board.bus[.good]),"
