@@ -45,7 +45,7 @@ struct Watch: ParsableCommand {
       let seen = try look(agent, client)
       for point in seen {
         let name = WatchedPoint.name(point)
-        let isNew = rows[name, default: WatchedPoint()].take(point)
+        let isNew = rows[name, default: WatchedPoint()].take(point, at: kerb_monotonic_ns())
         guard isNew, !inPlace else { continue }
         if json { show(point) } else { show(rows[name]?.change ?? "") }
       }
@@ -92,14 +92,22 @@ struct WatchedPoint {
   private static let barsMax = 28
   private var bars = Sparkline(length: barsMax)
   private var last: JSONValue?
+  /// When it was read: Unix time, or since the box's start where that is not known. Nil: not yet.
+  private var readMs: Int64?
+  /// An age that is told to the millisecond, on its way from another process.
+  private static let jitterMs: Int64 = 50
 
-  /// True: it was read anew since the last look, or is another one.
-  mutating func take(_ point: JSONValue) -> Bool {
+  /// True: it was read anew since the last look, or is another one. `monotonicNs`: of the look.
+  mutating func take(_ point: JSONValue, at monotonicNs: Int64) -> Bool {
     // The age grows of itself.
-    func read(_ value: JSONValue?) -> [JSONValue?] {
-      [value?["t"], value?["v"], value?["vb"], value?["vs"], value?["q"]]
-    }
-    let isNew = last == nil || read(last) != read(point)
+    func shown(_ value: JSONValue?) -> [JSONValue?] { [value?["v"], value?["vb"], value?["vs"], value?["q"]] }
+    let isRelative = Self.isRelative(point)
+    let ms = point["t"]?.double.map { Int64(($0 * 1_000).rounded()) + (isRelative ? monotonicNs / 1_000_000 : 0) }
+    let isLater =
+      if let ms, let readMs { abs(ms - readMs) > (isRelative ? Self.jitterMs : 0) } else { ms != readMs }
+    let isNew = last == nil || isLater || shown(last) != shown(point)
+    // A little at a time it would creep past the jitter.
+    if isNew || !isRelative { readMs = ms }
     last = point
     bars.add(point["q"]?.string == "bad" ? nil : Self.number(point))
     return isNew
@@ -108,6 +116,8 @@ struct WatchedPoint {
   static func name(_ point: JSONValue) -> String {
     "\(point["device"]?.string ?? "")/\(point["point"]?.string ?? "")"
   }
+
+  private static func isRelative(_ point: JSONValue) -> Bool { point["unsynchronised"]?.bool == true }
 
   private static func number(_ point: JSONValue) -> Double? {
     point["v"]?.double ?? point["vb"]?.bool.map { $0 ? 1 : 0 }
@@ -129,8 +139,10 @@ struct WatchedPoint {
   /// With the time of the reading, for a log.
   var change: String {
     guard let last else { return "" }
-    let time = last["t"]?.double.map { Shown.time(unix: $0) } ?? "-"
-    return "\(time)  \(Self.name(last))  \(value)  \(last["q"]?.string ?? "")"
+    let time = readMs.map {
+      Self.isRelative(last) ? FrameLine.sinceStart($0 * 1_000_000) : Shown.time(unix: Double($0) / 1_000)
+    }
+    return "\(time ?? "-")  \(Self.name(last))  \(value)  \(last["q"]?.string ?? "")"
   }
 
   private static func padded(_ text: String, _ width: Int) -> String {
