@@ -117,6 +117,8 @@ bus = "cards"
 profile = "access-gate/card-reader"
 """)
     card = "8675309124"
+    # A reader speaks once; what it said before the line was opened is nobody's.
+    poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
     site.happen(f'device = "reader", point = "card", value = "{card}"')
     poll(lambda: agent.ask("flush")["telemetry"] >= 1, "the card is stored")
 
