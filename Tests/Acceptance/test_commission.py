@@ -208,7 +208,7 @@ def test_a_wrong_file_is_refused_with_its_places_and_the_box_stays_as_it_was(box
     box.write(wrong)
     answer = box.commission(status=78)
     for wanted in (
-        f'{box.file}:4:9: gateway.board: there is no board "qemu-vert"; did you mean "qemu-virt"?',
+        f'{box.file}:4:9: commission.board: there is no board "qemu-vert"; did you mean "qemu-virt"?',
         f"{box.file}:20:8: bus.line.baud: 19201 is not supported", "is as it was; put that right, then: kerb commission",
     ):
         assert wanted in answer.stderr, answer.stderr
