@@ -12,15 +12,18 @@ struct BackupSource: ~Copyable {
 
   /// `target`: the state folder that the backup is to go to.
   init(_ path: String, for target: String) throws(StoreFailure) {
+    // First, and alone: Swift 6.2 ends where a part of what has a deinit is set before something throws.
+    lock = try Self.isSame(path, target) ? -1 : Self.locked(path)
     self.path = path
-    let isTarget = Self.isSame(path, target)
-    let lock = isTarget ? -1 : open(path + "/lock", O_RDONLY | O_CLOEXEC)
-    if lock >= 0, kerb_fd_flock(lock) == -EWOULDBLOCK {
-      let holder = StateFolder.holder(lock)
-      close(lock)
-      throw .liveBackup(path: path, holder: holder)
-    }
-    self.lock = lock
+  }
+
+  /// Below 0: there is none.
+  private static func locked(_ path: String) throws(StoreFailure) -> Int32 {
+    let lock = open(path + "/lock", O_RDONLY | O_CLOEXEC)
+    guard lock >= 0, kerb_fd_flock(lock) == -EWOULDBLOCK else { return lock }
+    let holder = StateFolder.holder(lock)
+    close(lock)
+    throw .liveBackup(path: path, holder: holder)
   }
 
   deinit { if lock >= 0 { close(lock) } }
