@@ -59,7 +59,9 @@ private final class ListenRig {
 
 extension [UInt8] {
   fileprivate func holds(_ other: [UInt8]) -> Bool {
-    indices.dropLast(other.count - 1).contains { self[$0] == other[0] && Array(self[$0..<($0 + other.count)]) == other }
+    indices.dropLast(other.count - 1).contains {
+      self[$0] == other[0] && Array(self[$0..<($0 + other.count)]) == other
+    }
   }
 }
 
@@ -114,7 +116,8 @@ struct HeardFrameTests {
     let bad: [UInt8] = [0xAA, 9, 9, 9, 9]
     // A burst of noise, and what only began to be a frame before the device fell silent.
     let noise = [UInt8](repeating: 0x55, count: Limits.frameBytesMax + 10)
-    let sent = [1, 2] + Self.binary(3) + Self.binary(4) + bad + Self.binary(5) + noise + [0xAA, 1]
+    let parts: [[UInt8]] = [[1, 2], Self.binary(3), Self.binary(4), bad, Self.binary(5), noise, [0xAA, 1]]
+    let sent = Array(parts.joined())
     rig.hear(sent, until: { $0.count == 8 })
     let frames = rig.frames
     try #require(frames.map(\.kind) == [.opened, .stray, .reply, .reply, .broken, .reply, .stray, .stray])
@@ -138,9 +141,10 @@ struct HeardFrameTests {
     let rig = try ListenRig(frameProfile(profile))
     let card = Array("8675309124".utf8)
     // As it should be, torn, without its comma, twice in one, and far too long.
-    let sent: [UInt8] =
-      Array("IN,".utf8) + card + [0x0D, 0x0A, 1] + card + card + [0x0D, 0x0A, 0x0D, 0x0A]
-      + Array(repeating: card, count: 60).flatMap { $0 } + [0x0D, 0x0A] + card
+    let end: [UInt8] = [0x0D, 0x0A]
+    let endless = Array([[UInt8]](repeating: card, count: 60).joined())
+    let parts: [[UInt8]] = [Array("IN,".utf8), card, end, [1], card, card, end, end, endless, end, card]
+    let sent = Array(parts.joined())
     rig.hear(sent) { $0.reduce(0) { $0 + $1.length } >= sent.count }
     let heard = rig.frames.dropFirst()
     #expect(heard.count >= 4 && heard.reduce(0) { $0 + $1.length } == sent.count)
