@@ -95,7 +95,7 @@ extension AlarmLog {
       """, on: connection)
     statement.bind(1, offsetNs)
     statement.bind(2, Int64(epoch))
-    try statement.run()
+    try connection.transaction { () throws(StoreFailure) in try statement.run() }
   }
 
   /// The first epoch of the boot that `epoch` belongs to.

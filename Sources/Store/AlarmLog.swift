@@ -51,8 +51,11 @@ final class AlarmLog {
     alarmNames = configuration.alarmNames
     seriesNow = configuration.seriesNow
     let wanted = Self.slots(bytes: configuration.alarmBytes)
-    if !isReadOnly { try connection.execute("INSERT OR IGNORE INTO meta VALUES ('slots', \(wanted))") }
-    guard let slots = try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'"), slots > 0,
+    let stored = try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'")
+    if !isReadOnly, stored == nil {
+      try connection.transaction("INSERT INTO meta VALUES ('slots', \(wanted))")
+    }
+    guard let slots = stored ?? (isReadOnly ? nil : wanted), slots > 0,
       slots <= Self.slots(bytes: Limits.alarmBytesMax)
     else { throw .corrupt(code: SQLITE_CORRUPT) }
     self.slots = slots

@@ -105,6 +105,10 @@ final class Buffer {
     for name in [StateFolder.alarms, StateFolder.telemetry] where access(folder.file(name), F_OK) != 0 {
       throw .unusable(path: folder.file(name), code: -errno)
     }
+    for name in [StateFolder.alarms, StateFolder.telemetry]
+    where ForeignLog(folder.file(name), vfs: configuration.vfs) != nil {
+      throw .foreignLog(path: folder.file(name))
+    }
     mustBeginAnew = false
     // A worn medium that the kernel has made read-only is when somebody wants to see what is on it.
     let isReadOnly = !folder.isWritable

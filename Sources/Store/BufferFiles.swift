@@ -155,7 +155,7 @@ struct BufferFiles {
       if try belongs(ringID, to: log) {
         try ring.adopt(storeID: logID)
         try ring.connection.bringHome()
-        try log.set("paired", 1)
+        try log.markPaired()
         return (ring, logID)
       }
       // It came from elsewhere. A ring whose log is lost stays: its blocks name their catalogue by themselves.
@@ -191,8 +191,15 @@ struct BufferFiles {
     try log.connection.bringHome()
     try ring.adopt(storeID: fresh)
     try ring.connection.bringHome()
-    try log.set("paired", 1)
+    try log.markPaired()
     return fresh
+  }
+}
+
+extension AlarmLog {
+  /// The ring has this log's id.
+  fileprivate func markPaired() throws(StoreFailure) {
+    try connection.transaction { () throws(StoreFailure) in try set("paired", 1) }
   }
 }
 

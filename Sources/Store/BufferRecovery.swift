@@ -92,6 +92,7 @@ extension Buffer {
       try folder.quarantine([StateFolder.telemetry])
       isRingDamaged = false
     }
+    try folder.removeForeignLog(StateFolder.telemetry, vfs: configuration.vfs)
     let opened = try BufferFiles.openRing(folder, configuration, log, nil)
     switch try opened.storeID() {
     case storeID: dropStored(opened.newest)
@@ -130,9 +131,11 @@ extension Buffer {
       (isLogDamaged, mustBeginAnew) = (false, true)
     }
     if mustBeginAnew { return try beginAnew() }
+    try folder.removeForeignLog(StateFolder.alarms, vfs: configuration.vfs)
     let opened = try AlarmLog(path: folder.file(StateFolder.alarms), configuration: configuration)
     guard try opened.storeID() == storeID else { throw .corrupt(code: SQLITE_NOTADB) }
     dropStored(opened)
+    noteMoved()
     opened.raise(to: durable.alarms)
     log = opened
     return opened

@@ -25,11 +25,30 @@ struct ThreadOwner {
 final class HandleState {
   /// Frames in the WAL after the last commit.
   var frames: Int32 = 0
+  /// All that the WAL holds is in the database: the next commit begins another WAL.
+  var isHome = false
+  /// Each WAL is given marks, and the last one that was written.
+  var isMarked = false
+  var mark: LogMark?
+  /// The present WAL has one; and one that says that it is whole.
+  private(set) var isBegun = false
+  fileprivate var isEnded = false
   /// A read, write or sync failed: nothing more is written or synced through this handle.
   private(set) var hasFailed = false
   /// The database and its log, as they were opened.
   fileprivate var database: FileIdentity?
   fileprivate var log: FileIdentity?
+
+  /// The mark of the next commit: the first one of a log says on what it is founded, the last one that it is whole.
+  func nextMark(isLast: Bool) -> LogMark? {
+    guard isMarked, isLast || !isBegun else { return nil }
+    return LogMark(base: isBegun ? mark?.base ?? 0 : mark?.own ?? 0)
+  }
+
+  /// Its commit stands.
+  func marked(_ mark: LogMark) { (self.mark, isBegun) = (mark, true) }
+
+  fileprivate func cameHome() { (isHome, isBegun, isEnded, frames) = (true, false, false, 0) }
 
   func failure(_ database: OpaquePointer, _ path: String) -> StoreFailure {
     let failure = StoreFailure(database: database, path: path)
@@ -80,7 +99,8 @@ package struct Connection: ~Copyable {
     // A limit would make SQLite truncate the kept WAL at close; a full disk could then not be written to at the next
     // start.
     _ = sqlite3_exec(raw, "PRAGMA journal_size_limit = -1", nil, nil, nil)
-    let isWhole = checkpoint(SQLITE_CHECKPOINT_FULL) == SQLITE_OK
+    try? endLog()
+    let isWhole = !state.hasFailed && checkpoint(SQLITE_CHECKPOINT_FULL) == SQLITE_OK
     _ = sqlite3_close_v2(raw)
     if isWhole { invalidateLog() }
   }
@@ -108,11 +128,17 @@ package struct Connection: ~Copyable {
     return connection
   }
 
-  /// Opens a file that can't be written, with what is in its WAL, and touches neither. `unix-none` takes no locks: such
-  /// a file could not be given any, and the folder has one owner anyway.
+  /// Opens a file that can't be written, with what is in its WAL, if that is its own, and touches neither. `unix-none`
+  /// takes no locks: such a file could not be given any, and the folder has one owner anyway.
   package static func open(
     reading path: String, vfs: String? = nil, cacheKiB: Int
   ) throws(StoreFailure) -> Connection {
+    if ForeignLog(path, vfs: vfs) != nil { return try open(withoutLog: path, vfs: vfs, cacheKiB: cacheKiB) }
+    return try open(believing: path, vfs: vfs, cacheKiB: cacheKiB)
+  }
+
+  /// The same, whosever its WAL is.
+  static func open(believing path: String, vfs: String?, cacheKiB: Int) throws(StoreFailure) -> Connection {
     try open(reading: path, at: path, flags: SQLITE_OPEN_READONLY, vfs: vfs, cacheKiB: cacheKiB)
   }
 
@@ -210,7 +236,9 @@ package struct Connection: ~Copyable {
     _ = sqlite3_wal_hook(
       raw,
       { context, _, _, frames in
-        if let context { Unmanaged<HandleState>.fromOpaque(context).takeUnretainedValue().frames = frames }
+        guard let context else { return SQLITE_OK }
+        let state = Unmanaged<HandleState>.fromOpaque(context).takeUnretainedValue()
+        (state.frames, state.isHome) = (frames, false)
         return SQLITE_OK
       }, Unmanaged.passUnretained(state).toOpaque())
   }
@@ -227,12 +255,31 @@ package struct Connection: ~Copyable {
     var frames: Int32 = -1
     var copied: Int32 = -2
     let code = sqlite3_wal_checkpoint_v2(raw, nil, mode, &frames, &copied)
-    return code == SQLITE_OK && frames != copied ? SQLITE_BUSY : code
+    guard code == SQLITE_OK, frames == copied else { return code == SQLITE_OK ? SQLITE_BUSY : code }
+    state.cameHome()
+    return SQLITE_OK
+  }
+
+  /// The last commit of a log that is about to be brought home. A full disk must not be what keeps it from there.
+  private func endLog() throws(StoreFailure) {
+    guard !state.isHome, !state.isEnded else { return }
+    do throws(StoreFailure) { try remark() } catch {
+      guard error.isFull else { throw error }
+    }
+    state.isEnded = true
+  }
+
+  /// Another mark: no copy of the log from before goes with the database any more.
+  func remark() throws(StoreFailure) {
+    guard !isReadOnly, let mark = state.nextMark(isLast: true) else { return }
+    try commit { () throws(StoreFailure) in try write(mark) }
+    state.marked(mark)
   }
 
   /// Copies the WAL into the database and syncs it: a lost WAL takes nothing along then.
   func bringHome() throws(StoreFailure) {
     owner.check()
+    try endLog()
     guard checkpoint(SQLITE_CHECKPOINT_FULL) == SQLITE_OK else { throw failure() }
   }
 
@@ -244,6 +291,27 @@ package struct Connection: ~Copyable {
 
   /// Everything in `body` is durable when this returns, or nothing is.
   package func transaction(_ body: () throws(StoreFailure) -> Void) throws(StoreFailure) {
+    let mark = state.nextMark(isLast: false)
+    try commit { () throws(StoreFailure) in
+      try body()
+      if let mark { try write(mark) }
+    }
+    if let mark { state.marked(mark) }
+    guard state.frames >= Int32(Limits.walPages) else { return }
+    state.frames = 0
+    try endLog()
+    let code = checkpoint(SQLITE_CHECKPOINT_PASSIVE)
+    // On a full disk the commits stay in the WAL; it is tried again after as many more. Any other failure is the
+    // caller's, although the commit stands: it will find that on reopening.
+    guard code == SQLITE_OK || code & 0xFF == SQLITE_FULL else { throw failure() }
+  }
+
+  /// A statement without rows and without parameters, as a transaction of its own.
+  func transaction(_ sql: String) throws(StoreFailure) {
+    try transaction { () throws(StoreFailure) in try execute(sql) }
+  }
+
+  private func commit(_ body: () throws(StoreFailure) -> Void) throws(StoreFailure) {
     try execute("BEGIN IMMEDIATE")
     do throws(StoreFailure) {
       try body()
@@ -253,12 +321,6 @@ package struct Connection: ~Copyable {
       _ = sqlite3_exec(raw, "ROLLBACK", nil, nil, nil)
       throw error
     }
-    guard state.frames >= Int32(Limits.walPages) else { return }
-    state.frames = 0
-    let code = checkpoint(SQLITE_CHECKPOINT_PASSIVE)
-    // On a full disk the commits stay in the WAL; it is tried again after as many more. Any other failure is the
-    // caller's, although the commit stands: it will find that on reopening.
-    guard code == SQLITE_OK || code & 0xFF == SQLITE_FULL else { throw failure() }
   }
 
   package func integer(of sql: String) throws(StoreFailure) -> Int64? {

@@ -1,10 +1,14 @@
-// A WAL that was put beside a database of another store. SQLite takes any WAL that is right in itself, and would write
-// its pages over ours. Whose it is shows before anything is written: the database names its store with and without it.
+// A WAL that was put beside a database that it is not of: another box's, or one from before. SQLite takes any WAL that
+// is right in itself, and would write its pages over ours. That it is not shows before anything is written: by its
+// marks (`LogMark`), or, of files that have none yet, by the store's id, which is in the database with and without it.
 //
 // A whole alarm.db of another box is told by the names of both boxes, and leaves the ring where it is.
 //
-// Invariant: a store's id is in the database itself before anything is served under it (`BufferFiles.renew`), so an id
-// that only the WAL has is not ours.
+// Invariants:
+//  1. No frame of such a WAL is read as the database's, nor written into it: not at a start, not by a tool, not in
+//     quarantine.
+//  2. A store's id is in the database itself before anything is served under it (`BufferFiles.renew`), so an id that
+//     only the WAL has is not ours.
 
 import CSQLite
 import Glibc
@@ -30,21 +34,10 @@ extension Buffer {
 }
 
 extension StateFolder {
-  /// Moves the WAL of `name` away if it brings another store's id. What can't be read is left to those who open it.
+  /// Moves the WAL of `name` away if it is not its own. What can't be read is left to those who open it.
   func removeForeignLog(_ name: String, vfs: String?) throws(StoreFailure) {
-    guard isWritable, Self.foreignLog(path, name, vfs: vfs) != nil else { return }
+    guard isWritable, ForeignLog(file(name), vfs: vfs) != nil else { return }
     try quarantine([name + "-wal"])
-  }
-
-  /// The ids of two stores, if the WAL of `name` brings another than the database has.
-  static func foreignLog(_ folder: String, _ name: String, vfs: String?) -> (database: String, log: String)? {
-    let path = folder + "/" + name
-    guard access(path, F_OK) == 0, access(path + "-wal", F_OK) == 0,
-      let own = storeID(try? Connection.open(withoutLog: path, vfs: vfs, cacheKiB: Limits.alarmCacheKiB)),
-      let both = storeID(try? Connection.open(reading: path, vfs: vfs, cacheKiB: Limits.alarmCacheKiB)),
-      own != both
-    else { return nil }
-    return (own, both)
   }
 
   /// Moves alarm.db away if it is another box's and the ring beside it is ours: nothing of it may be told as this box's
@@ -64,9 +57,30 @@ extension StateFolder {
     else { return nil }
     return (store, gateway)
   }
+}
 
-  private static func storeID(_ connection: consuming Connection?) -> String? {
-    guard let connection else { return nil }
-    return (try? connection.text(of: "SELECT value FROM meta WHERE name = 'store'")) ?? nil
+/// The WAL beside a database, if it is not the database's.
+struct ForeignLog {
+  /// The ids of both stores, where they are two.
+  private(set) var stores: (database: String, log: String)?
+
+  /// Nil: it is its own, or there is none, or nothing in it that SQLite would take.
+  init?(_ path: String, vfs: String?) {
+    guard access(path, F_OK) == 0, let log = LogScan(path + "-wal"), log.commits > 0,
+      let database = try? Connection.open(withoutLog: path, vfs: vfs, cacheKiB: Limits.alarmCacheKiB)
+    else { return nil }
+    let mark = (try? database.mark()) ?? nil
+    if let mark, log.marks.contains(where: { $0.follows(mark) }) { return nil }
+    if let own = Self.storeID(database),
+      let both = try? Connection.open(believing: path, vfs: vfs, cacheKiB: Limits.alarmCacheKiB),
+      let its = Self.storeID(both), its != own
+    {
+      stores = (own, its)
+    }
+    if mark == nil, stores == nil { return nil }
+  }
+
+  private static func storeID(_ connection: borrowing Connection) -> String? {
+    (try? connection.text(of: "SELECT value FROM meta WHERE name = 'store'")) ?? nil
   }
 }

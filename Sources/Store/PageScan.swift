@@ -14,10 +14,10 @@ final class PageScan {
   private static let logHeaderBytes: Int64 = 32
   private static let frameHeaderBytes: Int64 = 24
 
-  /// Nil: the database can't be opened.
+  /// Nil: the database can't be opened. A WAL that is not its own is left out.
   init?(_ path: String) {
     database = open(path, O_RDONLY | O_CLOEXEC)
-    log = open(path + "-wal", O_RDONLY | O_CLOEXEC)
+    log = ForeignLog(path, vfs: nil) == nil ? open(path + "-wal", O_RDONLY | O_CLOEXEC) : -1
     guard database >= 0 || log >= 0 else { return nil }
   }
 

@@ -78,9 +78,9 @@ enum Restoring {
     source.statePath = draft
     do throws(StoreFailure) {
       for name in names {
-        guard let strange = StateFolder.foreignLog(draft, name, vfs: configuration.vfs) else { continue }
-        throw .mixedBackup(
-          path: backup, "\(name)-wal of store \(strange.log)", "\(name) of store \(strange.database)")
+        guard let strange = ForeignLog("\(draft)/\(name)", vfs: configuration.vfs) else { continue }
+        guard let (database, log) = strange.stores else { throw .strangeBackup(path: "\(backup)/\(name)") }
+        throw .mixedBackup(path: backup, "\(name)-wal of store \(log)", "\(name) of store \(database)")
       }
       let restored = try Buffer(atRest: source)
       if let strange = try restored.strangers() { throw .mixedBackup(path: backup, strange.log, strange.ring) }

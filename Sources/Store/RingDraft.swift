@@ -43,12 +43,13 @@ struct RingDraft {
       ("slots", layout.slots), ("mark", Int64(mark)), ("origin", ring.numbers?.lowerBound ?? 0),
       ("reserve_slots", layout.reserveSlots), ("reserve_origin", reserve.numbers?.lowerBound ?? 0),
     ]
-    for note in places + notes {
-      meta.bind(1, note.name)
-      meta.bind(2, note.value)
-      try meta.run()
-    }
-    if let storeID {
+    try connection.transaction { () throws(StoreFailure) in
+      for note in places + notes {
+        meta.bind(1, note.name)
+        meta.bind(2, note.value)
+        try meta.run()
+      }
+      guard let storeID else { return }
       meta.bind(1, "store")
       meta.bind(2, storeID)
       try meta.run()

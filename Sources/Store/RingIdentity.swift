@@ -12,7 +12,7 @@ extension TelemetryRing {
   func adopt(storeID: String) throws(StoreFailure) {
     let statement = try Statement("INSERT OR REPLACE INTO meta VALUES ('store', ?)", on: connection)
     statement.bind(1, storeID)
-    try statement.run()
+    try connection.transaction { () throws(StoreFailure) in try statement.run() }
   }
 
   /// The last epoch that began over this ring; 0: none.

@@ -57,7 +57,10 @@ struct Schema {
     guard version <= Int64(steps.count) else {
       throw .newer(path: connection.path, version: Int32(truncatingIfNeeded: version))
     }
-    if !connection.isReadOnly { try bring(connection, from: Int(version), stored: stored) }
+    if !connection.isReadOnly {
+      if hasMeta { try connection.keepMarks() }
+      try bring(connection, from: Int(version), stored: stored)
+    }
     try checkTables(connection)
   }
 

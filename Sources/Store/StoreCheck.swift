@@ -181,9 +181,19 @@ final class FileCopy {
 }
 
 extension TelemetryRing {
-  func copy(to path: String) throws(StoreFailure) -> FileCopy { try FileCopy(of: connection.raw, to: path) }
+  func copy(to path: String) throws(StoreFailure) -> FileCopy { try connection.copy(to: path) }
 }
 
 extension AlarmLog {
-  func copy(to path: String) throws(StoreFailure) -> FileCopy { try FileCopy(of: connection.raw, to: path) }
+  func copy(to path: String) throws(StoreFailure) -> FileCopy { try connection.copy(to: path) }
+}
+
+extension Connection {
+  /// A copy has a mark that no log from before has.
+  fileprivate func copy(to path: String) throws(StoreFailure) -> FileCopy {
+    do throws(StoreFailure) { try remark() } catch {
+      guard error.isFull else { throw error }
+    }
+    return try FileCopy(of: raw, to: path)
+  }
 }

@@ -94,8 +94,8 @@ extension StoreFailure: CustomStringConvertible {
       return "The store is damaged (\(Self.text(of: code))). It is moved to the folder quarantine and a "
         + "new one is begun."
     case .movedAway(let set):
-      return "Files that were damaged, or another box's, were moved to \(set). What was good in damaged ones was taken "
-        + "over, the rest is told as a gap. If this comes again, the storage medium is failing: replace it."
+      return "Files that were damaged, or not of this store, were moved to \(set). What was good in damaged ones was "
+        + "taken over, the rest is told as a gap. If this comes again, the storage medium is failing: replace it."
     case .missing(let path, let isThere):
       return isThere
         ? "\(path) was replaced while the agent runs. It goes on with what is there now; stop the agent before you "
@@ -112,6 +112,14 @@ extension StoreFailure: CustomStringConvertible {
     case .mixedBackup(let path, let one, let other):
       return "\(path) holds files of two stores: \(one), \(other). Nothing was changed. Name a folder whose files were "
         + "made by one `kerb buffer backup`."
+    case .strangeBackup(let path):
+      return "\(path)-wal is not of the \(Self.name(path)) beside it: it was written for another one, or for an older "
+        + "copy of it. Nothing was changed. Name a folder that `kerb buffer backup` has finished; or take that one "
+        + "file out of this folder: what it would have brought is then missing."
+    case .foreignLog(let path):
+      return "\(path)-wal is not of the \(Self.name(path)) beside it: it was written for another one, or for an older "
+        + "copy of it. Nothing was changed. An agent that starts here moves it to the folder quarantine; or put a "
+        + "backup in the place of all with `kerb buffer restore`."
     case .liveBackup(let path, let holder):
       return "\(path) is the store of a running agent (\(holder)), which writes it meanwhile. Nothing was changed. "
         + "`kerb buffer backup FOLDER` makes a copy of it that can be restored."
@@ -120,6 +128,8 @@ extension StoreFailure: CustomStringConvertible {
     case .closed: return "The store is closing down. Try again when kerb runs again."
     }
   }
+
+  private static func name(_ path: String) -> Substring { path.split(separator: "/").last ?? "" }
 
   /// SQLite's name for a code; errno values come negated.
   private static func text(of code: Int32) -> String {

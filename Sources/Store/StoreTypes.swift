@@ -97,10 +97,14 @@ package enum StoreFailure: Error, Sendable {
   case corrupt(code: Int32)
   /// The same, of files that are only looked at: nothing becomes of them.
   case damaged(path: String, code: Int32)
+  /// The WAL beside that file, which is only looked at, is not its own: nothing becomes of either.
+  case foreignLog(path: String)
   /// What should take the place of the store is none. `code` as above.
   case noBackup(path: String, code: Int32)
   /// The same, since its two files are of two stores: each with its name.
   case mixedBackup(path: String, String, String)
+  /// The same, since the WAL of that file is not its own.
+  case strangeBackup(path: String)
   /// The same, since it is the folder of a running agent.
   case liveBackup(path: String, holder: String)
   /// What could not be trusted was moved there, and the store goes on.

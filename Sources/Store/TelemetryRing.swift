@@ -81,8 +81,7 @@ final class TelemetryRing {
     let wanted = RingLayout(bytes: bytes, reserveBytes: reserveBytes)
     if !isReadOnly, try connection.integer(of: "SELECT value FROM meta WHERE name = 'slots'") == nil {
       let fresh = UInt32.random(in: 1 ... .max)
-      // One statement, so one transaction.
-      try connection.execute(
+      try connection.transaction(
         """
         INSERT INTO meta VALUES ('slots', \(wanted.slots)), ('mark', \(fresh)), ('origin', 0),
           ('reserve_slots', \(wanted.reserveSlots)), ('reserve_origin', 0)
@@ -127,7 +126,7 @@ final class TelemetryRing {
   var hasNotComeRound: Bool { ring.hasNotComeRound }
 
   func set(slots: Int64) throws(StoreFailure) {
-    try connection.execute("UPDATE meta SET value = \(slots) WHERE name = 'slots'")
+    try connection.transaction("UPDATE meta SET value = \(slots) WHERE name = 'slots'")
   }
 
   // MARK: Writing

@@ -98,7 +98,7 @@ extension StoreFailure {
     case .unusable(_, let code):
       code == -EACCES || code == -EPERM ? "forbidden" : code == -EEXIST ? "bad_value" : "storage"
     case .io, .full, .readOnly, .newer, .missing, .movedAway: "storage"
-    case .corrupt, .damaged, .noBackup, .mixedBackup: "damaged"
+    case .corrupt, .damaged, .foreignLog, .noBackup, .mixedBackup, .strangeBackup: "damaged"
     case .held, .liveBackup, .busy, .closed, .stateless: "unavailable"
     }
   }
@@ -106,7 +106,7 @@ extension StoreFailure {
   /// It names the backup by itself.
   fileprivate var isOfBackup: Bool {
     switch self {
-    case .noBackup, .mixedBackup, .liveBackup: true
+    case .noBackup, .mixedBackup, .strangeBackup, .liveBackup: true
     default: false
     }
   }
