@@ -24,7 +24,7 @@ class Broker:
         self.lives += 1
         program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
         self.process = self.house.process(f"broker-{self.lives}", [program, "-c", self.path])
-        poll(lambda: "running" in self.log, lambda: f"the broker runs:\n{self.log}", seconds=20)
+        poll(lambda: "running" in self.log, lambda: f"the broker runs:\n{self.log}")
         return self
 
     def kill(self):
@@ -52,7 +52,7 @@ class Subscriber:
                    "-F", "%t %r %p", *arguments])
 
     def wait(self):
-        poll(lambda: self.broker.has_subscriber(self.name), "mosquitto_sub is there", seconds=30)
+        poll(lambda: self.broker.has_subscriber(self.name), "mosquitto_sub is there")
 
     @property
     def size(self):

@@ -4,6 +4,8 @@ import http.client
 import json
 import urllib.parse
 
+from running import PATIENCE
+
 
 class Answer:
     def __init__(self, status, headers, body):
@@ -28,7 +30,7 @@ class Client:
         self.token = token
         self.cursor = None
 
-    def post(self, path, body=None, seconds=30, **more):
+    def post(self, path, body=None, seconds=PATIENCE, **more):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:
             headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
@@ -39,7 +41,7 @@ class Client:
         finally:
             connection.close()
 
-    def get(self, path, seconds=30, **parameters):
+    def get(self, path, seconds=PATIENCE, **parameters):
         query = urllib.parse.urlencode({key: value for key, value in parameters.items() if value is not None})
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         try:

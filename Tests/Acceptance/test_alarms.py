@@ -21,7 +21,7 @@ class Loop:
         self.agent = house.agent(
             HASTY + BUS.replace("{port}", str(port)), [Consumer("city"), Consumer("water", kinds=["hydrant"])])
         self.client = Client(self.agent.port, self.agent.consumers["city"].token)
-        poll(lambda: self.state() == "unacknowledged", "the cover's alarm is raised", 15)
+        poll(lambda: self.state() == "unacknowledged", "the cover's alarm is raised")
 
     def alarms(self, state="all"):
         return {each["n"].removeprefix("box/"): each for each in self.client.get("/v1/alarms", state=state).json["alarms"]}
@@ -60,7 +60,7 @@ def test_a_platform_acknowledges_and_a_kill_changes_nothing(loop):
     assert loop.state() == "acknowledged"
     assert [each["event"] for each in loop.history()] == events, "not raised anew"
     loop.site.happen('device = "cover-1", point = "tilt", value = 1')
-    poll(lambda: loop.state() == "normal", "it ends by itself", 30)
+    poll(lambda: loop.state() == "normal", "it ends by itself")
 
 
 def test_the_values_that_caused_it_stay_with_an_alarm_until_it_is_over(loop):
@@ -72,7 +72,7 @@ def test_the_values_that_caused_it_stay_with_an_alarm_until_it_is_over(loop):
     text = raised["message"]["en"]
     assert abs(raised["values"]["tilt"] - 34) < 1 and str(raised["values"]["tilt"]) in text
     loop.site.happen('device = "cover-1", point = "tilt", value = 28')
-    poll(lambda: abs(tilt() - 28) < 1, "another tilt is read", 15)
+    poll(lambda: abs(tilt() - 28) < 1, "another tilt is read")
     assert loop.client.post(f"/v1/alarms/{raised['id']}/ack").status == 200
     known = loop.cover()
     assert known["state"] == "acknowledged" and (known["values"], known["message"]["en"]) == (raised["values"], text)
@@ -84,7 +84,7 @@ def test_the_values_that_caused_it_stay_with_an_alarm_until_it_is_over(loop):
     loop.agent.configuration.write_text(configuration.replace("[[device]]", "[[device]]" + before + "[[device]]", 1))
     loop.agent.start()
     loop.site.happen('device = "cover-1", point = "tilt", value = 1')
-    poll(lambda: loop.state() == "normal", "it ends by itself", 30)
+    poll(lambda: loop.state() == "normal", "it ends by itself")
     assert [each["event"] for each in loop.history()] == ["raised", "acknowledged", "returned"]
     assert [(each["values"], each["message"]["en"]) for each in loop.history()] == [(raised["values"], text)] * 3
 
@@ -135,6 +135,6 @@ def test_a_key_that_is_gone_is_an_alarm_of_the_box(loop):
 
 def test_a_line_that_is_gone_is_one_alarm(loop):
     loop.site.process.stop()
-    poll(lambda: "line/bus-lost" in loop.alarms(), "the bus is lost", 30)
+    poll(lambda: "line/bus-lost" in loop.alarms(), "the bus is lost")
     assert loop.alarms()["line/bus-lost"]["state"] == "unacknowledged"
     assert not any("device-offline" in name for name in loop.alarms("active"))

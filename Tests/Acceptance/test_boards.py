@@ -32,7 +32,7 @@ def test_an_adapter_that_is_missing_at_the_start_is_named_and_comes_in_when_it_i
     shown = agent.command("status").stdout
     assert "! bus socket: there is no adapter at USB port 1 of qemu-xhci (/dev/kerb/rs485-1); plug one in" in shown
     house.site(LINE.format(name="two", link=links["two"]), name="second")
-    poll(lambda: agent.status()["devices"]["online"] == 2, "the line that was plugged in runs", seconds=30)
+    poll(lambda: agent.status()["devices"]["online"] == 2, "the line that was plugged in runs")
     assert [each["bus"] for each in agent.status()["missing_ports"]] == ["socket"]
 
 

@@ -9,11 +9,10 @@ import subprocess
 import pytest
 
 from client import Client
-from running import KERB, PROFILES, Consumer, free_port, poll, run
+from running import KERB, PATIENCE, PROFILES, Consumer, free_port, poll, run
 from small_site import BUS, SITE
 
 FULL = "/dev/full"
-PATIENCE = 20
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import os
 import pathlib
 import subprocess
 
-from running import PROFILES, RELEASE
+from running import PATIENCE, PROFILES, RELEASE
 
 SIMULATION = pathlib.Path(os.environ.get("KERB_SIMULATION") or RELEASE / "simulation")
 
 
 def simulate(days, seed, turn_seconds=1):
     arguments = [str(days), str(seed), str(turn_seconds), str(PROFILES)]
-    answer = subprocess.run([SIMULATION, *arguments], capture_output=True, text=True, timeout=170)
+    answer = subprocess.run([SIMULATION, *arguments], capture_output=True, text=True, timeout=10 * PATIENCE)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return json.loads(answer.stdout)
 

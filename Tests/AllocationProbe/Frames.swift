@@ -119,7 +119,7 @@ struct FramesProbe {
       layout: layout, port: TextPort(path: link, format: busSpec.format, writes: true), board: board, channel: channel,
       pseudonymKey: [UInt8](repeating: 7, count: 32), alarmsLeft: [], arena: &arena)
     loop.start()
-    let deadline = kerb_monotonic_ns() + 60_000_000_000
+    let deadline = kerb_monotonic_ns() + 600_000_000_000
     var samples = Self.turn(&loop, channel, until: 20, deadline)
     kerb_malloc_count_start()
     samples = Self.turn(&loop, channel, until: wanted, deadline)

@@ -72,7 +72,7 @@ struct ListeningProbe {
   private func turn(
     _ loop: inout ListenLoop, _ board: BusBoard, _ channel: BatchChannel, _ talker: Int32, until wanted: Int64
   ) {
-    let deadline = kerb_monotonic_ns() + 60_000_000_000
+    let deadline = kerb_monotonic_ns() + 600_000_000_000
     while board.bus[.good] < wanted, kerb_monotonic_ns() < deadline {
       said.withUnsafeBufferPointer { _ = write(talker, $0.baseAddress, $0.count) }
       let before = board.bus[.good]
