@@ -7,7 +7,7 @@ import tarfile
 import pexpect
 import pytest
 
-from running import KERB, PROFILES, Consumer, free_port, poll, run
+from running import KERB, PATIENCE, PROFILES, Consumer, free_port, poll, run
 from small_site import BUS, SITE
 
 
@@ -84,7 +84,7 @@ def test_watch_writes_a_line_for_each_change_and_names_what_is_not_there(agent):
 
 def test_top_draws_drills_and_gives_the_terminal_back(agent):
     screen = pexpect.spawn(
-        str(KERB), ["top", *map(str, agent.files)], dimensions=(24, 80), encoding="utf-8", timeout=10,
+        str(KERB), ["top", *map(str, agent.files)], dimensions=(24, 80), encoding="utf-8", timeout=PATIENCE,
         env={"TERM": "xterm", "LANG": "C.UTF-8", "NO_COLOR": "1", "PATH": "/usr/bin:/bin"})
     screen.expect(">line")
     screen.expect("q leave")
@@ -97,8 +97,9 @@ def test_top_draws_drills_and_gives_the_terminal_back(agent):
     screen.send("q")
     screen.expect(re.escape("\x1b[?1049l"))
     screen.expect(pexpect.EOF)
+    # close() kills what has not quite ended yet.
+    assert screen.wait() == 0
     screen.close()
-    assert screen.exitstatus == 0
     refused = agent.command("top")
     assert refused.returncode == 64 and "kerb status --json" in refused.stderr
 
