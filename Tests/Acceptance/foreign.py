@@ -1,10 +1,12 @@
 """Modbus slaves of other makers than pymodbus, each on a thread of its own, all with the same few values; and mbpoll, a master
 that nobody here wrote either."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from socketserver import TCPServer
 
@@ -15,6 +17,8 @@ from umodbus import conf
 from umodbus.server.serial import get_server as serial_server
 from umodbus.server.serial.rtu import RTUServer
 from umodbus.server.tcp import RequestHandler, get_server
+
+from running import PATIENCE
 
 conf.SIGNED_VALUES = False
 TCPServer.allow_reuse_address = True
@@ -113,16 +117,27 @@ class Mbpoll:
     def __init__(self, *target, unit, reference, count, kind="4", every_ms=100):
         path = shutil.which("mbpoll")
         assert path, "mbpoll is missing: scripts/setup test installs it"
+        # A line at a time: how much it has read is known while it reads.
+        self.output = tempfile.TemporaryFile("w+")
         self.popen = subprocess.Popen(
-            [path, "-q", "-0", "-a", str(unit), "-t", kind, "-r", str(reference), "-c", str(count), "-l", str(every_ms),
-             "-o", "2", *map(str, target)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            ["stdbuf", "-oL", path, "-q", "-0", "-a", str(unit), "-t", kind, "-r", str(reference), "-c", str(count),
+             "-l", str(every_ms), "-o", "10", *map(str, target)],
+            stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
 
     def stop(self):
-        """What it has read: a list of [address: value], one a poll; and its complaints."""
         self.popen.send_signal(signal.SIGINT)
-        text, _ = self.popen.communicate(timeout=10)
+        self.popen.wait(PATIENCE)
+        return self.read()
+
+    def kill(self):
+        self.popen.kill()
+        self.popen.wait()
+
+    def read(self):
+        """What it has read: a list of [address: value], one a poll; and its complaints."""
         polls, complaints = [], []
+        size = os.fstat(self.output.fileno()).st_size
+        text = os.pread(self.output.fileno(), size, 0).decode()
         for line in text.splitlines():
             if match := re.match(r"\[(\d+)\]:\s+(\d+)", line):
                 place, value = int(match[1]), int(match[2])
