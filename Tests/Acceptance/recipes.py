@@ -1,14 +1,17 @@
 """The pages of docs/platforms: their code as files, and a box to run it against."""
 
+import contextlib
 import glob
+import json
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import time
 
 from client import Client, Ledger
-from running import REPOSITORY, Consumer, free_port, poll
+from running import PATIENCE, REPOSITORY, Consumer, free_port, poll
 
 PLATFORMS = REPOSITORY / "docs" / "platforms"
 _BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -105,6 +108,30 @@ class Box:
         return ends
 
 
+def rows(path, statement):
+    """Of a database that a program makes and writes, and may be killed over; none while it has not made the table yet. Not
+    read-only: who comes after a kill puts back what was half written, as the program itself would."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=PATIENCE)) as database:
+            return database.execute(statement).fetchall()
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error) and "unable to open" not in str(error):
+            raise
+        return []
+
+
+def batches(path):
+    return [{"id": id, "lane": id.split(".")[2], "records": json.loads(records)}
+            for id, records in rows(path, "SELECT id, records FROM batch")]
+
+
+def is_enough(batches, telemetry):
+    """So many batches with measured values, more than 250 records in them, and an alarm."""
+    lanes = [batch["lane"] for batch in batches]
+    found = sum(len(batch["records"]) for batch in batches if batch["lane"] == "telemetry")
+    return lanes.count("telemetry") > telemetry and "alarms" in lanes and found > 250
+
+
 def pass_time(seconds):
     """Lets the world go on: what is waited for is time itself, the moment of a kill."""
     until = time.monotonic() + seconds
@@ -113,6 +140,6 @@ def pass_time(seconds):
 
 def output(arguments, **options):
     done = subprocess.run(arguments, stdin=options.pop("stdin", subprocess.DEVNULL), capture_output=True, text=True,
-                          timeout=options.pop("timeout", 30), **options)
+                          timeout=options.pop("timeout", PATIENCE), **options)
     assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout

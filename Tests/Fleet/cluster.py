@@ -23,17 +23,24 @@ def wait_for(condition, what, seconds, every=0.1):
     return answer
 
 
+_given = set()
+
+
 def free_ports(count):
-    """Below the range that the kernel gives to outgoing connections: they are free again after a restart."""
+    """Below the range that the kernel gives to outgoing connections: they are free again after a restart. None is given twice:
+    who got it may not listen yet."""
     ports, port = [], 20_000 + secrets.randbelow(9_000)
     while len(ports) < count:
         port += 1
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
                 ports.append(port)
             except OSError:
                 pass
+    _given.update(ports)
     return ports
 
 
@@ -102,7 +109,7 @@ class Node:
                 [f"{SBIN[-1]}/rabbitmq-server"], env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True)
 
-    def wait(self, seconds=90):
+    def wait(self, seconds=300):
         def told():
             if self.process.poll() is not None:
                 raise SystemExit(f"fleet: {self.name} ended:\n{self.logs()}")
@@ -119,7 +126,7 @@ class Node:
         files = [self.folder / "console.log", *sorted((self.folder / "log").glob("*.log"))]
         return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-2000:]}" for path in files if path.exists())
 
-    def tell(self, *arguments, tool="rabbitmqctl", seconds=60):
+    def tell(self, *arguments, tool="rabbitmqctl", seconds=240):
         done = subprocess.run(
             [f"{SBIN[-1]}/{tool}", "--node", self.name, *arguments], env=self.environment, cwd=self.folder,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
@@ -144,13 +151,13 @@ class Cluster:
     def start(self, edit=lambda text: text):
         # The port mapper in front, or the first node would leave one behind.
         self._run("epmd", [EPMD[-1], "-port", str(self.epmd_port), "-address", "127.0.0.1"])
-        wait_for(lambda: listens(self.epmd_port), "the port mapper listens", 10)
+        wait_for(lambda: listens(self.epmd_port), "the port mapper listens", 60)
         for node in self.nodes:
             node.configure(self.nodes, edit)
             node.start()
         for node in self.nodes:
             node.wait()
-        wait_for(lambda: self.members() == len(self.nodes), "the nodes are one cluster", 60, every=1)
+        wait_for(lambda: self.members() == len(self.nodes), "the nodes are one cluster", 240, every=1)
 
     def members(self):
         text = self.nodes[0].tell("eval", "length(rabbit_mnesia:cluster_nodes(running)).")
@@ -166,7 +173,7 @@ class Cluster:
             "backend nodes\n  balance leastconn\n  default-server check inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions\n"
             + "".join(f"  server {node.name.split('@')[0]} 127.0.0.1:{node.mqtt}\n" for node in self.nodes))
         self._run("haproxy", [haproxy, "-db", "-f", str(path)])
-        wait_for(lambda: listens(self.port), lambda: (self.folder / "haproxy.log").read_text(), 10)
+        wait_for(lambda: listens(self.port), lambda: (self.folder / "haproxy.log").read_text(), 60)
 
     def _run(self, name, arguments):
         with open(self.folder / f"{name}.log", "ab") as log:
