@@ -82,6 +82,7 @@ def test_a_lamp_is_switched_and_everybody_hears_of_it(house):
 
     # A device that says nothing: the platform hears that, and when.
     site.happen('device = "lamp-3", fault = "unplugged"')
+    poll(lambda: any(each["event"] == "fault" for each in site.happenings()), "it is pulled out")
     lost = command(lights, "lamp-3", "lamp", True)
     assert lost.status == 504 and "nothing was written" in lost.json["detail"]
     agent.stop()
