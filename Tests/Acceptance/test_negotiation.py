@@ -11,7 +11,7 @@ import cbor2
 import senml
 
 from client import records
-from running import Consumer, free_port, poll
+from running import PATIENCE, Consumer, free_port, poll
 
 SITE = """
 [[line]]
@@ -67,7 +67,7 @@ class Puller:
 
     def get(self, target):
         request = urllib.request.Request(self.base + target, headers=self.headers)
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             body = response.read()
             self.wire_bytes += len(body)
             if response.headers["Content-Encoding"] == "gzip":
@@ -105,6 +105,8 @@ def test_three_formats_say_the_same(house):
     poll(lambda: agent.ask("alarms", state="all"), "an alarm was raised")
     site.process.stop()
     poll(lambda: agent.status()["devices"]["online"] == 0, "the site is gone")
+    # The last that there is to tell: from now on all four find the same.
+    poll(lambda: any("bus-lost" in each["n"] for each in agent.ask("alarms", state="all")), "the line is missed")
     agent.ask("flush")
 
     def puller(consumer, accept, **options):
@@ -173,7 +175,7 @@ def test_a_window_ends_at_a_whole_second_wherever_it_is_read(house):
         rows = csv.DictReader(agent.command("export", "--since", "1h", "--csv").stdout.splitlines())
         return [float(row["time"]) for row in rows if row["window"] == "1s"]
 
-    poll(lambda: agent.ask("flush") and len(exported()) >= 6, "three seconds of windows", seconds=20)
+    poll(lambda: agent.ask("flush") and len(exported()) >= 6, "three seconds of windows")
     read = {
         "csv": exported(),
         "json": windows(records([json.loads(

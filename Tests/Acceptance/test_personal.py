@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import re
 import signal
@@ -103,12 +104,13 @@ def test_a_card_number_is_nowhere_in_the_clear(house):
     poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
 
     def show(device, card):
-        known = len(office.seen[device])
+        """Another card than the last one there: a gate that was not reached for a moment tells that one again."""
+        known = office.seen[device][-1:]
         site.happen(f'device = "{device}", point = "card", value = ' + (f'"{card}"' if device == "reader" else card))
 
         def arrived():
             agent.ask("flush")
-            return len(office.look().seen[device]) > known
+            return office.look().seen[device][-1:] != known
 
         poll(arrived, f"{card} at {device} arrives")
 
@@ -150,9 +152,8 @@ def test_a_card_number_is_nowhere_in_the_clear(house):
     for watcher in (office, police):
         alice, bob, again, after = watcher.seen["reader"]
         assert alice == again and bob == after and alice != bob
-        # At the gate a card stays in its register until the next one: after the restart it may be read again first.
-        assert watcher.seen["gate"][:3] == [alice, bob, alice] and watcher.seen["gate"][-1] == bob
-        assert set(watcher.seen["gate"]) == {alice, bob}
+        # At the gate a card stays in its register until the next one, and may be read twice.
+        assert [name for name, _ in itertools.groupby(watcher.seen["gate"])] == [alice, bob, alice, bob]
         assert all(re.fullmatch("[0-9a-f]{32}", name) for name in (alice, bob))
         names.append({alice, bob})
     assert not names[0] & names[1], "two platforms could join their records on a card"
@@ -264,12 +265,12 @@ def test_a_card_number_is_not_left_in_memory(house):
     poll(lambda: agent.bus("cards")["state"] == "running", lambda: agent.bus("cards"))
     for card in (ALICE, BOB):
         for device in ("reader", "gate", "turnstile"):
-            known = len(office.seen[device])
+            known = office.seen[device][-1:]
             site.happen(f'device = "{device}", point = "card", value = ' + (f'"{card}"' if device == "reader" else card))
 
             def arrived():
                 agent.ask("flush")
-                return len(office.look().seen[device]) > known
+                return office.look().seen[device][-1:] != known
 
             poll(arrived, f"{card} at {device} arrives")
             # What the tools show, and what a platform gets, goes through memory, too.
@@ -279,7 +280,7 @@ def test_a_card_number_is_not_left_in_memory(house):
     # The gates fall silent with the card still in their registers: nothing that comes after covers what came before.
     for device in ("gate", "turnstile"):
         site.happen(f'device = "{device}", fault = "unplugged"')
-    poll(lambda: agent.status()["devices"]["offline"] == 2, "the gates are missed", seconds=30)
+    poll(lambda: agent.status()["devices"]["offline"] == 2, "the gates are missed")
     agent.process.send(signal.SIGSTOP)
     try:
         found = remains(agent.process.popen.pid, {form for card in (ALICE, BOB) for form in forms(card)})
