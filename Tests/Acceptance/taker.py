@@ -8,6 +8,7 @@ import socket
 import threading
 
 from client import Ledger
+from running import PATIENCE, poll
 
 
 class Taker:
@@ -22,6 +23,18 @@ class Taker:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 60
+
+            def setup(self):
+                with taker._lock:
+                    taker._open += 1
+                super().setup()
+
+            def finish(self):
+                try:
+                    super().finish()
+                finally:
+                    with taker._lock:
+                        taker._open -= 1
 
             def do_POST(self):
                 length = int(self.headers["Content-Length"])
@@ -63,6 +76,7 @@ class Taker:
                     pass
 
         self._lock = threading.Lock()
+        self._open = 0
         self._server = Server(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -89,6 +103,10 @@ class Taker:
     def newest(self, lane="telemetry"):
         with self._lock:
             return max(self.ledger.delivered(lane), default=0)
+
+    def rest(self):
+        """Once whoever pushed has ended: what came from it is all in the ledger then."""
+        poll(lambda: self._open == 0, "every connection is at its end")
 
     def close(self):
         self._server.shutdown()
@@ -140,7 +158,7 @@ class Proxy:
         method, target, _ = line.split(" ")
         authority = target if method == "CONNECT" else target.split("/")[2]
         # Whatever the name: everything is on this machine.
-        far = socket.create_connection(("127.0.0.1", int(authority.rsplit(":", 1)[1])), timeout=10)
+        far = socket.create_connection(("127.0.0.1", int(authority.rsplit(":", 1)[1])), timeout=PATIENCE)
         if method == "CONNECT":
             near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:

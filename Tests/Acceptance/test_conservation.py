@@ -8,7 +8,7 @@ import sys
 import time
 
 from client import Client, Ledger
-from running import Consumer, free_port, poll
+from running import PATIENCE, Consumer, free_port, poll
 
 SECONDS = float(os.environ.get("KERB_CONSERVATION_SECONDS", "60"))
 
@@ -74,7 +74,7 @@ class Puller:
 
     def kill_between_receipt_and_cursor(self):
         (self.folder / "hold").touch()
-        poll((self.folder / "holding").exists, "an answer is received", seconds=20)
+        poll((self.folder / "holding").exists, "an answer is received")
         self.kill()
         (self.folder / "hold").unlink()
         (self.folder / "holding").unlink()
@@ -126,21 +126,19 @@ def test_every_record_of_a_community_arrives_though_the_platform_is_killed(house
     ends_at = time.monotonic() + SECONDS
     chance = random.Random(5)
     turn = 0
-    while time.monotonic() < ends_at:
+    # So many kills, however long a slow machine takes for them.
+    while time.monotonic() < ends_at or puller.kills < min(10, SECONDS / 6):
         puller.start()
         if turn % 2 == 0:
             # Alive for a while, then killed wherever it is; sometimes away for a while.
-            poll(lambda until=time.monotonic() + chance.uniform(0.2, 4): time.monotonic() > until, "its time", 20)
+            poll(lambda until=time.monotonic() + chance.uniform(0.2, 4): time.monotonic() > until, "its time")
             puller.kill()
             if turn % 4 == 0:
-                poll(lambda until=time.monotonic() + chance.uniform(0.2, 3): time.monotonic() > until, "its time", 20)
+                poll(lambda until=time.monotonic() + chance.uniform(0.2, 3): time.monotonic() > until, "its time")
         else:
             puller.kill_between_receipt_and_cursor()
         turn += 1
-    assert puller.kills >= min(10, SECONDS / 6)
-
-    status = agent.status()
-    assert status["devices"]["online"] >= 20, status["devices"]
+    poll(lambda: agent.status()["devices"]["online"] >= 20, lambda: agent.status()["devices"])
     ledgers = {"city": Ledger(), "late": Ledger()}
     for answer in puller.answers():
         ledgers["city"].add(answer)
@@ -191,7 +189,7 @@ def test_what_is_too_much_for_the_box_is_reported_and_nothing_vanishes_in_silenc
         # behind the bus first, and what it then leaves out are gaps, too.
         return len(ledgers["steady"].gaps) >= 3 and agent.status()["buffer"]["evicted"] > 0
 
-    poll(overrun, lambda: f"three gaps: {ledgers['steady'].gaps}, {agent.status()['buffer']}", seconds=40, every=0.1)
+    poll(overrun, lambda: f"three gaps: {ledgers['steady'].gaps}, {agent.status()['buffer']}", seconds=5 * PATIENCE, every=0.1)
     crowd.process.kill()
     poll(lambda: agent.bus("line")["state"] != "running", "the line is silent")
     agent.ask("flush")

@@ -7,7 +7,7 @@ import ssl
 
 from certificates import Authority
 from client import BatchID
-from running import Consumer, poll, run
+from running import PATIENCE, Consumer, poll, run
 from taker import Proxy, Taker
 from test_conservation import community, settle
 from way import Way
@@ -58,7 +58,7 @@ def test_everything_arrives_over_tls_with_token_certificate_and_gzip_whatever_th
             f"https://127.0.0.1:{taker.port}/in?box=1", token_file=secret(house, "token", "a-token"), gzip=True,
             ca_file=str(authority.path), certificate=str(certificate), key=str(key)),
         account=account)
-    poll(lambda: len(taker.requests) > 40, lambda: f"bodies come: {told(agent)}", seconds=60)
+    poll(lambda: len(taker.requests) > 40, lambda: f"bodies come: {told(agent)}", seconds=2 * PATIENCE)
     state = told(agent)
     assert state["deliveries"] > 20 and state["retries"] > 0 and state["bytes"] > 0
     assert all(path == "/in?box=1" for path, _, _ in taker.requests)
@@ -76,6 +76,8 @@ def test_everything_arrives_over_tls_with_token_certificate_and_gzip_whatever_th
             assert span == f"{ids[0].first}-{ids[-1].last}"
     assert "alarms" in taker.lanes()
     assert "a-token" not in agent.log + json.dumps(agent.status())
+    agent.stop()
+    taker.rest()
     settle(agent, account, {"city": taker.ledger})
 
 
@@ -89,13 +91,13 @@ def test_a_certificate_that_is_not_trusted_or_not_yet_valid_is_said_and_a_renewe
     agent = house.agent(
         buses + push(f"https://127.0.0.1:{taker.port}/", ca_file=str(authority.path))
         + push(f"https://127.0.0.1:{early.port}/", "early", ca_file=str(authority.path)))
-    poll(lambda: "not valid now" in told(agent, "early")["says"]["en"], lambda: told(agent, "early"), seconds=20)
-    poll(lambda: "look at `ca_file`" in told(agent)["says"]["en"], lambda: told(agent), seconds=20)
+    poll(lambda: "not valid now" in told(agent, "early")["says"]["en"], lambda: told(agent, "early"))
+    poll(lambda: "look at `ca_file`" in told(agent)["says"]["en"], lambda: told(agent))
     assert told(agent)["state"] in ("waiting", "connecting")
     assert "不" in told(agent)["says"]["zh"] or "无法" in told(agent)["says"]["zh"]
     assert taker.requests == early.requests == []
     authority.path.write_bytes(stranger.path.read_bytes())
-    poll(lambda: taker.newest() > 0, lambda: told(agent), seconds=30)
+    poll(lambda: taker.newest() > 0, lambda: told(agent))
     agent.stop()
 
 
@@ -110,7 +112,7 @@ def test_a_proxy_carries_http_whole_and_https_through_a_tunnel(house):
         buses
         + push(f"https://city.example:{secure.port}/a", "secure", ca_file=str(authority.path), proxy=way)
         + push(f"http://127.0.0.1:{plain.port}/b", "plain", proxy=way))
-    poll(lambda: secure.newest() > 0 and plain.newest() > 0, lambda: agent.status()["consumers"], seconds=30)
+    poll(lambda: secure.newest() > 0 and plain.newest() > 0, lambda: agent.status()["consumers"])
     assert f"CONNECT city.example:{secure.port} HTTP/1.1" in proxy.lines
     assert f"POST http://127.0.0.1:{plain.port}/b HTTP/1.1" in proxy.lines
     agent.stop()
@@ -130,11 +132,11 @@ def test_a_proxy_that_asks_for_a_password_gets_it_and_the_platform_and_the_log_n
         + push(f"https://city.example:{secure.port}/a", "secure", ca_file=str(authority.path), **login)
         + push(f"http://127.0.0.1:{plain.port}/b", "plain", **login))
     for name in ("secure", "plain"):
-        poll(lambda: "proxy_password_file" in told(agent, name)["says"]["en"], lambda: told(agent, name), seconds=30)
+        poll(lambda: "proxy_password_file" in told(agent, name)["says"]["en"], lambda: told(agent, name))
         assert told(agent, name)["needs_person"]
     assert proxy.refused and secure.requests == plain.requests == []
     secret(house, "password", "a-password")
-    poll(lambda: secure.newest() > 0 and plain.newest() > 0, lambda: agent.status()["consumers"], seconds=60)
+    poll(lambda: secure.newest() > 0 and plain.newest() > 0, lambda: agent.status()["consumers"])
     # Without TLS every request is the proxy's to read, and to cleanse: this one does so with the first of a connection.
     assert all("proxy-authorization" not in map(str.lower, headers) for _, headers, _ in secure.requests)
     assert "a-password" not in agent.log + json.dumps(agent.status())
@@ -150,18 +152,20 @@ def test_a_day_without_a_platform_is_made_up_for_oldest_first_and_what_the_ring_
     account = house.folder / "account.json"
     agent = house.agent(
         buses + push(f"http://127.0.0.1:{way.port}/"), telemetry="1MiB", account=account)
-    poll(lambda: told(agent)["failures"] > 2, lambda: told(agent), seconds=OUTAGE_SECONDS + 30)
+    poll(lambda: told(agent)["failures"] > 2, lambda: told(agent), seconds=OUTAGE_SECONDS + PATIENCE)
     [consumer] = [each for each in agent.status()["consumers"] if each["name"] == "city"]
-    poll(lambda: agent.status()["uptime_s"] > OUTAGE_SECONDS, "the outage is over", seconds=OUTAGE_SECONDS + 10)
+    poll(lambda: agent.status()["uptime_s"] > OUTAGE_SECONDS, "the outage is over", seconds=OUTAGE_SECONDS + PATIENCE)
     assert taker.requests == [] and consumer["push"]["state"] in ("waiting", "connecting")
     metrics = run("status", *agent.files)
     assert "Push city:" in metrics.stdout and "can't be reached" in metrics.stdout
     way.open()
-    poll(lambda: len(taker.requests) > 3 and told(agent)["state"] == "idle", lambda: told(agent), seconds=150)
+    poll(lambda: len(taker.requests) > 3 and told(agent)["state"] == "idle", lambda: told(agent), seconds=3 * PATIENCE)
     keys = [headers["Idempotency-Key"].split(".") for _, headers, _ in taker.requests]
     for lane in ("alarms", "telemetry"):
         firsts = [int(key[3].split("-")[0]) for key in keys if key[2] == lane]
         assert firsts == sorted(firsts), "the oldest first"
+    agent.stop()
+    taker.rest()
     settle(agent, account, {"city": taker.ledger})
 
 
@@ -171,7 +175,7 @@ def test_34_two_kilobytes_a_second_carry_what_comes_and_an_alarm_does_not_wait_l
     taker = Taker(house)
     way = Way(house, taker.port, bytes_per_second=2_000)
     agent = house.agent(buses + push(f"http://127.0.0.1:{way.port}/", gzip=True, max_rate="20kB/s"))
-    poll(lambda: taker.newest("alarms") > 1 and taker.newest() > 0, lambda: told(agent), seconds=90)
+    poll(lambda: taker.newest("alarms") > 1 and taker.newest() > 0, lambda: told(agent), seconds=2 * PATIENCE)
     assert told(agent)["failures"] == 0, told(agent)
     agent.stop()
 
@@ -181,16 +185,16 @@ def test_what_a_reload_changes_is_in_force_and_the_rest_is_not_touched(house):
     house.site(site)
     one, two = Taker(house), Taker(house)
     agent = house.agent(buses + push(f"http://127.0.0.1:{one.port}/", "one"), [Consumer("puller")])
-    poll(lambda: one.newest() > 0, lambda: told(agent, "one"), seconds=30)
+    poll(lambda: one.newest() > 0, lambda: told(agent, "one"))
     text = agent.configuration.read_text()
     agent.configuration.write_text(text + push(f"http://127.0.0.1:{two.port}/", "two"))
     reloaded = agent.command("reload", "--json")
     assert reloaded.returncode == 0 and json.loads(reloaded.stdout) == {"applied": ["push two added"], "restart": []}
-    poll(lambda: two.newest() > 0, lambda: told(agent, "two"), seconds=30)
+    poll(lambda: two.newest() > 0, lambda: told(agent, "two"))
     agent.configuration.write_text(text)
     assert json.loads(agent.command("reload", "--json").stdout)["applied"] == ["push two removed"]
     before = len(two.requests)
-    poll(lambda: one.newest() > two.newest() + 10, "one goes on", seconds=30)
+    poll(lambda: one.newest() > two.newest() + 10, "one goes on")
     assert len(two.requests) <= before + 1
     listed = json.loads(agent.command("consumer", "list", "--json").stdout)
     assert {each["name"]: each["push"] for each in listed} == {

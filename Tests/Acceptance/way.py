@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 
+from running import PATIENCE
+
 
 class Way:
     def __init__(self, house, target, bytes_per_second=None):
@@ -17,6 +19,8 @@ class Way:
         self.keeps_answers = False
         self.connections = 0
         self.carried = 0
+        # Bytes of answers that were kept.
+        self.kept = 0
         self._open = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -56,7 +60,7 @@ class Way:
             try:
                 if self.is_shut:
                     raise ConnectionError
-                far = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+                far = socket.create_connection(("127.0.0.1", self.target), timeout=PATIENCE)
                 far.settimeout(None)
             except OSError:
                 near.close()
@@ -72,7 +76,10 @@ class Way:
     def _carry(self, one, other, rate, is_answer=False):
         try:
             while data := one.recv(max(64, rate // 10) if rate else 65536):
-                if self.is_dead or (is_answer and self.keeps_answers):
+                if is_answer and self.keeps_answers:
+                    self.kept += len(data)
+                    continue
+                if self.is_dead:
                     continue
                 if rate:
                     time.sleep(len(data) / rate)
@@ -124,7 +131,7 @@ class Socks:
         name = socket.inet_ntoa(stream.read(4)) if kind == 1 else stream.read(stream.read(1)[0]).decode()
         port = int.from_bytes(stream.read(2), "big")
         self.asked.append(f"{name}:{port}")
-        far = socket.create_connection(("127.0.0.1", port), timeout=10)
+        far = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         far.settimeout(None)
         near.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
         for one, other in ((near, far), (far, near)):
