@@ -40,14 +40,18 @@ class Box:
 
     def trouble(self, code):
         """Of `kerb status --json`, once it is there; the same words are on the screen, in Chinese, too, and in the log."""
-        found = poll(
-            lambda: [each for each in self.agent.status()["troubles"] if each["code"] == code],
-            lambda: f"{code} in {self.agent.status()['troubles']}")[0]
-        assert poll(lambda: found["en"].split("(")[0] in self.agent.log, lambda: f"{found['en']} in {self.agent.log}")
-        if code != "port-lost":
-            assert f"! {found['en']}" in self.agent.command("status").stdout
-            assert f"! {found['zh']}" in self.screen("zh_CN.UTF-8")
-        return found
+        def told():
+            return [each for each in self.agent.status()["troubles"] if each["code"] == code]
+
+        poll(told, lambda: f"{code} in {self.agent.status()['troubles']}")
+        poll(lambda: told()[0]["en"].split("(")[0] in self.agent.log, lambda: f"{told()} in {self.agent.log}")
+
+        def is_shown():
+            """A figure in it may change between a look and the next."""
+            en, zh, found = self.screen("C.UTF-8"), self.screen("zh_CN.UTF-8"), told()
+            return found if found and f"! {found[0]['en']}" in en and f"! {found[0]['zh']}" in zh else None
+
+        return (told() if code == "port-lost" else poll(is_shown, lambda: (told(), self.screen("C.UTF-8"))))[0]
 
     def screen(self, language):
         return run("status", *self.agent.files, environment={"LANG": language}).stdout
@@ -198,7 +202,7 @@ def test_an_agent_without_its_state_waits_says_so_to_everybody_and_begins_by_its
         subprocess.run(["mount", "-o", "remount,rw", state], check=True)
     else:
         (state / "box.key").chmod(0o600)
-    poll(lambda: "the state is there now" in box.agent.log, "it has tried again", seconds=20)
+    poll(lambda: "the state is there now" in box.agent.log, "it has tried again")
     # In between its doors are exchanged for those of an agent that works.
     poll(lambda: "running buses=1" in box.agent.log, "it has begun")
     box.runs()
@@ -225,7 +229,7 @@ def test_a_folder_in_the_place_of_a_file_of_the_state_is_named_as_what_it_is(hou
     [found] = [each for each in re.split(r"\n(?=\S)", box.agent.command("doctor").stdout) if "is a folder" in each]
     assert found.startswith("WRONG") and found.count(str(box.agent.state)) == 1, "the path is said once"
     strange.rmdir()
-    poll(lambda: "running buses=1" in box.agent.log, "it has begun", seconds=20)
+    poll(lambda: "running buses=1" in box.agent.log, "it has begun")
 
 
 def test_tools_on_a_full_or_read_only_disk_say_what_it_is_and_not_whose_the_folder_is(house):
