@@ -158,7 +158,7 @@ final class Victim: @unchecked Sendable {
   private func wait<Answer: Sendable>(_ ask: (@escaping @Sendable (Answer) -> Void) -> Void) -> Answer? {
     let answered = Answered<Answer>()
     ask { answered.set($0) }
-    return answered.wait(ns: 20_000_000_000)
+    return answered.wait(ns: 120_000_000_000)
   }
 
   private func verify() {
