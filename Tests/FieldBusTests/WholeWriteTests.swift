@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import TestSupport
 import Testing
 
 @testable import FieldBus
@@ -41,7 +42,12 @@ struct WholeWriteTests {
   @Test("What a full pipe leaves over is written when there is room, in order")
   func leftOver() {
     var ends: [Int32] = [-1, -1]
-    #expect(pipe(&ends) == 0)
+    // A child that had the end that is written to would keep the reader waiting for as long as it lives.
+    let code = Spawning.start {
+      guard pipe(&ends) == 0 else { return errno }
+      return fcntl(ends[0], F_SETFD, FD_CLOEXEC) | fcntl(ends[1], F_SETFD, FD_CLOEXEC)
+    }
+    #expect(code == 0)
     #expect(kerb_fd_nonblocking(ends[1]) == 0)
     let reader = SlowReader(ends[0])
     // Many times what a pipe holds.
