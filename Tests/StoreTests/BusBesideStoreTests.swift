@@ -89,7 +89,7 @@ struct BusBesideStoreTests {
     disk.hold(FaultDisk.syncs)
     let isTold = NewEvent(event: event(0, .unacknowledged, at: 1))
     site.store.log([isTold]) { _ in }
-    #expect(disk.isHeld(within: 20_000_000_000), "no sync came")
+    #expect(disk.isHeld(within: 120_000_000_000), "no sync came")
     let (before, given) = (polls.count.load(ordering: .acquiring), channel.waiting)
     // 16 samples a poll: 160 polls are ten batches, more than fit between bus and store.
     #expect(

@@ -18,8 +18,7 @@ struct DamageTests {
       try await site.flush()
     }
     let copy = Folder()
-    let report = await site.report()
-    copyStore(from: folder, to: copy)
+    let report = await site.copyFiles(from: folder, to: copy)
     site.stop()
     return (copy, report)
   }

@@ -306,7 +306,7 @@ struct DiskFaultTests {
     disk.hold(FaultDisk.syncs)
     _ = channel.filling.append(event(0, .unacknowledged, at: 1))
     #expect(site.handOver())
-    #expect(disk.isHeld(within: 20_000_000_000), "no sync came")
+    #expect(disk.isHeld(within: 120_000_000_000), "no sync came")
     // A bus does no more than this; none of it touches anything that the store thread holds.
     var given = 0
     var number: Int64 = 0

@@ -24,8 +24,7 @@ struct FailureTests {
       if step % 4 == 3 { await site.raise(event(0, .unacknowledged, at: Int64(step))) }
       if step % 7 == 6 {
         let copy = Folder()
-        let report = await site.report()
-        copyStore(from: folder, to: copy)
+        let report = await site.copyFiles(from: folder, to: copy)
         copies.append((copy, report.durable, report.epoch))
       }
     }

@@ -77,7 +77,7 @@ struct RestoringTests {
     try await other.flush()
     let itsCopy = Folder()
     if name.hasSuffix("-wal") {
-      copyStore(from: otherFolder, to: itsCopy)
+      await other.copyFiles(from: otherFolder, to: itsCopy)
     } else {
       try await backUp(other, to: itsCopy)
     }
@@ -149,7 +149,7 @@ struct RestoringTests {
     let site = try Site(configuration(folder, samplesPerBlock: 20))
     await site.put(numbered(1..<301))
     try await site.flush()
-    copyStore(from: folder, to: copy)
+    await site.copyFiles(from: folder, to: copy)
     site.stop()
     let target = Folder()
     #expect(try StoreAtRest.restore(from: copy.path, configuration(target)).storedSamples == 300)

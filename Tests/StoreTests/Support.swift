@@ -163,6 +163,17 @@ final class Site: @unchecked Sendable {
     try await withCheckedContinuation { c in store.flush { c.resume(returning: $0) } }.get()
   }
 
+  /// The files as they are at one moment: on the store's own thread, which writes also when nobody asks it anything.
+  @discardableResult
+  func copyFiles(from folder: Folder, to copy: Folder) async -> StoreReport {
+    await withCheckedContinuation { c in
+      store.report {
+        copyStore(from: folder, to: copy)
+        c.resume(returning: $0)
+      }
+    }
+  }
+
   func read(
     after: Position = Position(), recordsMax: Int = 10_000, for consumer: String? = nil
   ) async throws -> ReadAnswer {
