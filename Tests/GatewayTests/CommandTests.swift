@@ -99,7 +99,11 @@ private final class Desk {
       throw WireFailure(what: "can't start \(Self.executable)")
     }
     var status: Int32 = 0
-    waitpid(pid, &status, 0)
+    if !eventually({ waitpid(pid, &status, WNOHANG) == pid }) {
+      kill(pid, SIGKILL)
+      waitpid(pid, &status, 0)
+      throw WireFailure(what: "kerb \(arguments.joined(separator: " ")) did not end")
+    }
     return Outcome(
       status: status & 0x7F == 0 ? (status >> 8) & 0xFF : -1, output: read(outputs[0]), errors: read(outputs[1]))
   }

@@ -166,9 +166,9 @@ import Testing
     client.sendRequest("/v1/points", token: "guess")
     #expect(try client.response().status == 401)
     #expect(kerb_monotonic_ns() - asked >= Limits.guessDelayNs)
-    // The machine may be busy, but not each time.
+    // The machine may be busy, but not each time; who is held back is so each time.
     var quickest = Int64.max
-    for _ in 0..<5 {
+    for _ in 0..<40 where quickest >= Limits.guessDelayNs {
       let asked = kerb_monotonic_ns()
       #expect(try fixture.get("/v1/points").status == 200)
       quickest = min(quickest, kerb_monotonic_ns() - asked)

@@ -26,6 +26,14 @@ final class PullFixture {
   let port: Int
   private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
+  /// Nobody is sent away for being slow, unless a test is about that: so may the machine be.
+  static let patient: ConnectionTimes = {
+    var times = ConnectionTimes()
+    times.headerNs = 10 * WireClient.patienceNs
+    times.idleNs = 10 * WireClient.patienceNs
+    return times
+  }()
+
   final class ClockHand: Sendable {
     let at = Atomic<Int64>(1_000_000_000_000)
     var now: Instant { Instant(nanoseconds: at.load(ordering: .relaxed)) }
@@ -41,7 +49,7 @@ final class PullFixture {
   /// "all" sees everything but personal data; more consumers at will.
   init(
     _ consumers: [ConsumerSpec] = [], listen: [ListenAddress] = [.tcp(host: "127.0.0.1", port: 0)],
-    times: ConnectionTimes = ConnectionTimes(), clockKnown: Bool = true, certificate: CertificateFiles? = nil,
+    times: ConnectionTimes = PullFixture.patient, clockKnown: Bool = true, certificate: CertificateFiles? = nil,
     healthNs: Int64 = WireClient.patienceNs
   ) throws {
     var configuration = Site.configuration()

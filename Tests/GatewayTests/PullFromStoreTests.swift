@@ -50,7 +50,8 @@ private final class House {
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion,
       storeID: opening.storeID, epoch: opening.epoch, store: store, field: ScriptedField(catalogue),
       keys: try BoxKey.open(statePath: state), group: group,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, times: PullFixture.patient,
+      healthNs: WireClient.patienceNs)
     bell.server.withLock { [server] in $0 = server }
     var port = 0
     for case .tcp(_, let bound) in try server.start() { port = bound }
@@ -203,11 +204,12 @@ private final class House {
       // The clock is not known to this store: then there is no absolute time.
       #expect(response.records.first?["unsynchronised"] == .bool(true))
       #expect(response.records.first?["t"]?.double ?? 1 <= 0)
-      house.store.clockKnown(offsetNs: kerb_realtime_ns() - kerb_monotonic_ns())
+      let offsetNs = kerb_realtime_ns() - kerb_monotonic_ns()
+      house.store.clockKnown(offsetNs: offsetNs)
       let alarms = try client.get("/v1/alarms", token: "token-all").json["alarms"]?.array ?? []
       #expect(alarms.first?["message"]?["en"] == .string("Cover cover-1 of box-7: 17.1 deg"))
-      let unix = Double(kerb_realtime_ns()) / 1e9
-      #expect(abs((alarms.first?["t"]?.double ?? 0) - unix) < 10)
+      let unixMs = (event.at.nanoseconds + offsetNs) / 1_000_000
+      #expect(abs((alarms.first?["t"]?.double ?? 0) - Double(unixMs) / 1e3) < 0.0015)
       #expect(try client.get("/healthz", token: nil).status == 200)
     }
   }

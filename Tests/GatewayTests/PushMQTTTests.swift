@@ -273,11 +273,14 @@ private struct BrokerTalk {
     #expect(fixture.passUntil { fixture.cursor().telemetry == 10 })
     #expect((fixture.report()?.counts.failures ?? 0) >= 2)
     server.stop()
+    let deaf = try DeafPort()
     let other = PushFixture()
-    other.office.admit([Self.spec(port: server.port)])
-    #expect(
-      eventually { other.report()?.text.contains("Connection refused") == true },
-      "\(other.report()?.text ?? "")")
+    other.office.admit([Self.spec(port: deaf.port)])
+    withExtendedLifetime(deaf) {
+      #expect(
+        eventually { other.report()?.text.contains("Connection refused") == true },
+        "\(other.report()?.text ?? "")")
+    }
   }
 
   @Test(

@@ -27,7 +27,7 @@ final class WireServer: Sendable {
 
   /// `talk`: what becomes of the connection with this number, from 0.
   init(_ talk: @escaping @Sendable (Talk, Int) -> Void) throws {
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -42,10 +42,14 @@ final class WireServer: Sendable {
     self.listener = listener
     port = Int(UInt16(bigEndian: address.sin_port))
     try TestThread.start { [self] in
+      // Nobody else closes it: its number would be another test's by the next look at it.
+      defer { close(listener) }
       var number = 0
       while true {
         let fd = accept(listener, nil, nil)
-        if fd < 0 || isEnded.load(ordering: .relaxed) { return }
+        if fd < 0, isEnded.load(ordering: .acquiring) { return }
+        if fd < 0 { continue }
+        _ = fcntl(fd, F_SETFD, FD_CLOEXEC)
         let (connection, place) = (Talk(fd: fd, server: self), number)
         number += 1
         try? TestThread.start { talk(connection, place) }
@@ -55,9 +59,8 @@ final class WireServer: Sendable {
 
   /// Ends the waiting for connections.
   func stop() {
-    isEnded.store(true, ordering: .relaxed)
+    isEnded.store(true, ordering: .releasing)
     shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
   }
 
   fileprivate func note(_ request: Request) { seen.withLock { $0.append(request) } }
@@ -143,6 +146,29 @@ final class WireServer: Sendable {
     /// Until the other side closes, or patience ends.
     func hold() { while more() {} }
   }
+}
+
+/// A port where nobody listens, and that nobody else is given meanwhile.
+final class DeafPort {
+  let port: Int
+  private let fd: Int32
+
+  init() throws {
+    fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isBound = withUnsafeMutablePointer(to: &address) { [fd] in
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(fd, $0, length) == 0 && getsockname(fd, $0, &length) == 0
+      }
+    }
+    port = Int(UInt16(bigEndian: address.sin_port))
+    guard isBound else { throw WireFailure(what: "bind: \(String(cString: strerror(errno)))") }
+  }
+
+  deinit { close(fd) }
 }
 
 /// A detached thread of the tests.
