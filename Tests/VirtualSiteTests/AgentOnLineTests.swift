@@ -50,14 +50,14 @@ struct AgentOnLineTests {
     let (line, specs, truth) = try site()
     defer { line.end() }
     let rig = LineRig(link: line.link, devices: specs)
-    rig.run(atMostMs: 5_000, truth: truth) { $0.good >= 20 }
+    rig.run(atMostMs: Patience.ms, truth: truth) { $0.good >= 20 }
     #expect(rig.good >= 20, "\(name): before")
     line.site.inject("d1", Fault(kind))
     rig.run(atMostMs: 900, truth: truth)
     line.site.inject("d1", nil)
     rig.good = 0
     // Back within one probe.
-    rig.run(atMostMs: 15_000, truth: truth) { $0.good >= 20 && $0.board.device(0)[.state] == BusBoard.online }
+    rig.run(atMostMs: Patience.ms, truth: truth) { $0.good >= 20 && $0.board.device(0)[.state] == BusBoard.online }
     #expect(rig.good >= 20, "\(name): after")
     #expect(rig.board.device(0)[.state] == BusBoard.online, "\(name)")
     #expect(rig.wrong == 0, "\(name)")
@@ -69,7 +69,7 @@ struct AgentOnLineTests {
     defer { line.end() }
     for unit in 1...2 { line.site.inject("d\(unit)", Fault(.echo)) }
     let rig = LineRig(link: line.link, devices: specs)
-    rig.run(atMostMs: 15_000, truth: truth) { $0.good >= 40 }
+    rig.run(atMostMs: Patience.ms, truth: truth) { $0.good >= 40 }
     #expect(rig.good >= 40)
     #expect(rig.wrong == 0)
     #expect(rig.board.bus[.echo] == 1)

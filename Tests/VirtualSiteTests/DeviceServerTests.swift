@@ -102,14 +102,14 @@ struct DeviceServerTests {
     try port.open()
     let words = UnsafeMutablePointer<UInt16>.allocate(capacity: 8)
     defer { words.deallocate() }
-    try port.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: 2_000_000_000, into: words)
+    try port.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: Patience.ns, into: words)
     #expect(words[0] == 4_711)
-    try port.read(unit: 7, table: .coil, address: 2, count: 1, timeoutNs: 2_000_000_000, into: words)
+    try port.read(unit: 7, table: .coil, address: 2, count: 1, timeoutNs: Patience.ns, into: words)
     #expect(words[0] == 1)
     relay.stop()
     var failure: ReadFailure?
     do {
-      try port.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: 500_000_000, into: words)
+      try port.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: Patience.ns, into: words)
     } catch { failure = error }
     guard case .portLost = failure else {
       Issue.record("\(String(describing: failure)) instead of a lost port")
@@ -124,7 +124,7 @@ struct DeviceServerTests {
     spec.endpoint = .tcp(host: "127.0.0.1", port: relay.port)
     var again = ModbusPort(spec)
     try again.open()
-    try again.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: 2_000_000_000, into: words)
+    try again.read(unit: 7, table: .holding, address: 3, count: 1, timeoutNs: Patience.ns, into: words)
     #expect(words[0] == 4_711)
   }
 

@@ -65,7 +65,7 @@ struct IdleTests {
     defer { field.stop() }
 
     func waits(for condition: () -> Bool) -> Bool {
-      let deadline = kerb_monotonic_ns() + 10_000_000_000
+      let deadline = Patience.end
       kerb_gate_lock(store)
       defer { kerb_gate_unlock(store) }
       while !condition(), kerb_monotonic_ns() < deadline {
@@ -79,17 +79,22 @@ struct IdleTests {
         field.bus(0).good == 1 && field.bus(1).state == .running
           && field.pulse.nanoseconds > kerb_monotonic_ns() + 60_000_000_000
       })
-    let before = try ["kerb-poll", "kerb-hear"].map { try #require(Self.switches($0)) }
-    kerb_gate_lock(store)
-    #expect(kerb_gate_wait_until(store, kerb_monotonic_ns() + 2_500_000_000) == 0, "a bus handed something over")
-    kerb_gate_unlock(store)
-    #expect(try ["kerb-poll", "kerb-hear"].map { try #require(Self.switches($0)) } == before)
+    // A bus says that it waits before it does, and on a busy machine long before: so a second look may be needed.
+    let sleeps = try shown(tries: 8) { _ in
+      let before = try ["kerb-poll", "kerb-hear"].map { try #require(Self.switches($0)) }
+      kerb_gate_lock(store)
+      let isQuiet = kerb_gate_wait_until(store, kerb_monotonic_ns() + 2_500_000_000) == 0
+      kerb_gate_unlock(store)
+      #expect(isQuiet, "a bus handed something over")
+      return try ["kerb-poll", "kerb-hear"].map { try #require(Self.switches($0)) } == before
+    }
+    #expect(sleeps)
 
     site.speak("r", Array("HELLO\r\n".utf8))
     #expect(waits { field.bus(1).good == 1 })
     let reply = try field.ask(
-      LineRequest(CommandFrame.read(unit: 1, .holding, address: 7, count: 1), timeoutNs: 1_000_000_000), bus: 0,
-      until: Instant(nanoseconds: kerb_monotonic_ns() + 5_000_000_000))
+      LineRequest(CommandFrame.read(unit: 1, .holding, address: 7, count: 1), timeoutNs: Patience.ns / 2), bus: 0,
+      until: Instant(nanoseconds: Patience.end))
     #expect(reply.frame.count == 5)
   }
 }

@@ -12,7 +12,7 @@ final class Master {
 
   private init?(_ made: OpaquePointer?) {
     guard let made else { return nil }
-    modbus_set_response_timeout(made, 0, 300_000)
+    modbus_set_response_timeout(made, UInt32(Patience.ms / 1_000), 0)
     modbus_set_byte_timeout(made, 0, 0)
     guard modbus_connect(made) == 0 else {
       modbus_free(made)
@@ -58,7 +58,7 @@ final class Master {
   func flush() { modbus_flush(context) }
 
   /// Bytes as they come, until the deadline or `count` are there.
-  func bytes(_ count: Int, withinMs: Int64) -> [UInt8] {
+  func bytes(_ count: Int, withinMs: Int64 = Patience.ms) -> [UInt8] {
     let fd = modbus_get_socket(context)
     let deadline = kerb_monotonic_ns() + withinMs * 1_000_000
     var result: [UInt8] = []
@@ -69,6 +69,13 @@ final class Master {
       result += buffer.prefix(got)
     }
     return result
+  }
+
+  /// With its end.
+  func line() -> [UInt8] {
+    var line: [UInt8] = []
+    while line.last != 0x0A, case let byte = bytes(1), !byte.isEmpty { line += byte }
+    return line
   }
 
   func send(_ bytes: [UInt8]) { _ = Glibc.write(modbus_get_socket(context), bytes, bytes.count) }

@@ -73,11 +73,10 @@ struct MeterToolTests {
     defer { kerb_gate_free(gate) }
     field.start(storeGate: gate, pseudonymKey: [UInt8](repeating: 1, count: 32), alarmsLeft: [])
     defer { field.stop() }
-    let deadline = kerb_monotonic_ns() + 5_000_000_000
-    while field.bus(0).state != .running, kerb_monotonic_ns() < deadline { sched_yield() }
+    #expect(eventually { field.bus(0).state == .running })
     try body(
       AnyLine { request throws(LineFailure) in
-        try field.ask(request, bus: 0, until: Instant(nanoseconds: kerb_monotonic_ns() + 20_000_000_000))
+        try field.ask(request, bus: 0, until: Instant(nanoseconds: Patience.end))
       }, line)
   }
 
@@ -109,7 +108,7 @@ struct MeterToolTests {
           PointAccess(
             line, device: Self.configured(meters[number]), number: number,
             point: try Self.point(name, of: meters[number]),
-            timeoutNs: 500_000_000)
+            timeoutNs: Patience.ns / 2)
         }
         let reading = try access("volts").read()
         #expect(reading.raw == volts && reading.quality == .good)
@@ -121,14 +120,16 @@ struct MeterToolTests {
         #expect(Self.problem(try access("meter_no"), write: "1") == .personal)
       }
       running.site.inject("one", Fault(.silent))
-      let silent = PointAccess(
-        line, device: Self.configured(meters[0]), number: 0, point: try Self.point("volts", of: meters[0]),
-        timeoutNs: 100_000_000)
-      #expect(Self.problem(silent) == .line(.noReply))
+      func access(timeoutNs: Int64) throws -> PointAccess<AnyLine> {
+        PointAccess(
+          line, device: Self.configured(meters[0]), number: 0, point: try Self.point("volts", of: meters[0]),
+          timeoutNs: timeoutNs)
+      }
+      #expect(Self.problem(try access(timeoutNs: 100_000_000)) == .line(.noReply))
       running.site.inject("one", nil)
-      #expect(Self.problem(silent) == nil)
+      #expect(Self.problem(try access(timeoutNs: Patience.ns / 2)) == nil)
       running.site.inject("one", Fault(.exception(2)))
-      #expect(Self.problem(silent) == .line(.refused(2)))
+      #expect(Self.problem(try access(timeoutNs: Patience.ns / 2)) == .line(.refused(2)))
     }
   }
 
@@ -144,7 +145,7 @@ struct MeterToolTests {
     try Self.withLine([device], live: live) { line, _ in
       var spec = Self.configured(device)
       spec.address = 7
-      let access = PointAccess(line, device: spec, number: 0, point: spec.points[1], timeoutNs: 500_000_000)
+      let access = PointAccess(line, device: spec, number: 0, point: spec.points[1], timeoutNs: Patience.ns / 2)
       let reading = try access.read()
       #expect(reading.bytes == Array("21.5".utf8))
       #expect(Float(bitPattern: UInt32(truncatingIfNeeded: reading.raw)) == 21.5)
@@ -158,12 +159,12 @@ struct MeterToolTests {
     try Self.withLine([stranger, Self.meter("202301234567")], live: live, configured: []) { line, _ in
       let address = try #require(MeterAddress("4711", bytes: 6))
       let question = DLT645.question(address, 0x0201_0100)
-      let reply = try line.ask(LineRequest([0xFE, 0xFE] + question, timeoutNs: 500_000_000))
+      let reply = try line.ask(LineRequest([0xFE, 0xFE] + question, timeoutNs: Patience.ns / 2))
       #expect(FrameReading.data(of: reply.frame, asked: question, .dlt645) == [0x14, 0x23])
       #expect(MeterQuestion([0xFE, 0xFE] + question, .dlt645)?.identifier == 0x0201_0100)
       #expect(MeterQuestion(question, .dlt645)?.address == address)
       #expect(throws: LineFailure.refused(2)) {
-        try line.ask(LineRequest(DLT645.question(address, 0x0201_0101), timeoutNs: 500_000_000))
+        try line.ask(LineRequest(DLT645.question(address, 0x0201_0101), timeoutNs: Patience.ns / 2))
       }
       // Two answer at once: that is nobody's answer.
       #expect(throws: LineFailure.self) {
@@ -189,17 +190,23 @@ struct MeterToolTests {
 
   @Test("A meter that is alone is found with one question, and its profile known", arguments: [true, false])
   func alone(live: Bool) throws {
+    // Who does not wait for long hears nobody where the machine stops, and nobody who is not there.
     try Self.withLine([Self.meter("202301234567")], live: live, configured: []) { line, _ in
-      let (found, isCrowded, asked) = try Self.search(line, .dlt645, thinkNs: 200_000_000)
-      #expect(found.map(\.addressText) == ["202301234567"] && !isCrowded && asked == 1)
-      #expect(found.first?.fits.map(\.profile) == ["k/electric"])
-      #expect((found.first?.fits.first?.confidence ?? 0) > 0.5)
+      let isFound = try shown(tries: 5) { number in
+        let (found, isCrowded, asked) = try Self.search(line, .dlt645, thinkNs: 200_000_000 << Int64(number))
+        #expect(found.allSatisfy { $0.addressText == "202301234567" })
+        return found.count == 1 && !isCrowded && asked == 1 && found[0].fits.map(\.profile) == ["k/electric"]
+          && found[0].fits[0].confidence > 0.5
+      }
+      #expect(isFound)
     }
     try Self.withLine([Self.meter("78330011223344", Self.water)], live: live, configured: []) { line, _ in
-      let (found, isCrowded, _) = try Self.search(line, .cjt188, thinkNs: 200_000_000)
-      #expect(found.map(\.addressText) == ["78330011223344"] && !isCrowded)
-      #expect(found.first?.fits.map(\.profile) == ["k/water"])
-      #expect(found.first?.meterType == 0x10)
+      let isFound = try shown(tries: 5) { number in
+        let (found, isCrowded, _) = try Self.search(line, .cjt188, thinkNs: 200_000_000 << Int64(number))
+        #expect(found.allSatisfy { $0.addressText == "78330011223344" && $0.meterType == 0x10 })
+        return found.count == 1 && !isCrowded && found[0].fits.map(\.profile) == ["k/water"]
+      }
+      #expect(isFound)
     }
   }
 
@@ -220,7 +227,7 @@ struct MeterToolTests {
     #expect(asked == 201)
     let waters = ["78330011223346", "78330011223319"].map { Self.meter($0, Self.water, name: $0) }
     try Self.withLine(waters, live: false) { line, _ in
-      let (found, isCrowded, _) = try Self.search(line, .cjt188)
+      let (found, isCrowded, _) = try Self.search(line, .cjt188, thinkNs: 2_000_000_000)
       #expect(found.isEmpty && isCrowded)
     }
   }
@@ -229,11 +236,15 @@ struct MeterToolTests {
   func nobody() throws {
     try Self.withLine([Self.meter("1")], live: false) { line, running in
       running.site.inject("m", Fault(.silent))
-      let started = kerb_monotonic_ns()
-      let (found, isCrowded, asked) = try Self.search(line, .dlt645, thinkNs: 30_000_000)
-      #expect(found.isEmpty && !isCrowded && asked == 2)
       let longest = MeterScan<AnyLine>.longestNs(.dlt645, formats: [LineFormat()], thinkNs: 30_000_000)
-      #expect(kerb_monotonic_ns() - started < 2 * longest + 100_000_000)
+      // The machine may stop for a while, and not each time.
+      let isInTime = try shown(tries: 10) { _ in
+        let started = kerb_monotonic_ns()
+        let (found, isCrowded, asked) = try Self.search(line, .dlt645, thinkNs: 30_000_000)
+        #expect(found.isEmpty && !isCrowded && asked == 2)
+        return kerb_monotonic_ns() - started < 2 * longest + 100_000_000
+      }
+      #expect(isInTime)
     }
   }
 }

@@ -56,7 +56,7 @@ struct VirtualFrameTests {
     master.send(exchange.sent)
     let preamble = profile.frame?.isMeter == true ? 4 : 0
     let wanted = Array(exchange.received.drop { $0 == MeterAddress.preambleByte && preamble > 0 })
-    let got = master.bytes(preamble + wanted.count, withinMs: 2_000)
+    let got = master.bytes(preamble + wanted.count)
     #expect(got.prefix(preamble).allSatisfy { $0 == MeterAddress.preambleByte })
     #expect(WireExchange.hex(Array(got.dropFirst(preamble))) == WireExchange.hex(wanted))
   }
@@ -73,12 +73,13 @@ struct VirtualFrameTests {
     var other = right
     other[1] = 0x26
     other[14] = 0xE2
-    for bytes in [wrongSum, other, Array(right.dropLast())] {
+    for (number, bytes) in [wrongSum, other, Array(right.dropLast())].enumerated() {
       master.send(bytes)
+      #expect(eventually { line.site.counts(line: "line").foreign == number + 1 })
       #expect(master.bytes(1, withinMs: 100).isEmpty)
     }
     master.send(right)
-    #expect(master.bytes(24, withinMs: 1_000).count == 24)
+    #expect(master.bytes(24).count == 24)
     #expect(line.site.counts(line: "line").foreign == 3)
   }
 }
@@ -182,7 +183,7 @@ struct AgentOnFramesTests {
       site.set("d", point.name, .raw(Int64(index + 1) * 11))
     }
     let rig = Self.asked(Self.spec(folder + "/line", line.busProtocol, format), [Self.device(device)])
-    rig.run(atMostMs: 8_000) { $0.good.count == profile.points.count }
+    rig.run(atMostMs: Patience.ms) { $0.good.count == profile.points.count }
     for (index, point) in profile.points.enumerated() {
       let values = Set(rig.good[UInt16(index)] ?? [])
       if point.bits == nil {
@@ -212,7 +213,7 @@ struct AgentOnFramesTests {
         layout: layout, path: layout.spec.serialPath, board: board, channel: channel,
         pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     }
-    rig.run(atMostMs: 5_000) { $0.goodCount >= 8 }
+    rig.run(atMostMs: Patience.ms) { $0.goodCount >= 8 }
     #expect(rig.good[0]?.last == Int64(Float(21.5).bitPattern))
     #expect(rig.good[2]?.last == Int64(Float(3.25).bitPattern))
     #expect(rig.good[3]?.last == 270)
@@ -245,13 +246,18 @@ struct AgentOnFramesTests {
         pseudonymKey: [UInt8](repeating: 0, count: 32), alarmsLeft: [], arena: &arena)
     }
     rig.run(atMostMs: 200)
-    #expect(line.site.set("d", "pm25", .raw(17)))
-    rig.run(atMostMs: 2_000) { $0.good[0]?.last == 17 }
+    // Said until it is heard: where a busy device has not seen yet that somebody listens, it is lost.
+    let isHeard = shown(tries: 100) { _ in
+      #expect(line.site.set("d", "pm25", .raw(17)))
+      rig.run(atMostMs: 600) { $0.good[0]?.last == 17 }
+      return rig.good[0]?.last == 17
+    }
+    #expect(isHeard)
     line.site.speak("d", [0x42, 0x4D, 0x00, 0x20, 1, 2, 3])
     rig.run(atMostMs: 400)
     #expect(line.site.set("d", "pm25", .raw(18)))
-    rig.run(atMostMs: 2_000) { $0.good[0]?.last == 18 }
-    #expect(rig.good[0] == [17, 18])
+    rig.run(atMostMs: Patience.ms) { $0.good[0]?.last == 18 }
+    #expect(rig.good[0]?.drop { $0 == 17 } == [18])
   }
 
   @Test(
@@ -277,12 +283,12 @@ struct AgentOnFramesTests {
     var spec = Self.spec(line.link, profile.frame?.busProtocol ?? .serial, LineFormat())
     spec.responseTimeoutNs = 60_000_000
     let rig = Self.asked(spec, devices.map(Self.device))
-    rig.run(atMostMs: 5_000) { $0.goodCount >= 10 }
+    rig.run(atMostMs: Patience.ms) { $0.goodCount >= 10 }
     line.site.inject("11", Fault(kind))
     rig.run(atMostMs: 500)
     line.site.inject("11", nil)
     let before = rig.goodCount
-    rig.run(atMostMs: 15_000) { $0.goodCount >= before + 10 && $0.board.device(0)[.state] == BusBoard.online }
+    rig.run(atMostMs: Patience.ms) { $0.goodCount >= before + 10 && $0.board.device(0)[.state] == BusBoard.online }
     #expect(rig.goodCount >= before + 10)
     #expect(rig.board.device(0)[.state] == BusBoard.online)
     for (series, values) in rig.good {

@@ -85,17 +85,18 @@ struct VirtualLineTests {
     let format = LineFormat()
     let transactions = 100
     let ideal = Int64(8 + 5 + 2 * words) * format.characterNs + 2 * format.silenceNs + turnaroundNs
-    // The master keeps the silence after a reply by the monotonic clock, as it has to.
+    // Never faster than the wire; and what a busy machine adds to most is not the line's doing: the best few tell, and
+    // are waited for. A line that takes too long does so each time.
     var took: [Int64] = []
-    for _ in 0..<transactions {
+    while took.count < transactions || (Double(took[2]) > Double(ideal) * 1.02 && took.count < 10 * transactions) {
+      // The master keeps the silence after a reply by the monotonic clock, as it has to.
       let started = kerb_monotonic_ns()
       #expect(master.read(1, .holding, 0, words) != nil)
       let quietUntil = kerb_monotonic_ns() + format.silenceNs
       while kerb_monotonic_ns() < quietUntil {}
-      took.append(kerb_monotonic_ns() - started)
+      let span = kerb_monotonic_ns() - started
+      took.insert(span, at: took.firstIndex { $0 > span } ?? took.count)
     }
-    took.sort()
-    // Never faster than the wire; and what a busy machine adds to most is not the line's doing: the best few tell.
     #expect(took[0] >= ideal)
     #expect(Double(took[2]) <= Double(ideal) * 1.02, "\(took[2]) of \(ideal)")
     #expect(line.site.counts(line: "line").early == 0)
@@ -106,9 +107,21 @@ struct VirtualLineTests {
     let line = try RunningLine([SiteDevice(name: "d", address: 1, profile: Self.tilt)], paced: true)
     defer { line.end() }
     let master = try #require(Master(link: line.link))
-    #expect(master.read(1, .holding, 0, 1) != nil)
-    #expect(master.read(1, .holding, 0, 1) == nil)
-    #expect(errno == ETIMEDOUT)
+    // Where the machine stops between a reply and the next request, the line is silent meanwhile, and that is answered.
+    let isIgnored = shown(tries: 100) { number in
+      #expect(master.read(1, .holding, 0, 1) != nil)
+      master.setTimeout(ms: 300)
+      defer { master.setTimeout(ms: UInt32(Patience.ms)) }
+      if master.read(1, .holding, 0, 1) == nil {
+        #expect(errno == ETIMEDOUT)
+        if line.site.counts(line: "line").early == 1 { return true }
+      }
+      #expect(eventually { line.site.counts(line: "line").replies == 2 * (number + 1) })
+      _ = kerb_poll_until(nil, 0, kerb_monotonic_ns() + 10 * LineFormat().silenceNs)
+      master.flush()
+      return false
+    }
+    #expect(isIgnored)
     #expect(master.read(1, .holding, 0, 1) != nil)
     #expect(line.site.counts(line: "line").early == 1)
   }
