@@ -13,6 +13,8 @@ from running import Consumer, poll
 from wire import crc16, raw_pty
 
 TIMEOUT = 0.2
+# Who has not run for so long does not know how old what lies there is.
+STALL = 0.2
 # Most of the time a request is open: a late reply is likely to find one.
 THINKING = 0.015
 SPAN = 1_000_000
@@ -26,7 +28,8 @@ PROFILE = "max_registers = 2\n" + "".join(
 class LateSlave:
     """Unit 1 on a pty. A register's value is SPAN times its address plus a number that grows with every request of all.
     A reply takes THINKING, but every `nth` one and a half timeouts, or as many as its turn says: it holds what was right
-    when it was asked for, and falls into whatever the line carries by then."""
+    when it was asked for, and falls into whatever the line carries by then. After a stall of its machine it says nothing of what
+    it was asked before: as late as that no device is."""
 
     def __init__(self, nth=9, turns=(1.5, 1.1, 2.5)):
         self.nth, self.turns = nth, turns
@@ -48,11 +51,18 @@ class LateSlave:
     def _loop(self):
         pending = b""
         replies = []  # a heap: (due, number of the request, when it came, reply)
+        ran = time.monotonic()
         while True:
-            wait = None if not replies else max(0, replies[0][0] - time.monotonic())
+            wait = min(0.02, max(0, replies[0][0] - time.monotonic()) if replies else 0.02)
             readable, _, _ = select.select([self.master, self.stop_reader], [], [], wait)
             if self.stop_reader in readable:
                 return
+            before, ran = ran, time.monotonic()
+            if ran - before > STALL:
+                pending, replies = b"", []
+                if self.master in readable:
+                    os.read(self.master, 4096)
+                continue
             while replies and time.monotonic() >= replies[0][0]:
                 _, number, came, reply = heapq.heappop(replies)
                 os.write(self.master, reply)
