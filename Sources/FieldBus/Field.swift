@@ -1,6 +1,9 @@
-// All buses of the box: their memory, taken in one piece, their threads, and the reports that the rest of the
-// house reads. Made by the gateway; started once, stopped once. The reports may be read from any thread at any
-// time.
+// All buses of the box, and the reports that the rest of the house reads of them. Made by the gateway; started once,
+// stopped once. The reports may be read from any thread at any time.
+//
+// A field may follow another, after a reload: the buses that the new configuration leaves as they are go on in it, with
+// their threads and all that they have in hand. They keep the numbers that they began with; `numbers(_:)` says which
+// those are now.
 
 import CLinux
 import Glibc
@@ -10,21 +13,17 @@ import Synchronization
 package final class Field: @unchecked Sendable {
   // Unchecked: everything that changes after `init` is an atomic word of a board.
 
-  private let memory: UnsafeMutableRawPointer
-  package let arenaBytes: Int
+  /// As everything is numbered now.
   package let layouts: [BusLayout]
-  package let channels: [BatchChannel]
-  private let boards: [BusBoard]
-  private var controls: [BusControl] = []
-  private var threads: [BusThread] = []
+  let lives: [LiveBus]
   /// By device, by point of the site: its bus, and its number there.
   private let devicePlaces: [(bus: Int, device: Int)]
   private let pointPlaces: [(bus: Int, point: Int)]
   private let devices: [DeviceSpec]
-  private let loopMemory: [(start: Int, bytes: Int)]
-  private let learnedBefore: [String: LearnedDevice]
   private let forgotten = Atomic<Int>(0)
 
+  package var channels: [BatchChannel] { lives.map(\.channel) }
+  package var arenaBytes: Int { lives.reduce(0) { $0 + $1.bytes } }
   package var busCount: Int { layouts.count }
   package var deviceCount: Int { devicePlaces.count }
   package var pointCount: Int { pointPlaces.count }
@@ -39,30 +38,24 @@ package final class Field: @unchecked Sendable {
   }
 
   /// Takes all memory of the stream. `devices` and `buses` have been checked; `learned`: by name of the device.
-  package init(buses: [BusSpec], devices: [DeviceSpec], learned: [String: LearnedDevice] = [:]) {
-    self.learnedBefore = learned
-    let layouts = Self.layouts(buses: buses, devices: devices, learned: learned)
-    let slack = 64 * 64  // rounding of the pieces of one bus to cache lines
-    let total = layouts.reduce(0) { $0 + $1.bytes + slack }
-    arenaBytes = total
-    memory = UnsafeMutableRawPointer.allocate(byteCount: Swift.max(total, 64), alignment: Arena.alignment)
-    memset(memory, 0, total)
-    var channels: [BatchChannel] = []
-    var boards: [BusBoard] = []
-    var loopMemory: [(start: Int, bytes: Int)] = []
-    var start = 0
-    for (bus, layout) in layouts.enumerated() {
-      let bytes = layout.bytes + slack
-      var arena = Arena(memory: memory + start, capacityBytes: bytes)
-      channels.append(BatchChannel(memory: arena.takeBytes(BatchChannel.bytes), bus: bus))
-      boards.append(BusBoard(layout: layout, arena: &arena))
-      loopMemory.append((start + arena.usedBytes, bytes - arena.usedBytes))
-      start += bytes
+  /// `before`: the field that this one follows, if any; who goes on is said in Field+Heirs.swift.
+  package init(
+    buses: [BusSpec], devices: [DeviceSpec], learned: [String: LearnedDevice] = [:], after before: Field? = nil
+  ) {
+    let numbering = Numbering(devices: devices, buses: buses)
+    let heirs = before?.heirs(buses: buses, devices: devices) ?? [:]
+    var layouts: [BusLayout] = []
+    var lives: [LiveBus] = []
+    for (bus, spec) in buses.enumerated() {
+      let running = heirs[bus]
+      // Of a bus that goes on: the plan that it began with.
+      let known = running?.learned ?? learned
+      let layout = BusLayout(spec: spec, bus: bus, devices: devices, numbering: numbering, learned: known)
+      layouts.append(layout)
+      lives.append(running ?? LiveBus(layout: layout, number: bus, learned: known))
     }
     self.layouts = layouts
-    self.channels = channels
-    self.boards = boards
-    self.loopMemory = loopMemory
+    self.lives = lives
     self.devices = devices
     var nextDevice = Array(repeating: 0, count: layouts.count)
     var nextPoint = Array(repeating: 0, count: layouts.count)
@@ -80,31 +73,15 @@ package final class Field: @unchecked Sendable {
     self.pointPlaces = pointPlaces
   }
 
-  deinit { memory.deallocate() }
-
   // MARK: Life
 
-  /// Starts a thread a bus. `storeGate`: signalled whenever a batch was handed over. `alarmsLeft`: as they
-  /// were, by alarm of the site.
+  /// Starts a thread for each bus that has none. `storeGate`: signalled whenever a batch was handed over.
+  /// `alarmsLeft`: as they were, by alarm of the site.
   package func start(storeGate: OpaquePointer, pseudonymKey: [UInt8], alarmsLeft: [AlarmEvent?]) {
-    for bus in layouts.indices {
-      let control = BusControl(board: boards[bus], storeGate: storeGate)
-      controls.append(control)
-      let thread = BusThread(name: "kerb-\(layouts[bus].spec.name)")
-      threads.append(thread)
-      let piece = LoopPiece(
-        layout: layouts[bus], board: boards[bus], boards: boards.map(\.points), channel: channels[bus],
-        key: pseudonymKey, alarmsLeft: left(on: bus, alarmsLeft), memory: memory + loopMemory[bus].start,
-        bytes: loopMemory[bus].bytes)
-      if case .serialPort(let path) = layouts[bus].spec.endpoint, !layouts[bus].spec.busProtocol.isModbus {
-        if layouts[bus].isAsked {
-          thread.start(control: control) { piece.makeAsker(path: path) }
-        } else {
-          thread.start(control: control) { piece.makeListener(path: path) }
-        }
-      } else {
-        thread.start(control: control) { piece.makeMaster() }
-      }
+    let boards = lives.map(\.board.points)
+    for (bus, live) in lives.enumerated() {
+      live.start(
+        storeGate: storeGate, boards: boards, pseudonymKey: pseudonymKey, alarmsLeft: left(on: bus, alarmsLeft))
     }
   }
 
@@ -113,14 +90,11 @@ package final class Field: @unchecked Sendable {
   }
 
   /// Every bus hands over what it has; on return no bus thread runs any more.
-  package func stop() {
-    for control in controls { control.stop() }
-    for thread in threads { thread.join() }
-    threads = []
-  }
+  package func stop() { lives.stop() }
 
   /// Every bus hands over and rests. False: one did not get there by the deadline.
   package func pause(deadline: Instant) -> Bool {
+    let controls = lives.compactMap(\.control)
     for control in controls { control.pause() }
     while controls.contains(where: { !$0.isPaused }) {
       if kerb_monotonic_ns() > deadline.nanoseconds { return false }
@@ -129,22 +103,22 @@ package final class Field: @unchecked Sendable {
     return true
   }
 
-  package func resume() { for control in controls { control.resume() } }
+  package func resume() { for live in lives { live.control?.resume() } }
 
   /// The bus threads' oldest sign of life: past by more than any step takes, one of them is stuck. In the
   /// future while all wait for something that is not due yet.
   package var pulse: Instant {
-    Instant(nanoseconds: boards.map { $0.bus[.pulse] }.min() ?? .max)
+    Instant(nanoseconds: lives.map { $0.board.bus[.pulse] }.min() ?? .max)
   }
 
   /// Wall time = monotonic time + `offsetNs`: windows end at its full minutes and hours from now on.
   package func clockKnown(offsetNs: Int64) {
-    for board in boards { board.bus.set(.clockOffsetNs, offsetNs) }
+    for live in lives { live.board.bus.set(.clockOffsetNs, offsetNs) }
   }
 
   /// Nil: the wall's time is not known.
   package var clockOffsetNs: Int64? {
-    let offsetNs = boards.first?.bus[.clockOffsetNs] ?? 0
+    let offsetNs = lives.first?.board.bus[.clockOffsetNs] ?? 0
     return offsetNs == 0 ? nil : offsetNs
   }
 
@@ -158,7 +132,7 @@ package final class Field: @unchecked Sendable {
         var known = LearnedDevice()
         known.latency = latency(bus: bus, device: index)
         known.refused = refusedBefore(bus: bus, device: index)
-        for node in layout.nodesOfDevice[index] where boards[bus].isSplit(node) {
+        for node in layout.nodesOfDevice[index] where lives[bus].board.isSplit(node) {
           let request = layout.nodes[node]
           known.refused.append(
             RefusedSpan(table: request.table, address: request.address, count: request.count))
@@ -179,7 +153,7 @@ package final class Field: @unchecked Sendable {
     let place = devicePlaces[device]
     // Of what is only listened to nothing is learned.
     guard layouts[place.bus].spec.busProtocol.isModbus || layouts[place.bus].isAsked else { return }
-    try boards[place.bus].inbox.forget(device: place.device, until: deadline)
+    try lives[place.bus].board.inbox.forget(device: place.device, until: deadline)
     forgotten.add(1, ordering: .relaxed)
   }
 
@@ -188,12 +162,12 @@ package final class Field: @unchecked Sendable {
 
   /// What earlier runs learned to keep clear of.
   private func refusedBefore(bus: Int, device: Int) -> [RefusedSpan] {
-    guard boards[bus].device(device)[.forgotten] == 0 else { return [] }
-    return learnedBefore[layouts[bus].devices[device].name]?.refused ?? []
+    guard lives[bus].board.device(device)[.forgotten] == 0 else { return [] }
+    return lives[bus].learned[layouts[bus].devices[device].name]?.refused ?? []
   }
 
   private func latency(bus: Int, device: Int) -> Latency {
-    let counters = boards[bus].device(device)
+    let counters = lives[bus].board.device(device)
     var latency = Latency()
     latency.meanNs = counters[.latencyMeanNs]
     latency.spreadNs = counters[.latencySpreadNs]
@@ -203,7 +177,7 @@ package final class Field: @unchecked Sendable {
   }
 
   private func tolerance(bus: Int, device: Int) -> Tolerance {
-    let counters = boards[bus].device(device)
+    let counters = lives[bus].board.device(device)
     return Tolerance(
       step: Int(counters[.silenceStep]), limit: Int(counters[.silenceLimit]), blames: Int(counters[.silenceBlames]))
   }
@@ -211,7 +185,7 @@ package final class Field: @unchecked Sendable {
   // MARK: Reports
 
   package func bus(_ index: Int) -> BusReport {
-    let counters = boards[index].bus
+    let counters = lives[index].board.bus
     var report = BusReport()
     report.name = layouts[index].spec.name
     report.state =
@@ -252,7 +226,7 @@ package final class Field: @unchecked Sendable {
 
   package func device(_ index: Int) -> DeviceReport {
     let place = devicePlaces[index]
-    let counters = boards[place.bus].device(place.device)
+    let counters = lives[place.bus].board.device(place.device)
     var report = DeviceReport()
     report.name = devices[index].name
     report.kind = devices[index].kind
@@ -284,19 +258,21 @@ package final class Field: @unchecked Sendable {
         Double(silenceNs - tolerance(bus: place.bus, device: place.device).savedNs(of: silenceNs)) / 1e6
     }
     report.refusedBefore = refusedBefore(bus: place.bus, device: place.device).count
-    report.refusedRequests = report.refusedBefore + nodes.count { boards[place.bus].isSplit($0) }
+    report.refusedRequests = report.refusedBefore + nodes.count { lives[place.bus].board.isSplit($0) }
     return report
   }
 
   /// The last frames of a bus after that number; see `BlackBox`.
-  package func frames(_ bus: Int, after number: Int64) -> [LineFrame] { boards[bus].blackBox.frames(after: number) }
+  package func frames(_ bus: Int, after number: Int64) -> [LineFrame] {
+    lives[bus].board.blackBox.frames(after: number)
+  }
 
   // MARK: Commands
 
   /// Carried out by the bus's thread between two polls. Blocks until then, at most until the deadline.
   package func ask(_ request: LineRequest, bus: Int, until deadline: Instant) throws(LineFailure) -> LineReply {
     guard layouts[bus].spec.busProtocol.isModbus || layouts[bus].isAsked else { throw .notPossible }
-    return try boards[bus].inbox.ask(request, until: deadline)
+    return try lives[bus].board.inbox.ask(request, until: deadline)
   }
 
   /// Does something to an alarm of the site, on its bus's thread; waits for that, at most until the deadline.
@@ -305,14 +281,14 @@ package final class Field: @unchecked Sendable {
   ) throws(LineFailure) -> Pipeline.OrderOutcome {
     for (bus, layout) in layouts.enumerated() {
       guard let local = layout.alarms.places.firstIndex(where: { Int($0.alarm) == alarm }) else { continue }
-      return try boards[bus].inbox.order(request, alarm: local, until: deadline)
+      return try lives[bus].board.inbox.order(request, alarm: local, until: deadline)
     }
     throw .notPossible
   }
 
   package func point(_ index: Int) -> PointReport {
     let place = pointPlaces[index]
-    return boards[place.bus].points.report(place.point)
+    return lives[place.bus].board.points.report(place.point)
   }
 }
 
@@ -323,41 +299,5 @@ extension BusEndpoint {
     case .serialPort(let path): return path
     case .tcp(let host, let port): return "\(host):\(port)"
     }
-  }
-}
-
-/// What the new thread makes its loop from.
-private struct LoopPiece: @unchecked Sendable {
-  // Unchecked: the memory is this bus's own, and is touched by its thread only.
-  let layout: BusLayout
-  let board: BusBoard
-  /// Of all buses: what expressions name of other devices is read there.
-  let boards: [PointBoard]
-  let channel: BatchChannel
-  let key: [UInt8]
-  let alarmsLeft: [AlarmEvent?]
-  let memory: UnsafeMutableRawPointer
-  let bytes: Int
-
-  func makeAsker(path: String) -> AskLoop<TextPort> {
-    var arena = Arena(memory: memory, capacityBytes: bytes)
-    return AskLoop(
-      layout: layout, port: TextPort(path: path, format: layout.spec.format, writes: true, rs485: layout.spec.rs485),
-      board: board, boards: boards, channel: channel,
-      pseudonymKey: key, alarmsLeft: alarmsLeft, arena: &arena)
-  }
-
-  func makeListener(path: String) -> ListenLoop {
-    var arena = Arena(memory: memory, capacityBytes: bytes)
-    return ListenLoop(
-      layout: layout, path: path, board: board, boards: boards, channel: channel, pseudonymKey: key,
-      alarmsLeft: alarmsLeft, arena: &arena)
-  }
-
-  func makeMaster() -> BusLoop<ModbusPort> {
-    var arena = Arena(memory: memory, capacityBytes: bytes)
-    return BusLoop(
-      layout: layout, port: ModbusPort(layout.spec), board: board, boards: boards, channel: channel, pseudonymKey: key,
-      alarmsLeft: alarmsLeft, arena: &arena)
   }
 }

@@ -69,7 +69,7 @@ package enum BusEndpoint: Sendable, Hashable {
   case tcp(host: String, port: Int)
 }
 
-package struct BusSpec: Sendable {
+package struct BusSpec: Sendable, Equatable {
   package var name: String
   package var place: SourcePlace
   package var busProtocol: BusProtocol
@@ -99,7 +99,7 @@ package struct BusSpec: Sendable {
   }
 }
 
-package struct DeviceSpec: Sendable {
+package struct DeviceSpec: Sendable, Equatable {
   package var name: String
   package var place: SourcePlace
   /// Index in the configuration's buses.

@@ -115,7 +115,7 @@ package struct WindowSpec: Sendable, Hashable {
   }
 }
 
-package struct PointSpec: Sendable {
+package struct PointSpec: Sendable, Equatable {
   package var name: String
   package var place: SourcePlace
   package var source: PointSource
@@ -172,7 +172,7 @@ package enum AlarmSource: Sendable, Hashable {
   case gateway
 }
 
-package struct AlarmSpec: Sendable {
+package struct AlarmSpec: Sendable, Equatable {
   package var name: String
   package var source = AlarmSource.condition
   package var place: SourcePlace
