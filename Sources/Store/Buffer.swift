@@ -21,6 +21,8 @@ import StreamCore
 final class Buffer {
   let configuration: StoreConfiguration
   private let channels: [BatchChannel]
+  /// By channel; nil, or none there: the numbers in its batches are those in force.
+  private let numbers: [FeedNumbers?]
   let folder: StateFolder
   var ring: TelemetryRing?
   var log: AlarmLog?
@@ -60,10 +62,12 @@ final class Buffer {
   var sweepNs: Int64 = 0
 
   init(
-    configuration: StoreConfiguration, channels: [BatchChannel], interruption: Interruption
+    configuration: StoreConfiguration, channels: [BatchChannel], numbers: [FeedNumbers?] = [],
+    interruption: Interruption
   ) throws(StoreFailure) {
     self.configuration = configuration
     self.channels = channels
+    self.numbers = numbers
     folder = try StateFolder(path: configuration.statePath)
     let (files, failure) = try Self.files(folder, configuration, interruption)
     ring = files.ring
@@ -79,7 +83,9 @@ final class Buffer {
       seriesCount: configuration.seriesCount, place: files.place, samplesPerBlock: configuration.samplesPerBlock)
     let now = kerb_monotonic_ns()
     intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
-    if files.vanishedReason == .overflow { files.ring.losses.unsaved += files.vanished } else {
+    if files.vanishedReason == .overflow {
+      files.ring.losses.unsaved += files.vanished
+    } else {
       files.ring.losses.damaged += files.vanished
     }
     lostBefore = files.ring.losses.overflow
@@ -100,6 +106,7 @@ final class Buffer {
   init(atRest configuration: StoreConfiguration) throws(StoreFailure) {
     self.configuration = configuration
     channels = []
+    numbers = []
     folder = try StateFolder(path: configuration.statePath)
     try Restoring.conclude(folder)
     for name in [StateFolder.alarms, StateFolder.telemetry] where access(folder.file(name), F_OK) != 0 {
@@ -192,8 +199,9 @@ final class Buffer {
   /// Takes over what the buses have handed over; what finds no room for its events stays with them.
   func drain() {
     let now = kerb_monotonic_ns()
-    for channel in channels {
-      while let batch = channel.next(), intake.take(batch, nowNs: now) {
+    for (index, channel) in channels.enumerated() {
+      let numbers = index < numbers.count ? numbers[index] : nil
+      while let batch = channel.next(), intake.take(batch, numbers: numbers, nowNs: now) {
         channel.release()
         // A backlog is more than the intake holds; alarms don't wait for the rest of it.
         if intake.isCrowded {

@@ -49,19 +49,35 @@ struct Intake {
   var isCrowded: Bool { sealed.count >= Limits.blocksPendingMax / 2 }
   private var hasRoom: Bool { sealed.count < Limits.blocksPendingMax }
 
-  /// Takes a batch over. False: no room for its events.
-  mutating func take(_ batch: Batch, nowNs: Int64) -> Bool {
+  /// Takes a batch over; `numbers`: what those in it mean now, nil: what they say. False: no room for its events.
+  mutating func take(_ batch: Batch, numbers: FeedNumbers? = nil, nowNs: Int64) -> Bool {
     guard events.count + batch.eventCount <= Limits.eventsPendingMax else { return false }
     for index in 0..<batch.eventCount {
-      let event = batch.event(index)
+      var event = batch.event(index)
       let (by, note) = batch.texts(of: event)
+      if let numbers {
+        guard let renumbered = numbers.renumbered(event) else {
+          lose(1, from: event.at, to: event.at, nowNs: nowNs)
+          continue
+        }
+        event = renumbered
+      }
       add(NewEvent(event: event, by: Array(by), note: Array(note)))
     }
     let header = batch.info
+    let source = Int(numbers?.bus ?? header.bus)
     lose(header.lostCount, from: header.lostFrom, to: header.lostTo, nowNs: nowNs)
     for index in 0..<batch.sampleCount {
-      let sample = batch.sample(index)
-      take(sample, text: batch.text(of: sample), source: Int(header.bus), nowNs: nowNs)
+      var sample = batch.sample(index)
+      let text = batch.text(of: sample)
+      if let numbers {
+        guard let series = numbers.series(sample.series) else {
+          lose(1, from: sample.at, to: sample.at, nowNs: nowNs)
+          continue
+        }
+        sample.series = series
+      }
+      take(sample, text: text, source: source, nowNs: nowNs)
     }
     return true
   }

@@ -20,8 +20,10 @@ package final class StoreThread: @unchecked Sendable {
 
   private let configuration: StoreConfiguration
   private let channels: [BatchChannel]
+  private let numbers: [FeedNumbers?]
   private let onDurable: @Sendable (Position) -> Void
-  private let gate: OpaquePointer
+  private let door: StoreGate
+  private var gate: OpaquePointer { door.pointer }
   private let interruption: Interruption
   private let heart = Atomic<Int64>(0)
   private var phase = Phase.idle
@@ -29,24 +31,25 @@ package final class StoreThread: @unchecked Sendable {
   private var outcome: Result<StoreOpening, StoreFailure>?
   private var thread = pthread_t()
 
-  /// Opens nothing yet. `onDurable` is called on the store thread after every commit that brought something.
+  /// Opens nothing yet. `numbers`: by channel; nil: those in force. `gate`: what buses signal; it outlives this store
+  /// if a bus does. `onDurable` is called on the store thread after every commit that brought something.
   package init(
-    configuration: StoreConfiguration, channels: [BatchChannel], onDurable: @escaping @Sendable (Position) -> Void
+    configuration: StoreConfiguration, channels: [BatchChannel], numbers: [FeedNumbers?] = [],
+    gate: StoreGate = StoreGate(), onDurable: @escaping @Sendable (Position) -> Void
   ) {
-    guard let gate = kerb_gate_new() else { preconditionFailure("no memory at start") }
     self.configuration = configuration
     self.channels = channels
+    self.numbers = numbers
     self.onDurable = onDurable
-    self.gate = gate
-    interruption = Interruption(gate: gate)
+    door = gate
+    interruption = Interruption(gate: gate.pointer)
   }
 
   deinit {
     precondition(phase == .idle || phase == .ended, "a running store was let go; call stop() first")
-    kerb_gate_free(gate)
   }
 
-  /// What a bus signals after a hand-over, locked. Valid as long as this object.
+  /// What a bus signals after a hand-over, locked. Valid as long as this object, or whoever else has the gate.
   package var wake: OpaquePointer { gate }
 
   /// When the thread moved last, on the monotonic clock: at least every second while it is alive.
@@ -106,7 +109,8 @@ package final class StoreThread: @unchecked Sendable {
     kerb_block_signals()
     let buffer: Buffer
     do throws(StoreFailure) {
-      buffer = try Buffer(configuration: configuration, channels: channels, interruption: interruption)
+      buffer = try Buffer(
+        configuration: configuration, channels: channels, numbers: numbers, interruption: interruption)
       conclude(.success(try buffer.opening))
     } catch {
       conclude(.failure(error))
@@ -278,6 +282,19 @@ package final class StoreThread: @unchecked Sendable {
         }
       }, else: { completion(.failure($0)) })
   }
+}
+
+/// A lock and a condition: the buses signal it, the store waits at it. Of its own, because a bus may outlive a store.
+package final class StoreGate: @unchecked Sendable {
+  // Unchecked: the pointer never changes, and what it points to is made for threads.
+  package let pointer: OpaquePointer
+
+  package init() {
+    guard let pointer = kerb_gate_new() else { preconditionFailure("no memory at start") }
+    self.pointer = pointer
+  }
+
+  deinit { kerb_gate_free(pointer) }
 }
 
 private func storeThreadMain(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
