@@ -67,6 +67,8 @@ extension Gateway {
     var refusal = first
     var servers = try WaitingServers(self, refusal)
     say(refusal)
+    // Who asked for a reload that ends here.
+    reloads.answer(ReloadOutcome(refused: "the agent waits for its state: \(refusal.text)"))
     notify.ready()
     var triedAt = kerb_monotonic_ns()
     while true {
@@ -126,13 +128,6 @@ extension StateRefusal {
     if said.hasSuffix(".") { said.removeLast() }
     let isNamed = said.contains(path)
     (text, chineseText) = (isNamed ? said : "\(path): \(said)", isNamed ? said : "\(path)：\(said)")
-  }
-}
-
-extension ReloadOutcome {
-  fileprivate init(refused why: String) {
-    self.init()
-    errors = [why]
   }
 }
 

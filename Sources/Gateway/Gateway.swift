@@ -35,28 +35,40 @@ package struct Account: Sendable {
   package var store = StoreReport()
 }
 
+extension FeedNumbers {
+  fileprivate init(_ numbering: BatchNumbering) {
+    self.init(bus: numbering.bus, series: numbering.series, alarms: numbering.alarms)
+  }
+}
+
 package final class Gateway {
   var configuration: Configuration
   let logger: Logger
-  let catalogue: Catalogue
-  let field: Field
-  let store: StoreThread
+  var catalogue: Catalogue
+  var field: Field
+  var store: StoreThread
+  /// The buses go on with it when the store is opened anew.
+  private let storeGate = StoreGate()
   let group: MultiThreadedEventLoopGroup
   var pull: PullServer?
   var push: PushOffice?
-  private var control: ControlServer?
-  private var clock: WallClock
+  var control: ControlServer?
+  var clock: WallClock
   let notify = Notify()
   let startedAt = kerb_monotonic_ns()
   private var watchdogAt: Int64 = 0
-  private var learned: LearnedFile
+  var learned: LearnedFile
   private var learnedAt = kerb_monotonic_ns()
-  private var alarms: AlarmRoom?
+  var alarms: AlarmRoom?
   let book = TroubleBook()
   var troubles: TroubleWatch
   /// `box.key` was made by this process.
   var isKeyNew = false
-  private var forgottenKept = 0
+  var forgottenKept = 0
+  /// Of houses that a reload has left behind, since this start of the agent.
+  var earlier = Earlier()
+  /// Of the server before this one.
+  var commandBook: CommandBook?
   let reloads = ReloadDoor()
   var certificates: CertificateWatch?
   var certificatesAt = kerb_monotonic_ns()
@@ -72,14 +84,31 @@ package final class Gateway {
     clock = WallClock(trust: configuration.clock)
     troubles = TroubleWatch(configuration, book: book)
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let wake = DurableBell()
-    bell = wake
-    store = StoreThread(
-      configuration: StoreConfiguration(configuration, catalogue: catalogue),
-      channels: field.channels, onDurable: { wake.ring($0) })
+    let bell = DurableBell()
+    self.bell = bell
+    store = Self.store(configuration, catalogue, field, storeGate, bell)
   }
 
   private let bell: DurableBell
+
+  private static func store(
+    _ configuration: Configuration, _ catalogue: Catalogue, _ field: Field, _ gate: StoreGate, _ bell: DurableBell
+  ) -> StoreThread {
+    StoreThread(
+      configuration: StoreConfiguration(configuration, catalogue: catalogue), channels: field.channels,
+      numbers: (0..<field.busCount).map { field.numbering($0).map { FeedNumbers($0) } }, gate: gate,
+      onDurable: { bell.ring($0) })
+  }
+
+  /// For what `next` asks; what stood before is stopped.
+  func put(_ next: Configuration, _ nextField: Field) {
+    configuration = next
+    catalogue = Catalogue(next)
+    field = nextField
+    store = Self.store(next, catalogue, nextField, storeGate, bell)
+    clock = WallClock(trust: next.clock)
+    troubles = TroubleWatch(next, book: book)
+  }
 
   // MARK: Life
 
@@ -87,10 +116,19 @@ package final class Gateway {
   @discardableResult
   package func start() throws(StartFailure) -> Bool {
     try makeRuntimeFolder()
-    guard let state = try openState() else {
+    guard try open() else {
       try? group.syncShutdownGracefully()
       return false
     }
+    for warning in configuration.warnings { logger.warning("configuration: \(warning.text)") }
+    lookForTroubles()
+    notify.ready()
+    return true
+  }
+
+  /// The state, then who serves it, then the buses that do not run yet. False: a signal ended the wait for the state.
+  func open() throws(StartFailure) -> Bool {
+    guard let state = try openState() else { return false }
     let (key, opening) = (state.key, state.opening)
     let offset = clock.poll()
     if let offset { clockKnown(offset) }
@@ -111,13 +149,10 @@ package final class Gateway {
         "gateway": "\(configuration.gatewayID)", "epoch": "\(opening.epoch)", "buses": "\(field.busCount)",
         "devices": "\(field.deviceCount)", "points": "\(field.pointCount)", "store": "\(opening.storeID)",
       ])
-    for warning in configuration.warnings { logger.warning("configuration: \(warning.text)") }
-    lookForTroubles()
-    notify.ready()
     return true
   }
 
-  private func lookForTroubles() {
+  func lookForTroubles() {
     troubles.look(
       (0..<field.busCount).map(field.bus), alarms?.lastReport, at: kerb_monotonic_ns(), logger: logger)
   }
@@ -130,6 +165,7 @@ package final class Gateway {
       storeID: opening.storeID, epoch: opening.epoch, store: store, field: field, alarms: alarms.owners, keys: key,
       group: group,
       logger: logger)
+    if let commandBook { pull.take(commandBook) }
     do { try pull.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -151,7 +187,7 @@ package final class Gateway {
       configuration: configuration, catalogue: catalogue, catalogueVersion: opening.catalogueVersion, store: store,
       field: field, alarms: alarms.owners, house: alarms.house, pull: pull, push: push, arenaBytes: field.arenaBytes,
       startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger, reloads: reloads,
-      troubles: book)
+      troubles: book, earlier: earlier)
     do { try control.start() } catch {
       throw StartFailure(text: error.text, exitCode: StartFailure.unavailable)
     }
@@ -159,12 +195,13 @@ package final class Gateway {
   }
 
   /// Waits for the end, keeping watch: clock, watchdog, store. Returns when SIGTERM or SIGINT came.
-  /// SIGHUP reads the configuration anew through `reread`.
-  package func run(rereading reread: () -> Reread) {
+  /// SIGHUP reads the configuration anew through `reread`. Throws if what a reload left behind can't be built again:
+  /// call `stop()` all the same.
+  package func run(rereading reread: () -> Reread) throws(StartFailure) {
     while true {
       switch kerb_wait_signal(1_000) {
       case SIGTERM, SIGINT: return
-      case SIGHUP: reload(reread)
+      case SIGHUP: if try !reload(reread) { return }
       default: break
       }
       if let offset = clock.poll() {
@@ -228,7 +265,8 @@ package final class Gateway {
     let now = kerb_realtime_ns() / 1_000_000_000
     guard let expires = pull.certificateExpires, expires - now < Limits.certificateWarnSeconds else { return }
     logger.warning(
-      now < expires ? "the certificate expires soon; renew it" : "the certificate has expired; clients will refuse it",
+      now < expires
+        ? "the certificate expires soon; renew it" : "the certificate has expired; clients will refuse it",
       metadata: ["valid_until": "\(PullCertificate.date(expires))"])
   }
 
@@ -256,19 +294,13 @@ package final class Gateway {
     field.stop()
     _ = learned.write(field.learned())
     var account = Account()
+    (account.produced, account.lost) = (earlier.produced, earlier.lost)
     for bus in 0..<field.busCount {
       account.produced += field.bus(bus).produced
       account.lost += field.bus(bus).lost
     }
     account.produced += (alarms?.house.produced ?? 0) + (pull?.commandsLogged ?? 0)
-    let settled = Answered<StoreReport>()
-    // Twice: what the box's own alarms had on its way at the first time is with the store at the second.
-    alarms?.house.handOver(to: store)
-    store.flush { [store, house = alarms?.house] _ in
-      house?.handOver(to: store)
-      store.flush { _ in store.report { settled.set($0) } }
-    }
-    account.store = settled.wait(ns: Limits.stallNsMax) ?? StoreReport()
+    account.store = settle()
     stopServers()
     store.stop()
     try? group.syncShutdownGracefully()
@@ -287,11 +319,27 @@ package final class Gateway {
     return account
   }
 
-  private func stopServers() {
+  /// Has the store take over what there is, and asks what became of it.
+  func settle() -> StoreReport {
+    let settled = Answered<StoreReport>()
+    // Twice: what the box's own alarms had on its way at the first time is with the store at the second.
+    alarms?.house.handOver(to: store)
+    store.flush { [store, house = alarms?.house] _ in
+      house?.handOver(to: store)
+      store.flush { _ in store.report { settled.set($0) } }
+    }
+    return settled.wait(ns: Limits.stallNsMax) ?? StoreReport()
+  }
+
+  func stopServers() {
     control?.stop()
+    leavePlatforms()
+    control = nil
+  }
+
+  func leavePlatforms() {
     push?.stop()
     pull?.stop()
-    control = nil
     push = nil
     pull = nil
   }
@@ -314,9 +362,10 @@ package final class Gateway {
       configuration: configuration, catalogue: catalogue, catalogueVersion: 0, storeID: "", epoch: 0, store: closed,
       field: field, keys: key, group: group, logger: logger)
     let control = ControlServer(
-      configuration: configuration, catalogue: catalogue, catalogueVersion: 0, store: closed, field: field, pull: pull,
+      configuration: configuration, catalogue: catalogue, catalogueVersion: 0, store: closed, field: field,
+      pull: pull,
       arenaBytes: field.arenaBytes, startedAt: Instant(nanoseconds: startedAt), group: group, logger: logger,
-      reloads: reloads, troubles: book)
+      reloads: reloads, troubles: book, earlier: earlier)
     return (pull, control)
   }
 }

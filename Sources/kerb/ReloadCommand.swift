@@ -8,8 +8,10 @@ struct Reload: ParsableCommand {
     commandName: "reload",
     abstract: "Have the running agent read its configuration anew.",
     discussion: """
-      In force at once: consumers, and the files of the certificate. Everything else that was changed is named, and is
-      in force after a restart. A wrong configuration changes nothing.
+      In force at once: buses, devices, profiles, alarms, consumers, pushes and the
+      files of the certificate. A bus that is not changed runs on and misses nothing.
+      What of [gateway], [buffer] and the addresses of [pull] was changed is named,
+      and is in force after a restart. A wrong configuration changes nothing.
 
       Example:
         kerb check && kerb reload

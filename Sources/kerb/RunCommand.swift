@@ -39,14 +39,18 @@ struct Run: ParsableCommand {
     } catch {
       throw CommandFailure(error.text, exitCode: error.exitCode)
     }
-    gateway.run {
-      let diagnostics = Diagnostics()
-      let read = files.read(into: diagnostics)
-      read?.reportExpired(into: diagnostics, atUnix: Int64(time(nil)))
-      return Reread(configuration: diagnostics.isEmpty ? read : nil, diagnostics: diagnostics)
-    }
+    var failure: StartFailure?
+    do throws(StartFailure) {
+      try gateway.run {
+        let diagnostics = Diagnostics()
+        let read = files.read(into: diagnostics)
+        read?.reportExpired(into: diagnostics, atUnix: Int64(time(nil)))
+        return Reread(configuration: diagnostics.isEmpty ? read : nil, diagnostics: diagnostics)
+      }
+    } catch { failure = error }
     let result = gateway.stop()
     if let account { try write(result, to: account) }
+    if let failure { throw CommandFailure(failure.text, exitCode: failure.exitCode) }
   }
 
   private func write(_ result: Account, to path: String) throws {

@@ -63,6 +63,11 @@ def test_a_lamp_is_switched_and_everybody_hears_of_it(house):
     poll(lambda: lamp()["vb"] is first, "the polls see it, too")
     again = command(lights, "lamp-3", "lamp", first, Idempotency_Key="one")
     assert again.body == answer.body and again.headers["idempotency-replayed"] == "true"
+    # Nor after a reload that builds everything around the buses anew.
+    agent.configuration.write_text(agent.configuration.read_text() + "[alarms]\nclock-wrong = false\n")
+    assert "in force: alarms of the box changed" in agent.command("reload").stdout
+    again = command(lights, "lamp-3", "lamp", first, Idempotency_Key="one")
+    assert again.body == answer.body and again.headers["idempotency-replayed"] == "true"
     back = command(lights, "lamp-3", "lamp", "off" if first else "on")
     assert back.json["after"]["vb"] is not first
 

@@ -24,7 +24,8 @@ import Testing
 
     """
 
-  private func configuration(_ text: String = base, _ consumers: String = "", pull: String = "") throws -> Configuration
+  private func configuration(_ text: String = base, _ consumers: String = "", pull: String = "") throws
+    -> Configuration
   {
     let site = try ConfigurationSite(text + pull + consumers)
     #expect(site.problems == [])
@@ -35,7 +36,8 @@ import Testing
     "[[consumer]]\nname = \"\(name)\"\ntoken_sha256 = \"\(String(repeating: digit, count: 64))\"\n\(more)\n"
   }
 
-  @Test("Places and comments, the order of keys and consumers mean nothing to the rest; what is written otherwise does")
+  @Test(
+    "Places and comments, the order of keys and consumers mean nothing to the rest; what is written otherwise does")
   func prints() throws {
     let old = try configuration()
     let spaced = Self.base.replacing("id = \"box-1\"", with: "id  =  'box-1' # its name")
@@ -46,15 +48,40 @@ import Testing
         "protocol = \"modbus-rtu\"", with: "port = \"/dev/null\"\nprotocol = \"modbus-rtu\""))
     #expect(swapped.needsRestart(after: old) == [])
     #expect(try configuration(Self.base, consumer("a", "1")).needsRestart(after: old) == [])
-    for (from, to, section) in [
-      ("holding 0", "holding 1", "device"), ("rtu\"", "rtu\"\nbaud = 19200", "bus"), ("box-1", "box-2", "gateway"),
-    ] {
-      #expect(try configuration(Self.base.replacing(from, with: to)).needsRestart(after: old) == [section])
-    }
+    for same in [moved, swapped] { #expect(same.houseChanges(since: old) == []) }
+    #expect(try configuration(Self.base.replacing("box-1", with: "box-2")).needsRestart(after: old) == ["gateway"])
     let listens = try configuration(pull: "[pull]\nlisten = [\"127.0.0.1:9\"]\n")
     #expect(listens.needsRestart(after: old) == ["pull.listen"])
     let buffered = try configuration(pull: "[buffer]\ncommit_every = \"5s\"\n")
     #expect(buffered.needsRestart(after: old) == ["buffer"])
+  }
+
+  @Test("Buses and devices that came, went or are otherwise now are named; none of them waits for a restart")
+  func house() throws {
+    let second = "[[bus]]\nname = \"rs485-2\"\nprotocol = \"modbus-rtu\"\nport = \"/dev/zero\"\n"
+    let tank =
+      "[[device]]\nname = \"tank\"\nbus = \"rs485-2\"\naddress = 2\n"
+      + "[[device.point]]\nname = \"level\"\nread = \"input 0\"\ntype = \"u16\"\n"
+    let old = try configuration()
+    for (from, to, change) in [
+      ("holding 0", "holding 1", "device meter changed"), ("rtu\"", "rtu\"\nbaud = 19200", "bus rs485-1 changed"),
+      ("address = 1", "address = 1\nlabels = { street = \"a\" }", "device meter changed"),
+      ("address = 1", "address = 1\nkeep = \"long\"", "device meter changed"),
+    ] {
+      let new = try configuration(Self.base.replacing(from, with: to))
+      #expect(new.houseChanges(since: old) == [change] && new.needsRestart(after: old) == [])
+      #expect(old.houseChanges(since: new) == [change])
+    }
+    let larger = try configuration(Self.base + second + tank)
+    #expect(larger.houseChanges(since: old) == ["bus rs485-2 added", "device tank added"])
+    #expect(old.houseChanges(since: larger) == ["bus rs485-2 removed", "device tank removed"])
+    let moved = try configuration(Self.base + second + tank.replacing("rs485-2", with: "rs485-1"))
+    #expect(moved.houseChanges(since: larger) == ["device tank changed"])
+    // In another order: the same.
+    let other = try configuration(second + tank + Self.base)
+    #expect(other.houseChanges(since: larger) == [] && larger.needsRestart(after: other) == [])
+    let silent = try configuration(Self.base, "[alarms]\nclock-wrong = false\n")
+    #expect(silent.houseChanges(since: old) == ["alarms of the box changed"] && silent.needsRestart(after: old) == [])
   }
 
   @Test("Who came, went, got another token or another scope is named")

@@ -25,6 +25,7 @@ final class ControlDesk: @unchecked Sendable {
   private let push: PushOffice?
   private let reloads: ReloadDoor?
   private let troubles: TroubleBook
+  private let earlier: Earlier
   private let arenaBytes: Int
   private let startedAt: Instant
   let loop: any EventLoop
@@ -39,11 +40,13 @@ final class ControlDesk: @unchecked Sendable {
     configuration: Configuration, catalogue: Catalogue, catalogueVersion: UInt32, source: any BatchSource,
     field: any FieldView, alarms: (any AlarmOwners)?, house: HouseAlarms?, pull: PullServer?,
     push: PushOffice?, arenaBytes: Int, startedAt: Instant, loop: any EventLoop, logger: Logger,
-    reloads: ReloadDoor?, troubles: TroubleBook, healthNs: Int64, now: @escaping @Sendable () -> Instant
+    reloads: ReloadDoor?, troubles: TroubleBook, earlier: Earlier, healthNs: Int64,
+    now: @escaping @Sendable () -> Instant
   ) {
     self.healthNs = healthNs
     self.reloads = reloads
     self.troubles = troubles
+    self.earlier = earlier
     self.configuration = configuration
     self.source = source
     self.field = field
@@ -179,6 +182,7 @@ final class ControlDesk: @unchecked Sendable {
     status.isStoreSilent = isSilent
     status.alarms = lastAlarms
     status.houseProduced = house?.produced ?? 0
+    status.earlier = earlier
     status.pull = counts
     status.pushes = push?.reportsOnLoop ?? []
     status.arenaBytes = arenaBytes
@@ -239,7 +243,8 @@ final class ControlDesk: @unchecked Sendable {
     reloads.ask { outcome in
       self.loop.execute {
         guard outcome.errors.isEmpty else {
-          return bound.value(Self.error("wrong_configuration", outcome.errors.joined(separator: "\n")))
+          let code = outcome.isForLater ? "unavailable" : "wrong_configuration"
+          return bound.value(Self.error(code, outcome.errors.joined(separator: "\n")))
         }
         bound.value(
           Self.result {

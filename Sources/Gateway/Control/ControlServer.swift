@@ -38,7 +38,7 @@ package final class ControlServer: Sendable {
     field: any FieldView, alarms: (any AlarmOwners)? = nil, house: HouseAlarms? = nil, pull: PullServer?,
     push: PushOffice? = nil,
     arenaBytes: Int, startedAt: Instant, group: any EventLoopGroup, logger: Logger, reloads: ReloadDoor? = nil,
-    troubles: TroubleBook = TroubleBook(), healthNs: Int64 = Limits.healthNs,
+    troubles: TroubleBook = TroubleBook(), earlier: Earlier = Earlier(), healthNs: Int64 = Limits.healthNs,
     now: @escaping @Sendable () -> Instant = { Instant(nanoseconds: kerb_monotonic_ns()) },
     access: @escaping @Sendable (_ uid: UInt32, _ gid: UInt32) -> ControlAccess = {
       ControlAccess.of(uid: $0, gid: $1, agent: geteuid(), namespace: .current)
@@ -51,7 +51,8 @@ package final class ControlServer: Sendable {
     desk = ControlDesk(
       configuration: configuration, catalogue: catalogue, catalogueVersion: catalogueVersion, source: store,
       field: field, alarms: alarms, house: house, pull: pull, push: push, arenaBytes: arenaBytes, startedAt: startedAt,
-      loop: loop, logger: logger, reloads: reloads, troubles: troubles, healthNs: healthNs, now: now)
+      loop: loop, logger: logger, reloads: reloads, troubles: troubles, earlier: earlier, healthNs: healthNs,
+      now: now)
     self.house = ControlHouse()
     self.logger = logger
     self.access = access
@@ -88,10 +89,15 @@ package final class ControlServer: Sendable {
   }
 
   /// Closes everything. Blocks; not on an event loop.
-  package func stop() {
+  package func stop() { close { Array($0.connections.values) } }
+
+  /// Nobody comes in any more; who is here is served on. Blocks; not on an event loop.
+  func closeDoors() { close { _ in [] } }
+
+  private func close(_ others: @escaping @Sendable (ControlHouse) -> [any Channel]) {
     let left = loop.makePromise(of: Void.self)
     loop.execute {
-      let open = self.house.listeners.map(\.channel) + Array(self.house.connections.values)
+      let open = self.house.listeners.map(\.channel) + others(self.house)
       for listener in self.house.listeners { unlink(listener.path) }
       self.house.listeners = []
       for channel in open { channel.close(promise: nil) }

@@ -24,6 +24,7 @@ package struct GatewayStatus: Sendable {
   package var alarms: [StoredAlarm] = []
   /// Events of the box's own alarms since the start.
   package var houseProduced: Int64 = 0
+  package var earlier = Earlier()
   package var pull: PullCounts?
   package var pushes: [PushReport] = []
   package var arenaBytes = 0
@@ -100,9 +101,9 @@ package struct GatewayStatus: Sendable {
     }
     writer.member("evicted", store.evictedSamples)
     // Since this start: what the buses made, what they lost, what the store took over.
-    writer.member("produced", buses.reduce(houseProduced) { $0 + $1.produced })
-    writer.member("lost", buses.reduce(0) { $0 + $1.lost })
-    writer.member("accepted", store.acceptedSamples + store.acceptedEvents)
+    writer.member("produced", buses.reduce(houseProduced + earlier.produced) { $0 + $1.produced })
+    writer.member("lost", buses.reduce(earlier.lost) { $0 + $1.lost })
+    writer.member("accepted", store.acceptedSamples + store.acceptedEvents + earlier.accepted)
     writer.member("pending", store.pendingSamples)
     writer.member("stored", store.storedSamples + store.storedEvents)
     writer.key("durable")
@@ -110,8 +111,8 @@ package struct GatewayStatus: Sendable {
       $0.member("alarms", store.durable.alarms)
       $0.member("telemetry", store.durable.telemetry)
     }
-    writer.member("commits", store.commits)
-    writer.member("failures", store.failures)
+    writer.member("commits", store.commits + earlier.commits)
+    writer.member("failures", store.failures + earlier.failures)
     if !store.lastFailure.isEmpty { writer.member("last_failure", store.lastFailure) }
     writer.member("prepared", store.isPrepared)
   }

@@ -8,7 +8,7 @@
 
 import StreamCore
 
-package struct CommandBook {
+package struct CommandBook: Sendable {
   package enum Known {
     case new
     /// The first one with this key is not answered yet.
@@ -80,6 +80,13 @@ package struct CommandBook {
     } else {
       pages[consumer]?.entries.remove(at: index)
     }
+  }
+
+  /// For whoever serves the consumers from now on. What was not answered never will be: its key may be used again.
+  func handedOver() -> CommandBook {
+    var book = self
+    for name in book.pages.keys { book.pages[name]?.entries.removeAll { $0.answer == nil } }
+    return book
   }
 
   /// The others are gone.

@@ -126,6 +126,12 @@ package final class PullServer: Sendable {
   /// More is durable in the store. Any thread.
   package func durable(_ position: Position) { loop.execute { self.desk.durable(position) } }
 
+  /// What the platforms have commanded lately, for the server that follows this one. Not on an event loop.
+  func handOver() -> CommandBook? { try? loop.submit { self.desk.commandBook.handedOver() }.wait() }
+
+  /// Before `start()`.
+  func take(_ book: CommandBook) { try? loop.submit { self.desk.commandBook = book }.wait() }
+
   /// Answers what waits, closes everything within `Limits.farewellNs`. Blocks; not on an event loop.
   package func stop() {
     let left = loop.makePromise(of: Void.self)

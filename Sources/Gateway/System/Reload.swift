@@ -1,4 +1,4 @@
-// A reload: what the configuration says now, what of it was taken over, and what waits for a restart.
+// A reload: what the configuration says now, what of it is taken over, and what waits for a restart.
 
 import FieldBus
 import Glibc
@@ -22,8 +22,16 @@ package struct ReloadOutcome: Sendable, Equatable {
   package var restart: [String] = []
   /// Not empty: nothing was taken over.
   package var errors: [String] = []
+  /// The errors are the box's, not the configuration's: the same reload can go well later.
+  package var isForLater = false
 
   package init() {}
+
+  /// Nothing was taken over; not because of the configuration.
+  init(refused why: String) {
+    errors = [why]
+    isForLater = true
+  }
 }
 
 /// Carries the wish to reload from the control socket to the main thread, which waits for signals, and the outcome
@@ -52,10 +60,57 @@ package final class ReloadDoor: Sendable {
 extension Configuration {
   /// What a running agent can't take over, of what differs from the configuration that it runs with.
   package func needsRestart(after running: Configuration) -> [String] {
-    var sections = prints.changes(from: running.prints).filter { !["consumer", "push", "pull"].contains($0) }
+    let taken: Set = ["consumer", "push", "pull", "bus", "device", "alarms", "profiles"]
+    var sections = prints.changes(from: running.prints).filter { !taken.contains($0) }
     if listen != running.listen || insecure != running.insecure { sections.append("pull.listen") }
     if (certificate == nil) != (running.certificate == nil) { sections.append("pull.certificate") }
     return sections
+  }
+
+  /// Buses, devices and alarms that came, went or are otherwise now: what the house is built anew for. Their order in
+  /// the files means nothing.
+  package func houseChanges(since running: Configuration) -> [String] {
+    var changes: [String] = []
+    let buses = Dictionary(running.buses.map { ($0.name, $0) }) { first, _ in first }
+    let gone = running.buses.filter { bus in !self.buses.contains { $0.name == bus.name } }
+    changes += gone.map { "bus \($0.name) removed" }
+    for bus in self.buses {
+      guard let before = buses[bus.name] else {
+        changes.append("bus \(bus.name) added")
+        continue
+      }
+      if !before.isSame(as: bus) { changes.append("bus \(bus.name) changed") }
+    }
+    let devices = Dictionary(running.devices.map { ($0.name, $0) }) { first, _ in first }
+    let names = Set(self.devices.map(\.name))
+    changes += running.devices.filter { !names.contains($0.name) }.map { "device \($0.name) removed" }
+    for device in self.devices {
+      guard let before = devices[device.name] else {
+        changes.append("device \(device.name) added")
+        continue
+      }
+      let isWhereItWas = running.buses[before.bus].name == self.buses[device.bus].name
+      let isKept = running.keep[device.name] == keep[device.name]
+      if !isWhereItWas || !isKept || !before.isSame(as: device) { changes.append("device \(device.name) changed") }
+    }
+    let isAlarmSame =
+      alarms.count == running.alarms.count && zip(alarms, running.alarms).allSatisfy { $0.isSame(as: $1) }
+    if !isAlarmSame { changes.append("alarms of the box changed") }
+    return changes
+  }
+
+  /// This one, with all of `new` that a reload takes over.
+  func taking(from new: Configuration) -> Configuration {
+    var next = self
+    next.buses = new.buses
+    next.devices = new.devices
+    next.keep = new.keep
+    next.alarms = new.alarms
+    next.consumers = new.consumers
+    next.pushes = new.pushes
+    next.files = new.files
+    next.warnings = new.warnings
+    return next
   }
 
   /// Who came, went, or may see something else.
