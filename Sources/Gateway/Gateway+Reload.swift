@@ -108,12 +108,14 @@ extension Gateway {
     let nextField = Field(buses: next.buses, devices: next.devices, learned: learned.read(), after: field)
     field.leave(to: nextField)
     let left = field.left(behind: nextField)
-    let report = settle()
+    pingWaiting()
+    _ = settle()
+    pingWaiting()
     let began = kerb_monotonic_ns()
     store.stop()
     earlier.produced += left.produced + commands + (alarms?.house.produced ?? 0)
     earlier.lost += left.lost
-    earlier.add(report)
+    if let report = store.reportAtEnd { earlier.add(report) }
     alarms = nil
     let goingOn = field.goingOn(in: nextField)
     put(next, nextField)

@@ -30,6 +30,7 @@ package final class StoreThread: @unchecked Sendable {
   private var requests: [(Buffer) -> Void] = []
   private var outcome: Result<StoreOpening, StoreFailure>?
   private var thread = pthread_t()
+  private var last: StoreReport?
 
   /// Opens nothing yet. `numbers`: by channel; nil: those in force. `gate`: what buses signal; it outlives this store
   /// if a bus does. `onDurable` is called on the store thread after every commit that brought something.
@@ -104,6 +105,13 @@ package final class StoreThread: @unchecked Sendable {
     pthread_join(thread, nil)
   }
 
+  /// After `stop()`: how it ended. Nil: it never ran.
+  package var reportAtEnd: StoreReport? {
+    kerb_gate_lock(gate)
+    defer { kerb_gate_unlock(gate) }
+    return last
+  }
+
   fileprivate func run() {
     kerb_thread_name("kerb-store")
     kerb_block_signals()
@@ -117,7 +125,9 @@ package final class StoreThread: @unchecked Sendable {
       return
     }
     serve(buffer)
+    let report = buffer.report()
     kerb_gate_lock(gate)
+    last = report
     phase = .ended
     kerb_gate_unlock(gate)
   }
