@@ -24,6 +24,7 @@ final class AlarmLog {
   /// The newest durable sequence.
   var newest: Int64 = 0
   private var isHome = false
+  private var keptAccount: RingAccount?
   private var record = [UInt8](repeating: 0, count: AlarmRecord.bytes)
 
   /// Rows of 320 bytes, 12 to a page, whose rest is for the tree.
@@ -234,8 +235,11 @@ final class AlarmLog {
     return found
   }
 
-  /// Writes the cursors, and how far the telemetry had come: so that a ring that lost its end is noticed.
-  func keep(_ cursors: [String: Cursor], durable: Position) throws(StoreFailure) {
+  /// Writes the cursors, and how far the telemetry had come: so that a ring that lost its end is noticed. `account`:
+  /// what had gone of it by then.
+  func keep(
+    _ cursors: [String: Cursor], durable: Position, account: RingAccount? = nil
+  ) throws(StoreFailure) {
     try connection.transaction { () throws(StoreFailure) in
       for (consumer, cursor) in cursors where cursor.isChanged {
         var record = [UInt8](repeating: 0, count: CursorRecord.bytes)
@@ -244,7 +248,9 @@ final class AlarmLog {
         try keeping.run(2, bytes: record)
       }
       try set("telemetry", durable.telemetry)
+      if account != keptAccount { try account?.keep(in: self) }
     }
+    if let account { keptAccount = account }
   }
 
   var bytes: Int64 {

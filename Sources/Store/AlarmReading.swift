@@ -15,27 +15,33 @@ extension AlarmLog {
   /// `after` is at most the newest sequence.
   func read(after: Int64, recordsMax: Int) throws(StoreFailure) -> AlarmAnswer {
     var answer = AlarmAnswer(next: after)
-    var missing: (from: Int64, reason: GapReason)?
+    var isMissing = false
     var before: StoredEvent?
-    var sequence = after + 1
-    if sequence < oldestSequence {
-      missing = (sequence, .evicted)
-      sequence = oldestSequence
+    var sequence = max(after + 1, oldestSequence)
+    // The log came round over what is in front of its oldest entry; what is missing behind that is damaged.
+    func tell(to last: Int64, epoch: UInt32, end: Instant?) {
+      let start = before?.epoch == epoch ? before?.event.at : nil
+      if answer.next + 1 < oldestSequence {
+        let to = min(last, oldestSequence - 1)
+        answer.gaps.append(
+          Gap(
+            from: answer.next + 1, to: to, epoch: epoch, start: start, end: to == last ? end : nil, reason: .evicted))
+        answer.next = to
+      }
+      guard answer.next < last else { return }
+      answer.gaps.append(
+        Gap(from: answer.next + 1, to: last, epoch: epoch, start: start, end: end, reason: .damaged))
+      answer.next = last
     }
     while sequence <= newest, answer.records < recordsMax {
       guard let event = try event(sequence) else {
-        if missing == nil { missing = (sequence, .damaged) }
+        isMissing = true
         sequence += 1
         continue
       }
-      if let lost = missing {
-        let start = before?.epoch == event.epoch ? before?.event.at : nil
-        answer.gaps.append(
-          Gap(
-            from: lost.from, to: sequence - 1, epoch: event.epoch, start: start, end: event.event.at,
-            reason: lost.reason))
-        answer.next = sequence - 1
-        missing = nil
+      if answer.next < sequence - 1 {
+        tell(to: sequence - 1, epoch: event.epoch, end: event.event.at)
+        isMissing = false
         continue
       }
       answer.events.append(event)
@@ -43,13 +49,7 @@ extension AlarmLog {
       before = event
       sequence += 1
     }
-    if let lost = missing, sequence > newest {
-      answer.gaps.append(
-        Gap(
-          from: lost.from, to: newest, epoch: before?.epoch ?? 0, start: before?.event.at, end: nil,
-          reason: lost.reason))
-      answer.next = newest
-    }
+    if isMissing, sequence > newest { tell(to: newest, epoch: before?.epoch ?? 0, end: nil) }
     return answer
   }
 }

@@ -101,9 +101,10 @@ extension AlarmLog {
       if let cursor = CursorRecord.read(row.bytes(1)) { cursors[row.text(0)] = cursor }
     }
     var numbers: [(String, Int64)] = []
-    Self.rows("SELECT name, value FROM meta WHERE name IN ('mark', 'telemetry', 'alarms', 'catalogue')", old) { row in
+    let known = "name IN ('mark', 'telemetry', 'alarms', 'catalogue') OR name GLOB 'gone:*' OR name GLOB 'damage:*'"
+    Self.rows("SELECT name, value FROM meta WHERE \(known)", old) { row in
       let number = row.integer(1)
-      if number > 0, number < Int64.max / 2 { numbers.append((row.text(0), number)) }
+      if number >= 0, number < Int64.max / 2 { numbers.append((row.text(0), number)) }
     }
     try connection.transaction { () throws(StoreFailure) in
       for (version, bytes) in catalogues { try keep(bytes, as: version) }

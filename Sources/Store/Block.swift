@@ -24,7 +24,8 @@ package struct Loss: Equatable, Sendable {
 
   func joined(with more: Loss) -> Loss {
     Loss(
-      count: count &+ more.count, fromMs: min(fromMs, more.fromMs), toMs: max(toMs, more.toMs), reason: reason)
+      count: count &+ more.count, fromMs: min(fromMs, more.fromMs), toMs: max(toMs, more.toMs),
+      reason: reason.joined(with: more.reason))
   }
 }
 

@@ -155,12 +155,6 @@ final class BlockTable {
     return found ?? .damaged(.empty)
   }
 
-  /// Samples of block `number`; 0 if it can't be read, or was never there.
-  func count(_ number: Int64) throws(StoreFailure) -> Int64 {
-    guard number >= origin, case .block(let info) = try info(number) else { return 0 }
-    return Int64(info.count)
-  }
-
   /// Block `number`, decoded, a batch for each commit that filled it; nil if it is damaged.
   func block(_ number: Int64, _ reader: inout BlockReader) throws(StoreFailure) -> StoredBlock? {
     let found = try withBlock(number) { (bytes) -> StoredBlock? in

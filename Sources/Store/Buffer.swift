@@ -82,11 +82,10 @@ final class Buffer {
     intake = Intake(
       seriesCount: configuration.seriesCount, place: files.place, samplesPerBlock: configuration.samplesPerBlock)
     let now = kerb_monotonic_ns()
-    intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
-    if files.vanishedReason == .overflow {
-      files.ring.losses.unsaved += files.vanished
-    } else {
-      files.ring.losses.damaged += files.vanished
+    // One that is only read begins its epoch later, and counts them then.
+    if failure == nil {
+      files.ring.count(vanished: files.vanished, files.vanishedReason)
+      intake.addDamage(count: files.vanished, at: Instant(nanoseconds: now), reason: files.vanishedReason)
     }
     lostBefore = files.ring.losses.overflow
     cursorsDueNs = now + Limits.cursorCommitNs
@@ -98,7 +97,7 @@ final class Buffer {
       (ring, log) = (files.ring, files.log)
       return
     }
-    try files.log.keep(cursors, durable: highWater)
+    try files.log.keep(cursors, durable: highWater, account: RingAccount(of: files.ring))
     for name in cursors.keys { cursors[name]?.committed() }
   }
 
@@ -158,7 +157,7 @@ final class Buffer {
   /// These may pull from now on. What the others hold is written first, and found again when they come back.
   func serve(_ owners: [CursorOwner]) throws(StoreFailure) {
     guard let log, let ring else { throw unavailable }
-    try log.keep(cursors, durable: highWater)
+    try log.keep(cursors, durable: highWater, account: account)
     for name in cursors.keys { cursors[name]?.committed() }
     let stored = try log.cursors()
     let oldest = try ring.oldest()?.firstSequence ?? durable.telemetry + 1
@@ -171,6 +170,9 @@ final class Buffer {
     }
     cursors = served
   }
+
+  /// What alarm.db is to know of the ring; nil: it can't be had just now.
+  private var account: RingAccount? { ring.flatMap { try? RingAccount(of: $0) } }
 
   /// The last sequences that were given out and may be known to someone.
   var highWater: Position {
@@ -344,7 +346,7 @@ final class Buffer {
     guard let log, !log.connection.isReadOnly else { return }
     guard isProgress || cursors.values.contains(where: { $0.isChanged }) else { return }
     do throws(StoreFailure) {
-      try log.keep(cursors, durable: highWater)
+      try log.keep(cursors, durable: highWater, account: account)
       commits += 1
       logState = .good
       keptTelemetry = highWater.telemetry

@@ -49,10 +49,13 @@ struct BufferFiles {
     (ring, storeID) = try Self.pair(log, folder, configuration, interruption)
     folder.salvageIsDone()
     log.raise(to: floor.position.alarms)
+    let account = try RingAccount(in: log)
+    if let account { try ring.findDamage(above: account.border) }
     let opening = try Self.opening(ring, floor, configuration)
     (epoch, catalogueVersion) = try log.begin(opening, configuration: configuration)
     try ring.note(epoch: epoch, version: catalogueVersion, configuration)
     (place, vanished, vanishedReason) = try Self.place(ring, log, floor, epoch, catalogueVersion)
+    ring.begin(behind: place.firstSequence - 1, account)
   }
 
   /// A store that can be read and not be written: it is served as it is. Its next epoch begins when it can be written.
@@ -137,7 +140,8 @@ struct BufferFiles {
     }
     if let set = folder.unsalvaged(StateFolder.telemetry), let mark = try log.number("mark") {
       try RingSalvage.restore(
-        from: set, into: folder, mark: UInt32(truncatingIfNeeded: mark), configuration: configuration)
+        from: set, into: folder, mark: UInt32(truncatingIfNeeded: mark), configuration: configuration,
+        account: try RingAccount(in: log))
     }
     return try opened()
   }

@@ -5,6 +5,7 @@
 //  1. A file has one handle: the one that reads is closed before one that writes is opened.
 //  2. A commit that failed and had arrived all the same is not repeated.
 
+import CLinux
 import CSQLite
 import StreamCore
 
@@ -101,7 +102,8 @@ extension Buffer {
       storeID = try BufferFiles.renew(log, opened)
       folder.salvageIsDone()
       try opened.note(epoch: epoch, version: catalogueVersion, configuration)
-      moveIntake(to: opened)
+      opened.begin(behind: highWater.telemetry, try RingAccount(in: log))
+      moveIntake(to: opened, behind: highWater.telemetry)
     default: throw .corrupt(code: SQLITE_NOTADB)
     }
     noteMoved()
@@ -157,15 +159,18 @@ extension Buffer {
     catalogueVersion = files.catalogueVersion
     isClockKept = clockOffsetNs == nil
     noteMoved()
-    moveIntake(to: files.ring)
+    moveIntake(to: files.ring, behind: max(highWater.telemetry, files.place.firstSequence - 1 + files.vanished))
     return files.log
   }
 
-  /// Gives what waits a place in a new ring.
-  private func moveIntake(to ring: TelemetryRing) {
+  /// Gives what waits a place in a new ring, behind all that was given out: what of that the ring lacks is damaged.
+  private func moveIntake(to ring: TelemetryRing, behind known: Int64) {
     var place = ring.nextPlace(epoch: epoch, catalogueVersion: catalogueVersion)
-    place.firstSequence = highWater.telemetry + 1
-    intake.move(to: place, durable: durable.telemetry)
+    let vanished = ring.newest == nil ? 0 : max(0, known - (place.firstSequence - 1))
+    if ring.newest == nil { place.firstSequence = known + 1 }
+    ring.count(vanished: vanished, .damaged)
+    intake.move(
+      to: place, durable: durable.telemetry, vanished: vanished, at: Instant(nanoseconds: kerb_monotonic_ns()))
     for name in cursors.keys { cursors[name]?.place = nil }
     anyonesPlace = nil
   }

@@ -124,9 +124,13 @@ extension Buffer {
     guard let ring else { throw unavailable }
     if ring.newest == nil, after < durable.telemetry {
       // The ring that held them is in quarantine, and nothing has come since.
-      let gap = Gap(
-        from: after + 1, to: durable.telemetry, epoch: epoch, start: nil, end: nil, reason: .damaged)
-      return TelemetryAnswer(gaps: [gap], next: durable.telemetry, records: 1)
+      var next = after
+      let others: GapReason = ring.losses.front.all.isEmpty ? .damaged : .evicted
+      let gaps = ring.losses.front.pieces(after + 1, durable.telemetry, others: others).map { piece in
+        defer { next = piece.to }
+        return Gap(from: next + 1, to: piece.to, epoch: epoch, start: nil, end: nil, reason: piece.reason)
+      }
+      return TelemetryAnswer(gaps: gaps, next: durable.telemetry, records: gaps.count)
     }
     let isKnown = consumer.map { cursors[$0] != nil } ?? false
     var place = isKnown ? consumer.flatMap { cursors[$0]?.place } : anyonesPlace
@@ -185,7 +189,7 @@ extension Buffer {
       report.storedEvents = log.newest - log.oldestSequence + 1
     }
     if let ring {
-      report.losses = StoreLosses(ring.losses)
+      report.losses = (try? ring.account()) ?? StoreLosses(ring.losses)
       report.losses.overflow = lostBefore + intake.lostSamples
       report.flashDays = ring.flash.days
       report.flashBytes = ring.flash.totalBytes
@@ -196,9 +200,8 @@ extension Buffer {
       report.oldest.telemetry = oldest.firstSequence
       let book = ring.losses
       report.reservedSamples = book.reserved
-      report.storedSamples = newest.ordinal + Int64(newest.count) - served.ordinal - book.removed + book.reserved
-      // What the ring wrote over without giving it to the reserve.
-      report.losses.evicted += max(0, served.ordinal - book.settled - book.removedBefore)
+      report.storedSamples = newest.ordinal + Int64(newest.count) - served.ordinal - book.removed - book.damagedInRing
+        + book.reserved
       report.oldestAt = oldest.earliest
       report.oldestEpoch = oldest.epoch
     }

@@ -46,19 +46,20 @@ extension TelemetryRing {
     var book = losses
     var writer = ReserveWriter(self, reserve, rules)
     try writer.begin(&book)
-    // What is missing between the reserve and the ring found no room when the file was laid out anew.
-    if case .block(let first) = try info(numbers.lowerBound) { writer.pass(to: first.from - 1, .evicted) }
+    if case .block(let first) = try info(numbers.lowerBound) {
+      // What is missing between the reserve and the ring was damaged, or found no room when the file was laid out anew.
+      writer.pass(to: first.from - 1, book.front, others: .evicted)
+      let evicted = max(0, first.ordinal - book.passed)
+      book.evicted += evicted
+      book.settled += evicted
+    }
     var place = 0
     var due = 0
-    // What is missing in front of a good first block was left out when the ring was laid out anew.
-    var missing = GapReason.evicted
+    var ordinal = book.passed
     for number in stride {
-      guard let block = try block(number) else {
-        missing = .damaged
-        continue
-      }
-      writer.miss(to: block.info.from - 1, missing, &book)
-      missing = .damaged
+      guard let block = try block(number) else { continue }
+      writer.passDamage(to: block.info, ordinal, &book)
+      ordinal = block.info.end
       if let loss = block.info.loss { writer.pass(to: block.info.firstSequence - 1, loss.reason) }
       writer.cover(block.info)
       for batch in block.batches {
@@ -89,7 +90,7 @@ extension TelemetryRing {
       book.removed -= block.info.removed
     }
     // What can't be read up to the next good block is gone with the stride.
-    if let next = try firstGood(behind: stride.upperBound) { writer.miss(to: next.from - 1, .damaged, &book) }
+    if let next = try firstGood(behind: stride.upperBound) { writer.passDamage(to: next, ordinal, &book) }
     try commit(&writer, &book)
     losses = book
     losses.kept()
@@ -132,10 +133,13 @@ extension TelemetryRing {
     writer.close()
     for number in writer.numbers(above: reserve.newest?.number) {
       // What it writes over is older than anything else that is kept, and may be of this very stride.
-      var count = try reserve.count(number - reserve.slots)
-      if let own = writer.count(number - reserve.slots) { count = own }
-      book.evicted += count
-      book.reserved -= count
+      let oldest = number - reserve.slots
+      if let own = writer.count(oldest) {
+        book.evicted += own
+        book.reserved -= own
+      } else if oldest >= reserve.origin, case .block(let info) = try reserve.info(oldest) {
+        try departReserve(info, &book)
+      }
     }
     try connection.transaction { () throws(StoreFailure) in
       for block in writer.blocks {
@@ -185,7 +189,9 @@ struct ReserveWriter {
     guard let newest = reserve.newest else {
       writer.begin(at: 1)
       // What went before there was a reserve, or with a ring that is in quarantine.
-      if let first = try ring.oldestOfRing() { pass(to: first.from - 1, first.number > 0 ? .evicted : .damaged) }
+      guard let first = try ring.oldestOfRing() else { return }
+      let isKnown = first.number > 0 || !book.front.all.isEmpty
+      pass(to: first.from - 1, book.front, others: isKnown ? .evicted : .damaged)
       return
     }
     place.number = newest.number
@@ -212,6 +218,18 @@ struct ReserveWriter {
 
   /// Missing, and counted already.
   mutating func pass(to sequence: Int64, _ reason: GapReason) { writer.skip(to: sequence, reason) }
+
+  mutating func pass(to sequence: Int64, _ front: DamagedRanges, others: GapReason) {
+    guard sequence > writer.last else { return }
+    for piece in front.pieces(writer.last + 1, sequence, others: others) { pass(to: piece.to, piece.reason) }
+  }
+
+  /// What can't be read in front of a block, behind `ordinal`.
+  mutating func passDamage(to info: BlockInfo, _ ordinal: Int64, _ book: inout LossBook) {
+    guard info.from - 1 > writer.last else { return }
+    book.passDamage(max(0, min(info.ordinal - ordinal, info.from - 1 - writer.last)))
+    writer.skip(to: info.from - 1, .damaged)
+  }
 
   /// Missing from now on.
   mutating func miss(to sequence: Int64, _ reason: GapReason, _ book: inout LossBook) {

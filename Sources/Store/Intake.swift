@@ -228,8 +228,8 @@ struct Intake {
   mutating func eventsCommitted(_ count: Int) { events.removeFirst(count) }
 
   /// Gives everything that waits a place in another ring; what was durable in the old one, up to `durable`,
-  /// stays there.
-  mutating func move(to place: BlockInfo, durable: Int64) {
+  /// stays there. `vanished`: so many sequences went with the old one.
+  mutating func move(to place: BlockInfo, durable: Int64, vanished: Int64, at: Instant) {
     var waiting: [(BlockInfo, [StoredBatch])] = []
     var reader = BlockReader(seriesCount: seriesCount)
     if !writer.isDurable {
@@ -250,6 +250,7 @@ struct Intake {
     let later = behind
     behind = nil
     self.place = place
+    if vanished > 0 { addDamage(count: vanished, at: at, reason: .damaged) }
     for (info, batches) in waiting {
       if let loss = info.loss, info.firstSequence - 1 > durable { add(loss) }
       for batch in batches { putAgain(batch, after: durable) }

@@ -86,16 +86,13 @@ enum Resizing {
     var book = old.losses
     if let reserve = old.reserve, let numbers = reserve.numbers {
       for number in numbers.prefix(max(0, numbers.count - Int(wanted.reserveSlots))) {
-        let count = try reserve.count(number)
-        book.evicted += count
-        book.reserved -= count
+        if case .block(let info) = try reserve.info(number) { try old.departReserve(info, &book) }
       }
     }
-    if book.removed > 0, let numbers = old.numbers {
+    if let numbers = old.numbers {
       for number in numbers.prefix(max(0, numbers.count - Int(wanted.slots))) {
         guard case .block(let info) = try old.info(number) else { continue }
-        book.removed -= info.removed
-        book.removedBefore += info.removed
+        try old.depart(info, &book)
       }
     }
     return try old.notes() + book.notes

@@ -8,6 +8,8 @@
 //  1. What is taken is bit for bit what was committed; of one number there is one block.
 //  2. The quarantined file is only read.
 //  3. It ends within `Limits.salvageNs`; what it did not come to is a gap.
+//  4. What is missing is counted as damaged if there is a hole, and for the reasons that alarm.db remembers if there is
+//     none; either way all that was given out is stored or counted.
 
 import CLinux
 import Glibc
@@ -47,7 +49,8 @@ struct RingSalvage {
   /// A ring in `folder` from what is good in `set`. Without a good block, or without room for them, there is none
   /// afterwards.
   static func restore(
-    from set: String, into folder: borrowing StateFolder, mark: UInt32, configuration: StoreConfiguration
+    from set: String, into folder: borrowing StateFolder, mark: UInt32, configuration: StoreConfiguration,
+    account: RingAccount?
   ) throws(StoreFailure) {
     let layout = RingLayout(configuration)
     let path = set + "/" + StateFolder.telemetry
@@ -63,7 +66,7 @@ struct RingSalvage {
     RingDraft.discard(folder)
     let draft = RingDraft(
       path: RingDraft.path(in: folder), vfs: configuration.vfs, layout: layout, bytes: configuration.telemetryBytes,
-      mark: mark, notes: reserve.notes)
+      mark: mark, notes: book(ring, reserve, pages, account, layout).notes)
     func source(_ salvage: RingSalvage) -> RingDraft.Source {
       guard salvage.newest >= 0 else { return .nothing }
       return RingDraft.Source(numbers: salvage.range) { (number) throws(StoreFailure) in
@@ -105,18 +108,10 @@ struct RingSalvage {
     return nil
   }
 
-  /// Why the others went is not known any more: all of them count as evicted.
-  private var notes: [(name: String, value: Int64)] {
-    guard newest >= 0 else { return [] }
-    let count = zip(numbers, places).reduce(Int64(0)) { $0 + ($1.0 >= 0 ? Int64($1.1.count) : 0) }
-    return [("reserved", count), ("settled", count)]
-  }
-
+  /// From the oldest that was found; what was in front of it the book says.
   private var range: ClosedRange<Int64> {
     let lowest = max(0, newest - Int64(numbers.count) + 1)
-    let found = numbers.filter { $0 >= lowest }.min() ?? newest
-    // A hole in front says that what was there is damaged, and not evicted.
-    return (found > max(0, newest - slots + 1) ? found - 1 : found)...newest
+    return (numbers.filter { $0 >= lowest }.min() ?? newest)...newest
   }
 
   private func block(_ number: Int64, in pages: PageScan) -> [UInt8]? {
@@ -127,5 +122,79 @@ struct RingSalvage {
       (try? BlockInfo(of: block)).map { $0.number == number && $0.mark == mark } ?? false
     }
     return isGood == true ? bytes : nil
+  }
+}
+
+// MARK: The account
+
+extension RingSalvage {
+  /// What there is of the blocks that end above a sequence.
+  private struct Survey {
+    var first: BlockInfo?
+    var last: BlockInfo?
+    var samples: Int64 = 0
+    /// Of those that can be read: taken out by retention.
+    var removed: Int64 = 0
+    /// Samples in those between that can't be read.
+    var holes: Int64 = 0
+  }
+
+  private func survey(above sequence: Int64, _ pages: PageScan) -> Survey {
+    var survey = Survey()
+    guard newest >= 0 else { return survey }
+    for number in range {
+      let info = block(number, in: pages).flatMap { bytes in bytes.withUnsafeBytes { try? BlockInfo(of: $0) } }
+      guard let info, info.last > sequence else { continue }
+      if let last = survey.last { survey.holes += max(0, info.ordinal - last.end) }
+      survey.first = survey.first ?? info
+      survey.last = info
+      survey.samples += Int64(info.count)
+      survey.removed += isReserve ? 0 : info.removed
+    }
+    return survey
+  }
+
+  /// The lowest number that could be there.
+  private var lowest: Int64 { max(0, newest - slots + 1) }
+
+  /// What the new file begins with. `account`: of the old one; nil: nobody knows.
+  private static func book(
+    _ ring: RingSalvage, _ reserve: RingSalvage, _ pages: PageScan, _ account: RingAccount?, _ layout: RingLayout
+  ) -> LossBook {
+    let kept = reserve.survey(above: 0, pages)
+    let settledLast = kept.last?.last ?? 0
+    let served = ring.survey(above: settledLast, pages)
+    var book = LossBook(account?.losses ?? StoreLosses())
+    book.front = account?.front ?? DamagedRanges()
+    book.reserved = kept.samples
+    book.damagedInReserve = kept.holes
+    guard let first = served.first, let last = served.last else { return book }
+    book.settled = first.ordinal
+    book.removed = served.removed
+    book.damagedInRing = served.holes
+    var isWhole = kept.holes + served.holes == 0
+    let border = account?.border ?? 0
+    if let oldest = kept.first, oldest.number > reserve.lowest {
+      isWhole = false
+      book.front.add(border + 1, oldest.from - 1)
+    }
+    let wasReserve = settledLast > 0 || (layout.reserveSlots > 0 && account?.reserved ?? 0 > 0)
+    if wasReserve ? first.from > settledLast + 1 : first.number > ring.lowest {
+      isWhole = false
+      book.front.add(max(border, settledLast) + 1, first.from - 1)
+    }
+    // All sequences are stored or gone; what is not accounted for went with the damage, or, without any, after the
+    // account was written.
+    let stored = last.end - first.ordinal - served.removed - served.holes + kept.samples
+    let rest = last.last - stored - (account?.gone ?? 0) - book.damaged
+    if let account, !isWhole, rest > 0 {
+      book.damaged = account.losses.damaged + rest
+    } else if account != nil {
+      book.evicted = max(0, book.evicted + rest)
+    } else {
+      book.damaged = min(max(0, rest), kept.holes + served.holes)
+      book.evicted = max(0, rest - book.damaged)
+    }
+    return book
   }
 }

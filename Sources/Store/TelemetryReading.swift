@@ -44,11 +44,15 @@ extension TelemetryRing {
       number = try table.first(from: sequence, in: numbers)
     }
     let isWhole = reserve?.doubtful ?? 0 == 0
+    // In front of all that this table has: written over, if nothing else is known.
+    var isFront = number == numbers.lowerBound
+    let others: GapReason = isWhole && (number > 0 || !losses.front.all.isEmpty) ? .evicted : .damaged
     while number <= numbers.upperBound, !reading.isFull, looks < Limits.blocksPerReadMax {
       if let block = try block(number, of: table) {
         looks += 1
-        let isEvicted = number == numbers.lowerBound && number > 0 && isWhole
-        reading.take(block, missing: isEvicted ? .evicted : .damaged)
+        if isFront { reading.takeFront(before: block.info, losses.front, others) }
+        isFront = false
+        reading.take(block)
         if reading.answer.next < block.info.last { break }
       } else {
         // Runs of damage end at the next good block, or here; they are not counted, so that reading gets past them.
@@ -90,12 +94,22 @@ private struct TelemetryReading {
     answer.records += 1
   }
 
-  mutating func take(_ block: StoredBlock, missing: GapReason) {
+  /// What is missing in front of the first block that can be read, piece by piece.
+  mutating func takeFront(before info: BlockInfo, _ front: DamagedRanges, _ others: GapReason) {
+    guard answer.next + 1 < info.from else { return }
+    let others = damageSeen && !front.contains(info.from - 1) ? .damaged : others
+    for piece in front.pieces(answer.next + 1, info.from - 1, others: others) {
+      addGap(
+        to: piece.to, epoch: info.epoch, start: nil, end: piece.to == info.from - 1 ? info.earliest : nil,
+        reason: piece.reason)
+    }
+  }
+
+  mutating func take(_ block: StoredBlock) {
     let info = block.info
     if answer.next + 1 < info.from {
       let start = before?.epoch == info.epoch ? before?.latest : nil
-      addGap(
-        to: info.from - 1, epoch: info.epoch, start: start, end: info.earliest, reason: damageSeen ? .damaged : missing)
+      addGap(to: info.from - 1, epoch: info.epoch, start: start, end: info.earliest, reason: .damaged)
     }
     damageSeen = false
     before = info

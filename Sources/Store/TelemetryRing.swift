@@ -168,11 +168,10 @@ final class TelemetryRing {
     flash.kept(kerb_monotonic_ns())
   }
 
-  /// Block `number` is about to be written over.
+  /// Block `number` is about to be written over. One that can't be read has gone with the one before it.
   private func leave(_ number: Int64, _ book: inout LossBook) throws(StoreFailure) {
-    guard book.removed > 0, number >= firstServed, case .block(let info) = try ring.info(number) else { return }
-    book.removed -= info.removed
-    book.removedBefore += info.removed
+    guard number >= firstServed, case .block(let info) = try ring.info(number) else { return }
+    try depart(info, &book)
   }
 
   var isPrepared: Bool { ring.isFilled && reserve?.isFilled ?? true && isHome }
@@ -214,11 +213,7 @@ final class TelemetryRing {
 
   /// The oldest block that can be read, of the reserve if it has one.
   func oldest() throws(StoreFailure) -> BlockInfo? {
-    if let reserve, let numbers = reserve.numbers {
-      for number in numbers {
-        if case .block(let info) = try reserve.info(number) { return info }
-      }
-    }
+    if let oldest = try reserve?.oldest() { return oldest }
     return try oldestOfRing()
   }
 

@@ -324,6 +324,9 @@ package enum Limits {
   package static let fingerprintsMax = 64
   /// Slots of a new ring that are written in one commit, while nothing else waits for the disk: 1 MiB.
   package static let draftSlotsPerStep = 256
+  /// Ranges of sequences that are remembered as damaged when no block tells of them any more: 20 bytes each, in a page
+  /// that is there anyway.
+  package static let damagedRangesMax = 8
   /// Looking for what is good in a damaged file may delay the start, or stop the store thread, by so much, and writing
   /// it again by as much: what buses and alarms bring meanwhile fits into memory on all but the fastest lines.
   package static let salvageNs: Int64 = 10_000_000_000

@@ -100,7 +100,7 @@ final class ControlFixture {
     #expect(status["alarms"]?["active"] == .integer(1))
     #expect(status["alarms"]?["unacknowledged"] == .integer(1))
     let buffer = try #require(status["buffer"])
-    for key in ["samples", "bytes", "capacity_bytes", "evicted", "produced", "lost", "stored", "durable"] {
+    for key in ["samples", "bytes", "capacity_bytes", "evicted", "damaged", "produced", "lost", "stored", "durable"] {
       #expect(buffer[key] != nil, "\(key)")
     }
     #expect(buffer["state"] == .string("good"))

@@ -38,6 +38,7 @@ import Testing
     ])
     fixture.store.change {
       $0.report.storedSamples = 7
+      $0.report.losses.damaged = 3
       $0.report.consumers = ["all", "water"].map {
         ConsumerReport(name: $0, held: Position(), lagRecords: 5, gapRecords: 2, lastSeen: nil)
       }
@@ -53,7 +54,7 @@ import Testing
     #expect(all["kerb_bus_samples_produced_total{bus=\"rs485-1\"}"] == 120)
     #expect(all["kerb_device_up{device=\"cover-1\",kind=\"manhole-cover\",bus=\"rs485-1\"}"] == 1)
     #expect(all["kerb_device_results_total{device=\"cover-1\",result=\"good\"}"] == 41)
-    #expect(all["kerb_buffer_samples"] == 7)
+    #expect(all["kerb_buffer_samples"] == 7 && all["kerb_buffer_damaged_samples_total"] == 3)
     #expect(all["kerb_consumer_lag_records{consumer=\"water\"}"] == 5)
     #expect(all["kerb_consumer_requests_total{consumer=\"all\"}"] == 2)
     // Without the right one sees oneself, whatever one sees of the field.

@@ -100,6 +100,7 @@ package struct GatewayStatus: Sendable {
       writer.null()
     }
     writer.member("evicted", store.evictedSamples)
+    writer.member("damaged", store.losses.damaged)
     // Since this start: what the buses made, what they lost, what the store took over.
     writer.member("produced", buses.reduce(houseProduced + earlier.produced) { $0 + $1.produced })
     writer.member("lost", buses.reduce(earlier.lost) { $0 + $1.lost })

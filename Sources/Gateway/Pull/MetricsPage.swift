@@ -130,6 +130,8 @@ struct MetricsPage {
     writer.gauge("kerb_buffer_used_bytes", "In use.", Double(report.bytes))
     writer.gauge("kerb_buffer_capacity_bytes", "Of both files.", Double(report.capacityBytes))
     writer.counter("kerb_buffer_evicted_samples_total", "Overwritten since the store was made.", report.evictedSamples)
+    writer.counter(
+      "kerb_buffer_damaged_samples_total", "Lost by a sick disk since the store was made.", report.losses.damaged)
     writer.counter("kerb_buffer_lost_samples_total", "Lost between buses and store, since start.", report.lostSamples)
     writer.counter("kerb_buffer_commits_total", "Commits since start.", report.commits)
     writer.counter("kerb_buffer_failures_total", "Failed commits, reads and openings.", report.failures)
