@@ -120,7 +120,7 @@ struct DemoShow {
   }
 
   func seconds(_ ns: Int64) -> String {
-    let ms = ns / 1_000_000
+    let ms = Swift.max(0, ns) / 1_000_000
     let rest = "\(ms % 1_000)"
     return "\(ms / 1_000)." + String(repeating: "0", count: 3 - rest.count) + rest
   }

@@ -11,8 +11,7 @@ final class DemoStory {
   private let holdNs: [String: Int64]
   private var startedNs: Int64 = 0
   private var lineCount = 0
-  /// By device: when something was done to it last.
-  private var touchedNs: [String: Int64] = [:]
+  private var touches = DemoTouches()
   private var states: [String: String] = [:]
   private var records = 0
   private var shownAtNs: Int64 = 0
@@ -55,7 +54,7 @@ final class DemoStory {
     let at = event["at_ns"]?.integer ?? 0
     let device = event["device"]?.string ?? ""
     let point = event["point"]?.string ?? ""
-    touchedNs[device] = at
+    touches.note(device, at: at)
     switch (kind, device, point) {
     case ("value", DemoSite.coverDevice, "tilt"):
       let tilt = event["value"]?.double ?? 0
@@ -105,9 +104,10 @@ final class DemoStory {
     guard told.insert("\(device)/\(name)/\(state)/\(record["t"]?.double ?? 0)").inserted else { return }
     let isNew = state == "unacknowledged"
     let holdNs = holdNs["\(device)/\(name)"] ?? 0
+    let sinceReadNs = isNew ? sinceRead(record, at) : nil
     let entry = DemoAlarm(
-      device: device, name: name, wireToClientNs: isNew ? sinceRead(record, at) : nil,
-      touchedToClientNs: isNew ? touchedNs[device].map { at - $0 } : nil, forNs: holdNs)
+      device: device, name: name, wireToClientNs: sinceReadNs,
+      touchedToClientNs: isNew ? touches.span(of: device, until: at, sinceReadNs: sinceReadNs) : nil, forNs: holdNs)
     if isNew { alarms.append(entry) }
     show.object {
       $0.member("event", "alarm")
@@ -157,7 +157,7 @@ final class DemoStory {
         $0.member("device", name)
         $0.member("state", state)
       }
-      let after = touchedNs[name].map { " \(show.seconds(now - $0)) s later" } ?? ""
+      let after = touches.latest(of: name).map { " \(show.seconds(now - $0)) s later" } ?? ""
       if state == "offline" {
         show.line(now - startedNs, name, "the agent has noticed\(after): it does not answer", .alarm)
       } else {
