@@ -18,10 +18,6 @@ enum WriteStep {
       return Phrase("make room there, or name another place", "请清理空间，或换一个位置")
     case EFBIG:
       return Phrase("a file may not be that large here (ulimit -f): name another place", "文件超过大小上限（ulimit -f）：请换一个位置")
-    case ENOENT, ENOTDIR:
-      return Phrase("its folder is not there: make it, or name another place", "所在文件夹不存在：请先创建，或换一个位置")
-    case EISDIR:
-      return Phrase("that is a folder: name a file", "那是一个文件夹：请指定文件")
     case EIO:
       return Phrase("the medium fails: name another place, and look with dmesg", "存储介质出错：请换一个位置，并用 dmesg 查看")
     case EBADF:
