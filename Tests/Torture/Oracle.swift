@@ -11,10 +11,14 @@ struct Oracle {
   private var store: String?
   private var epoch: UInt32 = 0
   private var offsets: [UInt32: Int64] = [:]
-  /// Of the run before: samples handed over and when, over `base` sequences from before it.
-  private var handed: [(count: Int64, ns: Int64)] = []
+  /// Of the run before: samples handed over and when, over `base` sequences from before it. By the victim's own time: a
+  /// pause between two hand-overs that only a machine that stands still makes counts as `pauseNsMax`.
+  private var handed: [(count: Int64, livedNs: Int64)] = []
   private var base: Int64 = 0
-  private var endedNs: Int64 = 0
+  private var livedNs: Int64 = 0
+  private var seenNs: Int64 = 0
+  /// Twice what a victim rests at the most.
+  private static let pauseNsMax: Int64 = 80_000_000
 
   /// Over all stores.
   private(set) var starts = 0
@@ -41,7 +45,12 @@ struct Oracle {
   mutating func powerIsGone(from ns: Int64) { cutNs = ns }
 
   /// The victim is no more; `ns`: since when nothing it did could last.
-  mutating func ended(_ ns: Int64) { endedNs = ns }
+  mutating func ended(_ ns: Int64) { lives(until: ns) }
+
+  private mutating func lives(until ns: Int64) {
+    livedNs += max(0, min(ns - seenNs, Self.pauseNsMax))
+    seenNs = ns
+  }
 
   mutating func violation(_ text: String) { violations.append(text) }
 
@@ -56,7 +65,9 @@ struct Oracle {
         violations.append("ids of epoch \(epoch) have other contents than before")
       }
     case "V": hasVerified = true
-    case "P" where numbers.count == 2: handed.append((numbers[0], numbers[1]))
+    case "P" where numbers.count == 2:
+      lives(until: numbers[1])
+      handed.append((numbers[0], livedNs))
     // A sync that is under way while ext4 shuts down may say well and not be. What a victim knew to be durable before
     // that began is promised, whenever it is read here.
     case "D" where numbers.count == 3 && numbers[2] >= cutNs: break
@@ -90,10 +101,9 @@ struct Oracle {
       let oldest = handed.first(where: { base + $0.count > numbers[3] })
     {
       samplesLost += base + last.count - numbers[3]
-      oldestLossNs = max(oldestLossNs, endedNs - oldest.ns)
-      if endedNs - oldest.ns > lossNs {
-        violations.append("lost samples were \((endedNs - oldest.ns) / 1_000_000) ms old")
-      }
+      let ageNs = livedNs - oldest.livedNs
+      oldestLossNs = max(oldestLossNs, ageNs)
+      if ageNs > lossNs { violations.append("lost samples were \(ageNs / 1_000_000) ms old") }
     }
     durable = Position(alarms: max(durable.alarms, numbers[2]), telemetry: max(durable.telemetry, numbers[3]))
     base = numbers[3]

@@ -27,6 +27,8 @@ struct Order {
   var held: Position
   /// Events are read from here on, once in a while all of them.
   var eventsAfter: Int64
+  /// It has little to say: nothing but the time makes a commit due.
+  var isSlow: Bool
 }
 
 /// SplitMix64: the same numbers for the same seed, everywhere.
@@ -188,11 +190,10 @@ final class Victim: @unchecked Sendable {
     var number: Int64 = 0
     var events: Int64 = 0
     while true {
-      let count = Int.random(in: 1...30, using: &random)
+      let count = Int.random(in: 1...(order.isSlow ? 2 : 30), using: &random)
       for _ in 0..<count where channel.filling.append(Verifier.sample(number + 1, epoch: epoch)) { number += 1 }
-      if Int.random(in: 0..<4, using: &random) == 0, channel.filling.append(Verifier.event(events + 1, epoch: epoch)) {
-        events += 1
-      }
+      let isEvent = !order.isSlow && Int.random(in: 0..<4, using: &random) == 0
+      if isEvent, channel.filling.append(Verifier.event(events + 1, epoch: epoch)) { events += 1 }
       // The time before the hand-over: what is younger than a commit may go.
       let now = kerb_monotonic_ns()
       if channel.handOver() {
@@ -202,7 +203,8 @@ final class Victim: @unchecked Sendable {
         kerb_gate_unlock(store.wake)
       }
       pull()
-      _ = kerb_poll_until(nil, 0, kerb_monotonic_ns() + Int64.random(in: 100_000...2_000_000, using: &random))
+      let rest = Int64.random(in: 100_000...2_000_000, using: &random) * (order.isSlow ? 20 : 1)
+      _ = kerb_poll_until(nil, 0, kerb_monotonic_ns() + rest)
     }
   }
 

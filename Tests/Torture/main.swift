@@ -14,13 +14,13 @@ import Store
 
 let arguments = CommandLine.arguments
 
-if arguments.count == 10, arguments[1] == "victim" {
+if arguments.count == 11, arguments[1] == "victim" {
   let numbers = arguments.dropFirst(3).map { UInt64($0) ?? 0 }
   Victim(
     Order(
       path: arguments[2], telemetryBytes: Int(numbers[0]), reserveBytes: Int(numbers[1]), commitNs: Int64(numbers[2]),
       seed: numbers[3], held: Position(alarms: Int64(numbers[4]), telemetry: Int64(numbers[5])),
-      eventsAfter: Int64(numbers[6]))
+      eventsAfter: Int64(numbers[6]), isSlow: numbers[7] == 1)
   ).run()
 }
 
