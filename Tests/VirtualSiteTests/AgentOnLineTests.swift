@@ -47,6 +47,14 @@ struct AgentOnLineTests {
       ("FAULTS 15 silence", .silent), ("FAULTS 16 answers only every second request", .alternate),
     ])
   func fault(name: String, kind: Fault.Kind) throws {
+    // A reply that is late already, and later still by a machine that stopped, is later than any device is: that tells
+    // nothing of the bus. Where the machine ran, one wrong value is one too many.
+    let isShown = try shown(tries: 4) { _ in try isRight(name, kind) }
+    #expect(isShown, "\(name)")
+  }
+
+  /// False: the machine has spoilt it.
+  private func isRight(_ name: String, _ kind: Fault.Kind) throws -> Bool {
     let (line, specs, truth) = try site()
     defer { line.end() }
     let rig = LineRig(link: line.link, devices: specs)
@@ -60,7 +68,9 @@ struct AgentOnLineTests {
     rig.run(atMostMs: Patience.ms, truth: truth) { $0.good >= 20 && $0.board.device(0)[.state] == BusBoard.online }
     #expect(rig.good >= 20, "\(name): after")
     #expect(rig.board.device(0)[.state] == BusBoard.online, "\(name)")
+    if rig.wrong > 0, rig.hasStalled { return false }
     #expect(rig.wrong == 0, "\(name)")
+    return true
   }
 
   @Test("FAULTS 8: on a line that echoes everything the port learns to take the echo off, and says so")
