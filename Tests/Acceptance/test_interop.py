@@ -300,6 +300,7 @@ def test_every_value_that_a_foreign_slave_holds_arrives_as_it_was_set(house, kin
             nonlocal wrong
             wrong = [(shown, points[shown["n"]].seen[turn]) for shown in curl.get("/v1/points")["points"]
                      if not equal(shown, points[shown["n"]].seen[turn], points[shown["n"]])]
+            assert not any(shown["q"] == "good" for shown, _ in wrong), wrong
             return not wrong
 
         poll(all_shown, lambda: wrong[:5], every=0.5)
@@ -308,7 +309,7 @@ def test_every_value_that_a_foreign_slave_holds_arrives_as_it_was_set(house, kin
     unmapped = {f"unit-{unit.address}" for unit in units for point in unit.points if "unmapped" in point.name}
     for device in curl.get("/v1/devices")["devices"]:
         # A slave that its machine stops for longer than it usually thinks has a timeout; one that is not understood has many.
-        assert device["timeouts"] * 2 <= device["good"] and device["crc_errors"] <= device["timeouts"], device
+        assert device["timeouts"] * 10 <= device["good"] + 10 and device["crc_errors"] <= device["timeouts"], device
         assert (device["exceptions"] > 0) == (device["name"] in unmapped), device
 
 
