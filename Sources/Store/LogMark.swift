@@ -155,9 +155,11 @@ private struct LogChecksum {
 extension Connection {
   /// From now on each log is marked: the file has a `meta`, or the first transaction makes it.
   func keepMarks() throws(StoreFailure) {
+    let state = state
     state.isMarked = true
     guard try integer(of: "SELECT 1 FROM sqlite_schema WHERE name = 'meta'") != nil else { return }
-    state.mark = try mark()
+    let found = try mark()
+    state.mark = found
   }
 
   /// Nil: there is none, or it is damaged.
