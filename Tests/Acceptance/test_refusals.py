@@ -215,7 +215,7 @@ def test_an_agent_that_waits_for_its_state_ends_when_it_is_asked_to(house):
     box.agent.state.write_text("")
     box.start().trouble("state-unusable")
     refused = box.agent.command("reload")
-    assert refused.returncode == 78 and "waits for its state" in refused.stderr
+    assert refused.returncode == 75 and "waits for its state" in refused.stderr
     box.agent.stop()
 
 
